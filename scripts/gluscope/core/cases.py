@@ -1,0 +1,85 @@
+"""Sign cases and quantities of a gated neuron.
+
+For one token with MLP input x: gate g = x . w_gate, in u = x . w_in, act a = act(g), post p = a * u.
+The signs of g and u put every token into one of four cases; a token with g or u exactly 0 is in none.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Quantity(Enum):
+    """One of the four numbers a gated neuron has at a token, in stored order."""
+
+    GATE = "gate"
+    IN = "in"
+    ACT = "act"
+    POST = "post"
+
+    @property
+    def index(self) -> int:
+        """Place on the `quantity` axis of stored arrays."""
+        return QUANTITIES.index(self)
+
+    @property
+    def hook(self) -> str:
+        """Name of TransformerLens' hook, which published column names use as well."""
+        return _HOOKS[self]
+
+
+class SignCase(Enum):
+    """The signs of gate and in at a token, in stored order."""
+
+    GATE_POS_IN_POS = "gate+_in+"
+    GATE_POS_IN_NEG = "gate+_in-"
+    GATE_NEG_IN_POS = "gate-_in+"
+    GATE_NEG_IN_NEG = "gate-_in-"
+
+    @property
+    def index(self) -> int:
+        """Place on the `case` axis of stored arrays."""
+        return CASES.index(self)
+
+    @property
+    def gate_sign(self) -> int:
+        """+1 where the gate is open, -1 where it is closed."""
+        return 1 if self.value.startswith("gate+") else -1
+
+    @property
+    def in_sign(self) -> int:
+        """+1 or -1."""
+        return 1 if self.value.endswith("in+") else -1
+
+    @property
+    def flipped(self) -> SignCase:
+        """The case that takes this one's place when w_in is negated."""
+        return CASES[self.index ^ 1]
+
+    def sign(self, quantity: Quantity) -> int:
+        """Sign that `quantity` has at every token of this case: +1 or -1."""
+        if quantity is Quantity.IN:
+            return self.in_sign
+        if quantity is Quantity.POST:
+            return self.gate_sign * self.in_sign
+        return self.gate_sign
+
+    @property
+    def listed(self) -> tuple[Quantity, ...]:
+        """Quantities with an extreme list of their own.
+
+        Where the gate is open act increases with it, so act's list is the gate's and is not stored.
+        """
+        return QUANTITIES if self.gate_sign < 0 else (Quantity.GATE, Quantity.IN, Quantity.POST)
+
+
+QUANTITIES: tuple[Quantity, ...] = tuple(Quantity)
+CASES: tuple[SignCase, ...] = tuple(SignCase)
+LISTS: tuple[tuple[SignCase, Quantity], ...] = tuple((case, quantity) for case in CASES for quantity in case.listed)
+
+_HOOKS = {
+    Quantity.GATE: "hook_pre",
+    Quantity.IN: "hook_pre_linear",
+    Quantity.ACT: "swish",
+    Quantity.POST: "hook_post",
+}

@@ -1,0 +1,121 @@
+"""File names of a run, and the way back from a file name to what it holds.
+
+Everything lies under `results/`, relative to the working directory. Paths are strings, with `/`, because
+Snakemake compares them as text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+RESULTS = "results"
+RESERVED_RUN_NAMES = frozenset({"datasets", "sources"})
+_PAGE = re.compile(r"L(0|[1-9]\d*)/N(0|[1-9]\d*)")
+
+
+@dataclass(frozen=True, order=True)
+class NeuronId:
+    """A neuron of a model by layer and place in the MLP, both from 0. `str()` is `L5/N10602`."""
+
+    layer: int
+    neuron: int
+
+    def __str__(self) -> str:
+        return f"L{self.layer}/N{self.neuron}"
+
+    @classmethod
+    def parse(cls, text: str) -> NeuronId:
+        """Read `L5/N10602`. Raises ValueError for anything else, also for leading zeros."""
+        found = _PAGE.fullmatch(text)
+        if not found:
+            raise ValueError(f"not a neuron: {text!r}")
+        return cls(int(found[1]), int(found[2]))
+
+
+def shard_name(index: int) -> str:
+    """Name of a run's shard: four digits, so that names sort."""
+    return f"{index:04d}"
+
+
+@dataclass(frozen=True)
+class DatasetPaths:
+    """Files of one token data set."""
+
+    name: str
+
+    @property
+    def folder(self) -> str:
+        """What `datasets.load_from_disk` opens."""
+        return f"{RESULTS}/datasets/{self.name}"
+
+    @property
+    def tokens(self) -> str:
+        """JSON written last into the folder: rows, tokens, fingerprint, settings, checksums."""
+        return f"{self.folder}/tokens.json"
+
+    @property
+    def source(self) -> str:
+        """JSON of what was fetched from a hub: ids, revisions, where it lies."""
+        return f"{RESULTS}/datasets/{self.name}.source.json"
+
+    def plan(self, shards: int | str) -> str:
+        """JSON of how the rows are cut into `shards` shards of about equally many tokens."""
+        return f"{self.folder}/plan-{shards}.json"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Files of one run. `shard` arguments are shard names, or a Snakemake wildcard in braces."""
+
+    run: str
+
+    @property
+    def root(self) -> str:
+        return f"{RESULTS}/{self.run}"
+
+    @property
+    def model(self) -> str:
+        """JSON that describes the model: dimensions, tensor names, files, revision."""
+        return f"{self.root}/model.json"
+
+    def scan(self, shard: str) -> str:
+        """One shard's statistics, a zarr group in one zip file."""
+        return f"{self.root}/scan/{shard}.zarr.zip"
+
+    def cache(self, shard: str) -> str:
+        """The last file that a shard's cache, a zarr array in a folder, gets."""
+        return f"{self.root}/cache/{shard}.zarr/zarr.json"
+
+    @property
+    def summary(self) -> str:
+        """The last file that the merged statistics, a zarr group in a folder, get."""
+        return f"{self.root}/summary.zarr/zarr.json"
+
+    @property
+    def weights(self) -> str:
+        """The last file that the weight statistics, a zarr group in a folder, get."""
+        return f"{self.root}/weights.zarr/zarr.json"
+
+    def replay(self, shard: str) -> str:
+        """The last file that a shard's replay gets."""
+        return f"{self.root}/replay/{shard}.zarr/zarr.json"
+
+    def neuron(self, layer: int | str, neuron: int | str) -> str:
+        """Gate and in at every token of one neuron's example texts."""
+        return f"{self.root}/neurons/L{layer}/N{neuron}.npz"
+
+    @property
+    def site(self) -> str:
+        return f"{self.root}/site"
+
+    @property
+    def index(self) -> str:
+        return f"{self.site}/index.html"
+
+    def page(self, layer: int | str, neuron: int | str) -> str:
+        return f"{self.site}/L{layer}/N{neuron}.html"
+
+    @property
+    def export(self) -> str:
+        return f"{self.root}/export"

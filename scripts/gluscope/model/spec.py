@@ -1,0 +1,52 @@
+"""What the program knows of a model without loading it. Imports no torch: pages read it too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A gated dense model, as `results/{run}/model.json` keeps it.
+
+    model: folder or hub id, as the user wrote it.
+    revision: hub commit, or for a folder the sha256 of its config and weight files.
+    folder: where config.json, the safetensors files and tokenizer.json lie.
+    architecture: HF class, e.g. "OlmoForCausalLM".
+    act_fn: the config's name of the activation, e.g. "silu", "gelu_pytorch_tanh".
+    gate, in_, out, embed, unembed: names of weight tensors in the safetensors files, with `{layer}` where one a layer.
+        `gate` and `in_` are the same tensor where the two are fused (Phi-3): gate rows first. `unembed` is `embed`
+        where the embedding is tied.
+    bias: the MLP's projections have biases of the names above with `.bias` for `.weight`.
+    """
+
+    model: str
+    revision: str
+    folder: str
+    architecture: str
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_vocab: int
+    act_fn: str
+    gate: str
+    in_: str
+    out: str
+    embed: str
+    unembed: str
+    bias: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fused(self) -> bool:
+        """Gate and in are two halves of one tensor."""
+        return self.gate == self.in_
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: str | Path) -> ModelSpec:
+        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
