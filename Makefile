@@ -1,0 +1,54 @@
+# make demo: neuron pages from the embedded demo.  make test: everything that is checked before a change lands.
+# Both make their own environment in .venv/ from the pinned versions in envs/ and touch nothing else.
+PYTHON ?= python3
+CORES ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# Stamps carry the pins' checksum, so that a changed pin is installed and nothing else is.
+RUNTIME := $(VENV)/.runtime-$(shell cksum < envs/runtime.txt | tr -d ' ')
+TEST := $(VENV)/.test-$(shell cat envs/runtime.txt envs/test.txt | cksum | tr -d ' ')
+
+.PHONY: help env demo test check lock clean
+help:
+	@sed -n 's/^# *\(make .*\)/\1/p' Makefile
+
+env: $(RUNTIME)
+
+demo: $(RUNTIME)
+	@$(SNAKEMAKE) --quiet all
+	@echo "Open results/demo/site/index.html in a browser."
+
+test: $(TEST)
+	@sh .ci/system-packages
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest -q -n $(CORES)
+
+check: $(TEST)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/snakemake --lint
+	@$(BIN)/mypy
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: expected Python 3.11 or newer, found $$($(PYTHON) --version). Next: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: expected Python's venv module, found none. Next: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): envs/runtime.txt | $(BIN)/python
+	@echo "Installing the pinned packages into $(VENV)/ (one to three minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/runtime.txt
+	@rm -f $(VENV)/.runtime-* && touch $@
+
+$(TEST): $(RUNTIME) envs/test.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/test.txt
+	@rm -f $(VENV)/.test-* && touch $@
+
+# make lock: new pins from envs/*.in, in a fresh environment.
+lock:
+	@sh .ci/lock
+
+clean:
+	rm -rf results logs benchmarks .snakemake
