@@ -1,0 +1,16 @@
+"""Collect the demo's texts from the running Python's own documentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gluscope.demo.text import write_documents
+
+
+def main(smk: Any) -> None:
+    """Write `smk.output[0]`, jsonl with `text` and `source`."""
+    write_documents(smk.output[0])
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821
