@@ -1,8 +1,8 @@
 """Activation data sets as sjgerstner publishes them: one row a neuron, ordered layer * d_mlp + neuron.
 
 Per case `{case}_freq`; per case and quantity `{case}_{hook}_max_values` and `..._max_indices` (k each, rows of the
-token data set) and `{case}_{hook}_mean`. `swish` has lists only where the gate is closed. Positions, counts and sums are not
-in the format: positions come back as unknown (-1), counts from the frequency and the number of tokens.
+token data set) and `{case}_{hook}_mean`. `swish` has lists only where the gate is closed. Positions, counts and sums
+are not in the format: positions come back as unknown (-1), counts from the frequency and the number of tokens.
 """
 
 from __future__ import annotations
