@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gluscope.demo.text import write_documents
+from gluscope.job import start
 
 
 def main(smk: Any) -> None:
     """Write `smk.output[0]`, jsonl with `text` and `source`."""
-    write_documents(smk.output[0])
+    with start(smk) as job:
+        job.say(f"{write_documents(smk.output[0])} texts from Python's own documentation")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from gluscope.core.errors import DatasetError
 
 SHORTEST, LONGEST = 60, 1600  # characters of a document; 1600 are about 450 tokens of the demo's tokenizer
 # Tests, tables, other people's packages, and modules that later releases no longer have.
-LEFT_OUT = frozenset(
-    ("test", "tests", "idlelib", "lib2to3", "distutils", "encodings", "site-packages", "dist-packages", "ensurepip")
-    + ("turtledemo", "pydoc_data", "lib-dynload", "__pycache__", "__phello__", "_pyrepl", "msilib")
-)
+LEFT_OUT = frozenset({
+    "test", "tests", "idlelib", "lib2to3", "distutils", "encodings", "site-packages", "dist-packages", "ensurepip",
+    "turtledemo", "pydoc_data", "lib-dynload", "__pycache__", "__phello__", "_pyrepl", "msilib",
+})  # fmt: skip
 _RULER = re.compile(r"[\W_]*")
 _UNREADABLE = re.compile(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
