@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,14 +13,19 @@ class ModelSpec:
     """A gated dense model, as `results/{run}/model.json` keeps it.
 
     model: folder or hub id, as the user wrote it.
-    revision: hub commit, or for a folder the sha256 of its config and weight files.
+    revision: hub commit, or for a folder `sha256:` and the sha256 of its config and weight files.
     folder: where config.json, the safetensors files and tokenizer.json lie.
     architecture: HF class, e.g. "OlmoForCausalLM".
     act_fn: the config's name of the activation, e.g. "silu", "gelu_pytorch_tanh".
     gate, in_, out, embed, unembed: names of weight tensors in the safetensors files, with `{layer}` where one a layer.
         `gate` and `in_` are the same tensor where the two are fused (Phi-3): gate rows first. `unembed` is `embed`
         where the embedding is tied.
-    bias: the MLP's projections have biases of the names above with `.bias` for `.weight`.
+    bias: gate and in have biases, of the names above with `.bias` for `.weight`.
+    modules: names of the HF model's own modules: `layers` the list of blocks; `mlp` from a block; `gate`, `in`, `out`
+        from the MLP (gate and in the same where they are fused), and `act` unless the model calls a plain function.
+    dtype: of the stored gate weights, e.g. "float16".
+    parameters: numbers in all weight files.
+    versions: of the packages that described it.
     """
 
     model: str
@@ -37,6 +43,9 @@ class ModelSpec:
     embed: str
     unembed: str
     bias: bool = False
+    modules: dict[str, str] = field(default_factory=dict)
+    dtype: str = "float32"
+    parameters: int = 0
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -45,7 +54,10 @@ class ModelSpec:
         return self.gate == self.in_
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write it as JSON; `path` never holds half of it."""
+        part = Path(f"{path}.{os.getpid()}.part")
+        part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        os.replace(part, path)
 
     @classmethod
     def read(cls, path: str | Path) -> ModelSpec:

@@ -1,0 +1,177 @@
+"""Where a model's gated MLPs are, by TransformerLens' architecture adapters, from the config alone.
+
+The adapters name the modules of the plain Hugging Face model, which then runs at its own speed. Imports torch,
+transformers and transformer_lens (seconds): `describe` alone does, once a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformer_lens.factories.architecture_adapter_factory import (
+    SUPPORTED_ARCHITECTURES,
+    ArchitectureAdapterFactory,
+)
+from transformer_lens.model_bridge.generalized_components import GatedMLPBridge, JointGateUpMLPBridge
+from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
+from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
+from transformers.activations import ACT2FN
+from transformers.initialization import no_init_weights
+
+from gluscope.core import activation
+from gluscope.core.errors import ModelError
+
+# Architectures that tests compare with the plain model and with TransformerLens' bridge (docs/models.md).
+TESTED = (
+    "OlmoForCausalLM",
+    "Olmo2ForCausalLM",
+    "Olmo3ForCausalLM",
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Ministral3ForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "GemmaForCausalLM",
+    "Gemma2ForCausalLM",
+    "Gemma3ForCausalLM",
+    "Phi3ForCausalLM",
+)
+WORKS = "use one of " + ", ".join(name.removesuffix("ForCausalLM") for name in TESTED)
+# Gated by their adapters, but what the adapter calls gate, in and post is not what DESIGN's notation says.
+_OTHERWISE = {
+    "BitNetForCausalLM": "an MLP with a norm before its last projection",
+    "FalconH1ForCausalLM": "an MLP that scales its gate",
+    "Gemma3nForConditionalGeneration": "an MLP that keeps only the largest gates",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names of a model's modules.
+
+    layers: list of blocks, from the whole model. mlp: from a block. gate, in_, out, act: from the MLP; act None where
+    a plain function is called. embed, unembed: from the whole model. n_layers, d_model, d_mlp, n_vocab, act_fn: see ModelSpec.
+    """
+
+    architecture: str
+    layers: str
+    mlp: str
+    gate: str
+    in_: str
+    out: str
+    act: str | None
+    embed: str
+    unembed: str
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_vocab: int
+    act_fn: str
+
+
+def layout(config: Any, where: str) -> Layout:
+    """Find the gated MLPs of the model that a Hugging Face config describes. No weights are needed.
+
+    Raises ModelError, with the class's name, for a model that is unknown, not gated, a mixture of experts, or whose
+    MLP is something other than out(act(gate(x)) * in(x)).
+    """
+    architecture, adapter = _adapter(config, where)
+    blocks, embed, unembed = (adapter.component_mapping.get(name) for name in ("blocks", "embed", "unembed"))
+    mlp = (getattr(blocks, "submodules", None) or {}).get("mlp")
+    if not isinstance(mlp, GatedMLPBridge) or not (blocks and embed and unembed):
+        raise _refused(where, architecture, "an MLP that is not gated" if mlp is None else _kind(mlp))
+    if architecture in _OTHERWISE:
+        raise _refused(where, architecture, _OTHERWISE[architecture])
+    if isinstance(mlp, JointGateUpMLPBridge):
+        gate = in_ = mlp.fused_attr
+    else:
+        gate, in_ = mlp.submodules["gate"].name, mlp.submodules["in"].name
+    model = _empty_model(config, architecture, where)
+    names = {"gate": gate, "in_": in_, "out": mlp.submodules["out"].name}
+    act = _check_modules(model, f"{blocks.name}", mlp.name, names, where, architecture)
+    first = model.get_submodule(f"{blocks.name}.0.{mlp.name}")
+    d_mlp, d_model = first.get_submodule(names["out"]).in_features, first.get_submodule(names["out"]).out_features
+    return Layout(
+        architecture=architecture,
+        layers=blocks.name,
+        mlp=mlp.name,
+        **names,
+        act=act,
+        embed=embed.name,
+        unembed=unembed.name,
+        n_layers=len(model.get_submodule(blocks.name)),
+        d_model=d_model,
+        d_mlp=d_mlp,
+        n_vocab=model.get_submodule(embed.name).weight.shape[0],
+        act_fn=_act_name(config, first, act, where, architecture),
+    )
+
+
+def _adapter(config: Any, where: str) -> tuple[str, Any]:
+    """HF class name of the model and TransformerLens' adapter of it."""
+    classes = ", ".join(getattr(config, "architectures", None) or [f"model_type {config.model_type}"])
+    try:
+        architecture = str(determine_architecture_from_hf_config(config))
+        bridge_config = build_bridge_config_from_hf(config, architecture, "local", torch.float32)
+        adapter = ArchitectureAdapterFactory.select_architecture_adapter(bridge_config)
+    except (ValueError, ImportError, AttributeError, KeyError) as error:
+        raise _refused(where, classes, "a class that TransformerLens does not know") from error
+    if architecture not in SUPPORTED_ARCHITECTURES or not hasattr(transformers, architecture):
+        raise _refused(where, architecture, "a class that needs code of its own, which is never run")
+    return architecture, adapter
+
+
+def _refused(where: str, architecture: str, found: str) -> ModelError:
+    return ModelError(where, "a dense language model with gated MLPs", f"{architecture}, {found}", WORKS)
+
+
+def _kind(mlp: Any) -> str:
+    return "a mixture of experts" if "MoE" in type(mlp).__name__ else "an MLP that is not gated"
+
+
+def _empty_model(config: Any, architecture: str, where: str) -> nn.Module:
+    """The model without memory for its weights."""
+    try:
+        with torch.device("meta"), no_init_weights():
+            model: nn.Module = getattr(transformers, architecture)(config)
+    except Exception as error:  # whatever a model class makes of a config that does not fit
+        raise _refused(where, architecture, f"a config that it refuses ({error})") from error
+    return model
+
+
+def _check_modules(
+    model: nn.Module, layers: str, mlp: str, names: dict[str, str], where: str, architecture: str
+) -> str | None:
+    """Every block has the MLP, made of linear maps of the same sizes and nothing else but act. Returns act's name."""
+    acts, sizes = set(), set()
+    for block in model.get_submodule(layers):
+        children = dict(block.named_children())
+        if {"experts", "router"} & set(children) or mlp.split(".")[0] not in children:
+            raise _refused(where, architecture, "a mixture of experts, or blocks without an MLP")
+        parts = dict(block.get_submodule(mlp).named_children())
+        linear = [parts.pop(name, None) for name in dict.fromkeys(names.values())]
+        if not all(type(part) is nn.Linear for part in linear) or len(parts) > 1:
+            raise _refused(where, architecture, f"an MLP with {', '.join(parts)} beside its linear maps")
+        acts.add(next(iter(parts), None))
+        sizes.add(tuple((part.in_features, part.out_features) for part in linear if part is not None))
+    if len(acts) != 1 or len(sizes) != 1:
+        raise _refused(where, architecture, "MLPs that differ from layer to layer")
+    return acts.pop()
+
+
+def _act_name(config: Any, mlp: nn.Module, act: str | None, where: str, architecture: str) -> str:
+    """The activation's name, which is the config's; checked against the module that the model really made."""
+    text = config.get_text_config()
+    keys = ("hidden_activation", "hidden_act", "activation_function")
+    named = [name for key in keys if isinstance(name := getattr(text, key, None), str)]
+    if act is None:
+        return named[0] if named else "silu"  # LFM2 calls silu itself; `load` tries it
+    made = repr(mlp.get_submodule(act))
+    fitting = [name for name in named if name in ACT2FN and repr(ACT2FN[name]) == made]
+    if not fitting or fitting[0] not in activation.NAMES:
+        raise _refused(where, architecture, f"the activation {made}, not one of {', '.join(activation.NAMES)}")
+    return fitting[0]

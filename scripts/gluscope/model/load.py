@@ -1,0 +1,116 @@
+"""Load a described model: the plain Hugging Face class, so that it runs at its own speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gluscope.core.activation import act as numpy_act
+from gluscope.core.errors import ModelError, one_line
+from gluscope.model.capture import GatedModel
+from gluscope.model.files import FETCH_AGAIN
+from gluscope.model.spec import ModelSpec
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_GIB = 2**30
+_HEADROOM = 1.1  # a forward pass needs memory beside the weights
+
+
+def load(spec: ModelSpec, device: str = "auto", dtype: str = "auto") -> GatedModel:
+    """Load the model that `describe` described, ready for forward passes.
+
+    device: "auto" (a GPU if there is one), "cpu" or "cuda". dtype: "float32", "bfloat16", "float16", or "auto":
+    float32 on a CPU, the checkpoint's own on a GPU. Attention is the class's default: sdpa where it allows it.
+    A model that does not fit on one GPU is spread over all that the job has, with whole blocks on each.
+    Raises ModelError for a device that is not there, a model too large for it, files that do not fit the class,
+    and an MLP that does not compute out(act(gate(x)) * in(x)).
+    """
+    place = _device(spec, device)
+    number_type = DTYPES[dtype] if dtype != "auto" else DTYPES[spec.dtype if place == "cuda" else "float32"]
+    hf_model = _load_hf(spec, number_type, _device_map(spec, place, number_type))
+    model = GatedModel(hf_model.eval().requires_grad_(False), spec)
+    _try_out(model)
+    return model
+
+
+def _device(spec: ModelSpec, device: str) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ModelError(spec.model, 'device "auto", "cpu" or "cuda"', repr(device), "change `device`")
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        step = 'ask for a GPU (see docs/cluster.md), or set device to "auto" or "cpu"'
+        raise ModelError(spec.model, "a GPU, as the run's `device` says", "none that torch can use", step)
+    return "cuda" if there and device != "cpu" else "cpu"
+
+
+def _device_map(spec: ModelSpec, place: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Where the parts go, as arguments of from_pretrained: one GPU, or the memory of several."""
+    if place == "cpu":
+        return {}
+    needed = spec.parameters * dtype.itemsize * _HEADROOM
+    free = {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count())}
+    best = max(free, key=lambda gpu: free[gpu])
+    if needed <= free[best]:
+        return {"device_map": {"": best}}
+    if needed <= sum(free.values()) / _HEADROOM:
+        return {"device_map": "balanced", "max_memory": free}
+    found = f"{sum(free.values()) / _GIB:.0f} GiB free on {len(free)} GPU"
+    step = "ask for larger or more GPUs, or set dtype to bfloat16"
+    raise ModelError(spec.model, f"{needed / _GIB:.0f} GiB of GPU memory for {dtype}", found, step)
+
+
+def _load_hf(spec: ModelSpec, dtype: torch.dtype, placement: dict[str, Any]) -> nn.Module:
+    import transformers
+
+    try:
+        hf_model, info = getattr(transformers, spec.architecture).from_pretrained(
+            spec.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **placement,
+        )
+    except torch.OutOfMemoryError as error:
+        raise ModelError(spec.model, "a model that fits on the GPU", one_line(error), "ask for a larger one") from error
+    except (OSError, ValueError, RuntimeError, AttributeError) as error:
+        raise ModelError(spec.folder, f"weights of {spec.architecture}", one_line(error), FETCH_AGAIN) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        found = f"none for {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        raise ModelError(spec.folder, f"weights for all of {spec.architecture}", found, FETCH_AGAIN)
+    model: nn.Module = hf_model
+    return model
+
+
+def _try_out(model: GatedModel) -> None:
+    """Run three tokens: what the hooks hand out must make up the MLP that pages are written about."""
+    spec, seen, written = model.spec, {}, []
+    mlp = model.blocks.get_submodule(f"0.{spec.modules['mlp']}")
+    out = mlp.get_submodule(spec.modules["out"])
+
+    def keep(layer: int, *tensors: torch.Tensor) -> None:
+        seen.update(zip(("x", "gate", "in", "act", "post"), tensors, strict=True))
+
+    handle = mlp.register_forward_hook(lambda _, args, output: written.append(output))
+    with model.capture([0], keep):
+        model.forward(torch.tensor([[1, 2, 3]]) % spec.n_vocab, stop_at_layer=1 if spec.n_layers > 1 else None)
+    handle.remove()
+    with torch.inference_mode():
+        own_act = torch.from_numpy(numpy_act(spec.act_fn)(seen["gate"].double().cpu().numpy())).to(seen["act"])
+        pairs = {
+            f"{spec.act_fn}(gate)": (seen["act"], own_act),
+            "act * in": (seen["post"], own_act * seen["in"]),
+            "out(post)": (written[0], out(seen["post"])),
+        }
+    for name, (found, expected) in pairs.items():
+        difference, scale = (found - expected).double().abs(), expected.double().abs()
+        finite = torch.isfinite(difference) & torch.isfinite(scale)
+        error = float((difference[finite].max() / scale[finite].max().clamp(min=1e-30)) if finite.any() else 0.0)
+        if error > 8 * torch.finfo(model.dtype).eps:
+            found_text = f"{spec.architecture}, where it differs by {error:.1e} of the largest value"
+            raise ModelError(spec.model, f"an MLP that computes {name}", found_text, "use another model")
