@@ -105,6 +105,14 @@ class RunPaths:
         """Gate and in at every token of one neuron's example texts."""
         return f"{self.root}/neurons/L{layer}/N{neuron}.npz"
 
+    def code(self, stage: str) -> str:
+        """Text that changes when the code of `stage` does; pages made in bulk are compared with its age."""
+        return f"{self.root}/code/{stage}.txt"
+
+    def done(self, stage: str, layer: int | str, low: int | str, high: int | str) -> str:
+        """Empty file: `stage` is done for the listed neurons of a layer from `low` to `high`."""
+        return f"{self.root}/done/{stage}-L{layer}-N{low}-{high}"
+
     @property
     def site(self) -> str:
         return f"{self.root}/site"

@@ -1,0 +1,27 @@
+# What the gated neurons of a language model respond to: texts -> token data set -> scan -> summary -> pages.
+# `snakemake --list` describes the rules; config/README.md every key of the config.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/fetch.smk"
+include: "rules/demo.smk"
+include: "rules/dataset.smk"
+include: "rules/scan.smk"
+include: "rules/merge.smk"
+include: "rules/weights.smk"
+include: "rules/recompute.smk"
+include: "rules/page.smk"
+include: "rules/site.smk"
+
+
+rule all:
+    """Sites, with their listed pages, of the runs under `all:`."""
+    default_target: True
+    input:
+        sites,

@@ -1,0 +1,131 @@
+# What the rules share: file names, checks, and the functions that look up inputs and settings. No rules.
+import functools
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from gluscope.config.load import ConfigErrors
+from gluscope.config.neurons import Batch, as_ranges
+from gluscope.core.errors import GluscopeError
+from gluscope.core.paths import DatasetPaths, RunPaths
+from gluscope.workflow import Workflow
+
+try:
+    flow = Workflow(config, Path(workflow.basedir))
+except ConfigErrors as errors:
+    sys.exit(str(errors))
+
+RUN = RunPaths("{run}")
+DATASET = DatasetPaths("{dataset}")
+
+
+wildcard_constraints:
+    run=r"(?!(datasets|sources)/)[^/]+",
+    dataset=r"[^/]+",
+    shard=r"\d{4}",
+    shards=r"[1-9]\d*",
+    layer=r"0|[1-9]\d*",
+    neuron=r"0|[1-9]\d*",
+    low=r"\d+",
+    high=r"\d+",
+    stage=r"[a-z]+",
+
+
+def refusing(function):
+    """Let a function of wildcards end Snakemake with one line for what the config or a target gets wrong."""
+
+    @functools.wraps(function)
+    def checked(wildcards):
+        try:
+            return function(wildcards)
+        except GluscopeError as error:
+            sys.exit(f"error: {error}")
+
+    return checked
+
+
+def code(stage):
+    """Digest of the code that `stage` uses: a change of it makes the rule run again."""
+    return lambda wildcards: flow.code(stage)
+
+
+def of_run(key):
+    """A key of the run."""
+    return refusing(lambda wildcards: getattr(flow.run(wildcards.run), key))
+
+
+def of_dataset(key):
+    """A key of the data set."""
+    return refusing(lambda wildcards: getattr(flow.dataset(wildcards.dataset), key))
+
+
+@refusing
+def tokens_of_run(wildcards):
+    """The token data set of a run."""
+    return flow.dataset_of(wildcards.run).paths.tokens
+
+
+@refusing
+def plan_of_run(wildcards):
+    """The shard plan of a run; the shard must be one of it, where one is named."""
+    run = flow.run(wildcards.run)
+    if "shard" in wildcards.keys():
+        flow.shard(run.name, wildcards.shard)
+    return flow.dataset_of(run.name).paths.plan(run.shards)
+
+
+@refusing
+def scans_of_run(wildcards):
+    """What the scan wrote, for all shards of a run."""
+    return [RunPaths(wildcards.run).scan(shard) for shard in flow.shards(wildcards.run)]
+
+
+@refusing
+def caches_for_pages(wildcards):
+    """The caches of all shards, if the run's pages are computed from them."""
+    if flow.run(wildcards.run).pages_source != "cache":
+        return []
+    return [RunPaths(wildcards.run).cache(shard) for shard in flow.shards(wildcards.run)]
+
+
+@refusing
+def summary_of_neuron(wildcards):
+    """The run's summary, after a look whether the model has the neuron."""
+    flow.neuron(wildcards.run, int(wildcards.layer), int(wildcards.neuron))
+    return RunPaths(wildcards.run).summary
+
+
+@refusing
+def neurons_of_batch(wildcards):
+    """The listed neurons of a batch, as ranges."""
+    batch = Batch(int(wildcards.layer), int(wildcards.low), int(wildcards.high))
+    return as_ranges(flow.batch(wildcards.run, batch))
+
+
+@refusing
+def listed_pages(wildcards):
+    """Files that stand for the listed pages of a run: the pages, or markers of batches where they are many."""
+    paths, pages = RunPaths(wildcards.run), flow.pages(wildcards.run)
+    single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
+    return single + [paths.done("page", batch.layer, batch.low, batch.high) for batch in pages.batches]
+
+
+def sites(wildcards):
+    """The sites of the runs under `all:`."""
+    return [RunPaths(run).index for run in flow.config.all]
+
+
+def megabytes(first):
+    """Memory of a job, more with each retry."""
+    return lambda wildcards, attempt: first * attempt
+
+
+def minutes(first):
+    """Time limit of a job, more with each retry."""
+    return lambda wildcards, attempt: first * attempt
+
+
+def batch_tokens(wildcards, attempt):
+    """Tokens in a forward pass, fewer with each retry: running out of memory is the usual reason for one."""
+    return max(1, flow.run(wildcards.run).batch_tokens // attempt)

@@ -1,0 +1,37 @@
+# Models and data sets from the hub, and what they are. On a cluster these run where Snakemake does: compute nodes
+# have no network.
+localrules:
+    fetch_model,
+    fetch_dataset,
+
+
+rule fetch_model:
+    """Find the model of a run, or fetch it from the hub; write what other stages need to know of it."""
+    input:
+        refusing(lambda wildcards: flow.model_files(wildcards.run)),
+    output:
+        RUN.model,
+    params:
+        model=refusing(lambda wildcards: flow.model(wildcards.run)),
+        revision=of_run("revision"),
+        code=code("fetch_model"),
+    log:
+        "logs/fetch_model/{run}.log",
+    script:
+        "../scripts/fetch_model.py"
+
+
+rule fetch_dataset:
+    """Fetch what a data set takes from the hub, source or tokenizer; write which revisions."""
+    output:
+        DATASET.source,
+    params:
+        source=refusing(lambda wildcards: flow.source(wildcards.dataset)),
+        tokenizer=refusing(lambda wildcards: flow.tokenizer(wildcards.dataset)),
+        revision=of_dataset("revision"),
+        split=of_dataset("split"),
+        code=code("fetch_dataset"),
+    log:
+        "logs/fetch_dataset/{dataset}.log",
+    script:
+        "../scripts/fetch_dataset.py"

@@ -1,0 +1,130 @@
+"""Every key of the config: name, type, default and meaning, in one place.
+
+The JSON schema, the check and config/README.md are made from these classes. A field without a default is a
+required key; the text below a field is its documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from gluscope.core.paths import DatasetPaths, RunPaths
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NEURON = r"L(0|[1-9]\d*|\*)/N(0|[1-9]\d*|\*)"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a value must keep to beyond its type; `words` say it to people."""
+
+    words: str
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern: str | None = None
+
+
+Text = Annotated[str, Limits("a text that is not empty", pattern=r"[\s\S]*\S[\s\S]*")]
+Neuron = Annotated[str, Limits("a neuron such as L5/N10602, or L5/N* for a whole layer", pattern=NEURON)]
+AtLeast0 = Annotated[int, Limits("a whole number of at least 0", minimum=0)]
+AtLeast1 = Annotated[int, Limits("a whole number of at least 1", minimum=1)]
+Length = Annotated[int, Limits("a whole number of at least 2", minimum=2)]
+Shards = Annotated[int, Limits("a whole number from 1 to 9999", minimum=1, maximum=9999)]
+ListLength = Annotated[int, Limits("a whole number from 1 to 1024", minimum=1, maximum=1024)]
+Samples = Annotated[int, Limits("a whole number from 0 to 1000000", minimum=0, maximum=1_000_000)]
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """A token data set, an entry under `datasets:`. Its name is the entry's."""
+
+    name: str = field(metadata={"key": False})
+    source: Text
+    """Where the texts are: a file or folder of jsonl, parquet or txt (one text a row; a txt file is one text), a folder
+    written by `datasets`' `save_to_disk`, or a hub id. If it has a column `input_ids`, that is used as it is."""
+    tokenizer: Text | None = None
+    """Folder or hub id of the tokenizer. Required, unless the source has `input_ids`."""
+    revision: Text | None = None
+    """Commit, tag or branch of a hub source. Left out: the newest when it is fetched; the commit is recorded."""
+    split: Text = "train"
+    """Split of a hub source, or of a saved folder that has several."""
+    text_column: Text = "text"
+    """Column that holds the text."""
+    max_length: Length = 1024
+    """Longest example in tokens, a beginning-of-sequence token included."""
+    long_texts: Literal["truncate", "split"] = "truncate"
+    """What happens to longer texts: `truncate` keeps their start, `split` makes several examples of them."""
+    max_tokens: AtLeast1 | None = None
+    """Take rows only until they hold this many tokens. Left out: all rows."""
+    shuffle_seed: AtLeast0 | None = None
+    """Take rows in an order shuffled with this seed. Left out: in the source's order."""
+    bos: bool | None = None
+    """Put the tokenizer's beginning-of-sequence token before every example. Left out: as the tokenizer does by
+    itself."""
+
+    @property
+    def paths(self) -> DatasetPaths:
+        return DatasetPaths(self.name)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A model on a data set, an entry under `runs:`. Its name is the entry's, and its folder's under `results/`."""
+
+    name: str = field(metadata={"key": False})
+    model: Text
+    """Folder (config.json, safetensors files) or hub id of the model."""
+    dataset: Text
+    """Name of an entry under `datasets:`."""
+    neurons: list[Neuron]
+    """Neurons whose pages the run's site has: `L5/N10602`, or `L5/N*` for a whole layer, `L*/N*` for all."""
+    revision: Text | None = None
+    """Commit, tag or branch of a hub model. Left out: the newest when it is fetched; the commit is recorded."""
+    activations: Text | None = None
+    """Published activation data to read in place of a scan: hub id or folder."""
+    refactor_glu: bool = False
+    """Show neurons with cos(w_gate, w_in) < 0 with w_in and w_out negated. Needs no new scan."""
+    k: ListLength = 16
+    """Length of each list of extreme examples."""
+    shards: Shards = 1
+    """Number of parts, with about equally many tokens, that the scan is cut into: one job each, redone alone if it
+    fails."""
+    cache: bool = True
+    """Keep the MLP input of every token and layer, so that pages need no model: tokens x layers x d_model x 2 bytes."""
+    pages_from: Literal["cache", "replay", "model"] | None = None
+    """What pages are computed from: `cache`, `replay` (a second pass over chosen texts), or `model` (a forward pass for
+    each neuron's texts). Left out: `cache` where the run has one, else `model`."""
+    samples: Samples = 4096
+    """Number of tokens at which gate and in of every neuron are kept, for the page's scatter plot."""
+    cache_dtype: Literal["float16", "bfloat16"] = "float16"
+    """Number format of the cache. `bfloat16` where values leave float16's range (the scan checks)."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the forward pass."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model runs; `auto` takes a GPU if there is one."""
+    batch_tokens: AtLeast1 = 16384
+    """Most tokens in a forward pass. Results do not depend on it; retries after a failure use fewer."""
+    seed: AtLeast0 = 0
+    """Seed of the choice of sampled tokens."""
+
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.name)
+
+    @property
+    def pages_source(self) -> Literal["cache", "replay", "model"]:
+        """`pages_from`, or what it stands for where it was left out."""
+        return self.pages_from or ("cache" if self.cache else "model")
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """The config as a whole; a file given with `--configfile` adds to it."""
+
+    datasets: dict[str, DatasetConfig] = field(default_factory=dict)
+    """Token data sets by name."""
+    runs: dict[str, RunConfig] = field(default_factory=dict)
+    """Runs by name. Letters, digits, `.`, `_` and `-`; not `datasets` or `sources`."""
+    all: list[Text] = field(default_factory=list)
+    """Runs whose sites `snakemake` makes when no target is named."""

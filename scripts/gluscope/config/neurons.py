@@ -1,0 +1,116 @@
+"""Which pages a run's `neurons:` list asks for, and how they are shared out among jobs."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gluscope.config.keys import RunConfig
+from gluscope.core.errors import ConfigError
+from gluscope.core.paths import NeuronId
+
+BATCH = 256  # most neurons of one layer that one job makes pages of
+FEW = 64  # up to so many listed neurons of a run are jobs of their own
+
+
+@dataclass(frozen=True)
+class Size:
+    """Dimensions of a model's MLPs."""
+
+    n_layers: int
+    d_mlp: int
+
+    def refuse(self, where: str, layer: int, neuron: int) -> None:
+        """Raise ConfigError if the model has no such layer or neuron."""
+        if layer >= self.n_layers:
+            expected = f"a layer from 0 to {self.n_layers - 1} (the model has {self.n_layers})"
+            raise ConfigError(where, expected, f"layer {layer}", "correct the neuron's name")
+        if neuron >= self.d_mlp:
+            expected = f"a neuron from 0 to {self.d_mlp - 1} (each layer has {self.d_mlp})"
+            raise ConfigError(where, expected, f"neuron {neuron}", "correct the neuron's name")
+
+
+@dataclass(frozen=True, order=True)
+class Batch:
+    """The listed neurons of a layer from `low` to `high`, both included. `str()` is `L5/N0-255`."""
+
+    layer: int
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"L{self.layer}/N{self.low}-{self.high}"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a run's site by job: neurons that get one of their own, and batches."""
+
+    single: list[NeuronId]
+    batches: list[Batch]
+
+
+def listed_neurons(run: RunConfig, size: Size | None) -> dict[int, list[int]]:
+    """Neurons that `run.neurons` names, by layer, sorted, each once.
+
+    `size` None: the model is not known yet. Raises ConfigError for what the model does not have, and for a `*`
+    while it is not known.
+    """
+    where = f"config: runs: {run.name}: neurons"
+    found: dict[int, set[int]] = {}
+    for text in run.neurons:
+        layer, neuron = text[1:].split("/N")
+        if size is None and "*" in text:
+            step = f"run `snakemake {run.paths.model}` once"
+            raise ConfigError(where, "a model that has been fetched, to know what * stands for", repr(text), step)
+        if size is not None:
+            size.refuse(where, int(layer.replace("*", "0")), int(neuron.replace("*", "0")))
+        for one in range(size.n_layers) if size and layer == "*" else [int(layer)]:
+            found.setdefault(one, set()).update(range(size.d_mlp) if size and neuron == "*" else [int(neuron)])
+    return {layer: sorted(found[layer]) for layer in sorted(found)}
+
+
+def share_out(listed: dict[int, list[int]]) -> Pages:
+    """Cut lists of neurons into jobs.
+
+    Batches of a layer are equally wide, and their width is a power of two, so that a longer list leaves most batches
+    as they are.
+    """
+    if sum(map(len, listed.values())) <= FEW:
+        return Pages([NeuronId(layer, neuron) for layer, neurons in listed.items() for neuron in neurons], [])
+    batches = []
+    for layer, neurons in listed.items():
+        width = max(1 << 16, 1 << max(neurons).bit_length())
+        while max(Counter(neuron // width for neuron in neurons).values()) > BATCH:
+            width //= 2
+        lows = sorted({neuron // width * width for neuron in neurons})
+        batches += [Batch(layer, low, low + width - 1) for low in lows]
+    return Pages([], batches)
+
+
+def in_batch(listed: dict[int, list[int]], batch: Batch) -> list[int]:
+    """The listed neurons of a batch."""
+    neurons = listed.get(batch.layer, [])
+    return neurons[bisect_left(neurons, batch.low) : bisect_right(neurons, batch.high)]
+
+
+def as_ranges(neurons: Iterable[int]) -> str:
+    """Sorted numbers as short text: `0-255`, `3,7-9`."""
+    parts: list[list[int]] = []
+    for neuron in neurons:
+        if parts and neuron == parts[-1][1] + 1:
+            parts[-1][1] = neuron
+        else:
+            parts.append([neuron, neuron])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in parts)
+
+
+def from_ranges(text: str) -> list[int]:
+    """The numbers that `as_ranges` wrote."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        low, _, high = part.partition("-")
+        found.extend(range(int(low), int(high or low) + 1))
+    return found

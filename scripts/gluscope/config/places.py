@@ -1,0 +1,54 @@
+"""Where the paths of a config lie: in the working directory, else beside the workflow; else they are hub ids."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from gluscope.core.errors import ConfigError
+from gluscope.core.paths import RESULTS
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_FILE = re.compile(r".*\.(jsonl?|parquet|txt|arrow|csv|gz|zst)")
+_MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
+_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
+
+
+def locate(text: str, where: str, workflow: Path) -> str | None:
+    """The file or folder that `text` names, or None if it is a hub id.
+
+    Paths are relative to the working directory; what is not there is looked for in the folder `workflow`, so that
+    shipped entries work from everywhere. A path under results/ need not exist yet. Raises ConfigError for what can
+    be no hub id and does not exist.
+    """
+    path = os.path.normpath(os.path.expanduser(text))
+    if os.path.exists(path) or path.startswith(f"{RESULTS}/"):
+        return path
+    beside = workflow / path
+    if beside.exists():
+        return str(beside)
+    if _HUB_ID.fullmatch(text) and not _FILE.fullmatch(text) and not text.startswith("."):
+        return None
+    raise ConfigError(where, "a file or folder that exists, or a hub id", repr(text), f"look in {os.getcwd()}")
+
+
+def model_files(folder: str) -> list[str]:
+    """What a model is made of in a local folder."""
+    return _matching(folder, _MODEL)
+
+
+def tokenizer_files(folder: str) -> list[str]:
+    """What a tokenizer is made of in a local folder; config.json, which some need, included."""
+    return _matching(folder, (*_TOKENIZER, "config.json"))
+
+
+def source_files(path: str) -> list[str]:
+    """All files of a local data source; the path itself if it is a file, or is not there yet."""
+    if not os.path.isdir(path):
+        return [path]
+    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def _matching(folder: str, patterns: tuple[str, ...]) -> list[str]:
+    return sorted({str(file) for pattern in patterns for file in Path(folder).glob(pattern) if file.is_file()})

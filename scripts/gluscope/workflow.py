@@ -1,0 +1,129 @@
+"""What the rules ask: inputs, settings and pages of a run. Used while Snakemake plans, so nothing heavy is imported."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gluscope.config import places
+from gluscope.config.check import nearest
+from gluscope.config.keys import DatasetConfig, RunConfig
+from gluscope.config.load import load, unknown_run
+from gluscope.config.neurons import Batch, Pages, Size, in_batch, listed_neurons, share_out
+from gluscope.core.digest import digest
+from gluscope.core.errors import ConfigError
+from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
+from gluscope.model.files import peek
+from gluscope.model.spec import ModelSpec
+
+# What a stage shows with, beyond Python code.
+STAGE_DATA = {"page": ("page/templates", "page/assets"), "site_index": ("page/templates", "page/assets")}
+
+
+class Workflow:
+    """The config, and what follows from it. `folder` is where the Snakefile lies."""
+
+    def __init__(self, raw: Mapping[str, Any], folder: Path) -> None:
+        self.config = load(raw)
+        self.folder = folder
+        self._listed: dict[str, dict[int, list[int]]] = {}
+
+    def run(self, name: str) -> RunConfig:
+        """Raises ConfigError for a run that the config does not have."""
+        if name not in self.config.runs:
+            raise unknown_run(name, self.config, RunPaths(name).root)
+        return self.config.runs[name]
+
+    def dataset(self, name: str) -> DatasetConfig:
+        """Raises ConfigError for a data set that the config does not have."""
+        if name not in self.config.datasets:
+            step = nearest(name, self.config.datasets)
+            raise ConfigError(DatasetPaths(name).folder, "the name of a data set", repr(name), step)
+        return self.config.datasets[name]
+
+    def dataset_of(self, run: str) -> DatasetConfig:
+        return self.config.datasets[self.run(run).dataset]
+
+    def model(self, run: str) -> str:
+        """The folder of a run's model, or its hub id."""
+        model = self.run(run).model
+        return places.locate(model, f"config: runs: {run}: model", self.folder) or model
+
+    def model_files(self, run: str) -> list[str]:
+        """Files of a local model; none for a hub id."""
+        place = places.locate(self.run(run).model, f"config: runs: {run}: model", self.folder)
+        return places.model_files(place) if place else []
+
+    def source(self, dataset: str) -> str:
+        """The file or folder of a data set's texts, or its hub id."""
+        return self._place(dataset, "source") or self.dataset(dataset).source
+
+    def tokenizer(self, dataset: str) -> str | None:
+        """The folder of a data set's tokenizer, or its hub id, or None."""
+        return self._place(dataset, "tokenizer") or self.dataset(dataset).tokenizer
+
+    def source_files(self, dataset: str) -> list[str]:
+        place = self._place(dataset, "source")
+        return places.source_files(place) if place else []
+
+    def tokenizer_files(self, dataset: str) -> list[str]:
+        place = self._place(dataset, "tokenizer")
+        return places.tokenizer_files(place) if place else []
+
+    def fetched(self, dataset: str) -> list[str]:
+        """The file that says what was fetched for a data set; none if nothing has to be."""
+        keys = self.dataset(dataset)
+        remote = [key for key in ("source", "tokenizer") if getattr(keys, key) and not self._place(dataset, key)]
+        return [keys.paths.source] if remote else []
+
+    def shards(self, run: str) -> list[str]:
+        return [shard_name(index) for index in range(self.run(run).shards)]
+
+    def shard(self, run: str, shard: str) -> str:
+        """`shard`, if the run has it; raises ConfigError if not."""
+        if shard not in self.shards(run):
+            expected = f"a shard from 0000 to {self.shards(run)[-1]}"
+            raise ConfigError(RunPaths(run).scan(shard), expected, shard, "correct it, or `shards` in your config file")
+        return shard
+
+    @functools.cache  # noqa: B019 - one object for the life of the process
+    def size(self, run: str) -> Size | None:
+        """Layers and neurons of a run's model; None for a hub model that has not been fetched."""
+        described = Path(self.run(run).paths.model)
+        found = peek(self.model(run), self.run(run).revision)
+        if found is None and described.exists():
+            spec = ModelSpec.read(described)
+            found = spec.n_layers, spec.d_mlp
+        return None if found is None else Size(*found)
+
+    def neuron(self, run: str, layer: int, neuron: int) -> NeuronId:
+        """The neuron, if the run's model has it as far as is known; raises ConfigError if not."""
+        size = self.size(self.run(run).name)
+        if size is not None:
+            size.refuse(RunPaths(run).page(layer, neuron), layer, neuron)
+        return NeuronId(layer, neuron)
+
+    def listed(self, run: str) -> dict[int, list[int]]:
+        """Neurons of a run's `neurons:`, by layer."""
+        if run not in self._listed:
+            self._listed[run] = listed_neurons(self.run(run), self.size(run))
+        return self._listed[run]
+
+    def pages(self, run: str) -> Pages:
+        """The pages of a run's site, by job."""
+        return share_out(self.listed(run))
+
+    def batch(self, run: str, batch: Batch) -> list[int]:
+        return in_batch(self.listed(run), batch)
+
+    def code(self, stage: str) -> str:
+        """Digest of the code that a stage's script uses, and of what it shows with."""
+        scripts = self.folder / "scripts"
+        data = tuple(scripts / "gluscope" / part for part in STAGE_DATA.get(stage, ()))
+        return digest(scripts / f"{stage}.py", scripts, data)
+
+    def _place(self, dataset: str, key: str) -> str | None:
+        value = getattr(self.dataset(dataset), key)
+        return places.locate(value, f"config: datasets: {dataset}: {key}", self.folder) if value else None

@@ -1,0 +1,97 @@
+"""Lists of neurons: what they stand for, and how they become jobs."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from gluscope.config.keys import RunConfig
+from gluscope.config.neurons import BATCH, FEW, Size, as_ranges, from_ranges, in_batch, listed_neurons, share_out
+from gluscope.core.errors import ConfigError
+from gluscope.core.paths import NeuronId
+from hypothesis import given
+from hypothesis import strategies as st
+
+OLMO = Size(32, 11008)
+
+
+def run(*neurons: str) -> RunConfig:
+    return RunConfig(name="mine", model="m", dataset="d", neurons=list(neurons))
+
+
+def test_each_neuron_is_listed_once_in_order() -> None:
+    listed = listed_neurons(run("L1/N7", "L0/N10", "L0/N9", "L1/N7"), None)
+    assert listed == {0: [9, 10], 1: [7]}
+
+
+def test_stars_need_the_model() -> None:
+    assert listed_neurons(run("L*/N1", "L1/N*"), Size(2, 3)) == {0: [1], 1: [0, 1, 2]}
+    with pytest.raises(ConfigError, match=r"run `snakemake results/mine/model.json` once"):
+        listed_neurons(run("L1/N*"), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("L32/N0", r"neurons: expected a layer from 0 to 31 \(the model has 32\), found layer 32"),
+        ("L0/N11008", r"expected a neuron from 0 to 11007 \(each layer has 11008\), found neuron 11008"),
+        ("L*/N11008", "found neuron 11008"),
+        ("L32/N*", "found layer 32"),
+    ],
+)
+def test_what_the_model_does_not_have_is_refused(text: str, told: str) -> None:
+    assert listed_neurons(run("L31/N11007"), OLMO) == {31: [11007]}
+    with pytest.raises(ConfigError, match=told):
+        listed_neurons(run(text), OLMO)
+
+
+def test_few_neurons_are_jobs_of_their_own() -> None:
+    pages = share_out({0: list(range(FEW - 1)), 3: [5]})
+    assert pages.batches == []
+    assert pages.single[-1] == NeuronId(3, 5)
+    assert len(pages.single) == FEW
+    assert share_out({}).single == []
+
+
+@given(st.dictionaries(st.integers(0, 3), st.sets(st.integers(0, 100_000), min_size=1, max_size=600), max_size=3))
+def test_every_listed_neuron_is_in_exactly_one_job(sets: dict[int, set[int]]) -> None:
+    listed = {layer: sorted(neurons) for layer, neurons in sorted(sets.items())}
+    pages = share_out(listed)
+    found = [str(neuron) for neuron in pages.single]
+    for batch in pages.batches:
+        neurons = in_batch(listed, batch)
+        assert 0 < len(neurons) <= BATCH
+        found += [f"L{batch.layer}/N{neuron}" for neuron in neurons]
+    assert sorted(found) == sorted(f"L{layer}/N{neuron}" for layer in listed for neuron in listed[layer])
+    assert not (pages.single and pages.batches)
+
+
+def test_a_longer_list_leaves_other_batches_as_they_are() -> None:
+    listed = {layer: list(range(0, 11008, 3)) for layer in range(3)}
+    longer = {**listed, 1: sorted({*listed[1], 1})}
+    before, after = share_out(listed).batches, share_out(longer).batches
+    assert before == after
+    assert sum(in_batch(longer, batch) != in_batch(listed, batch) for batch in after) == 1
+
+
+def test_all_neurons_of_a_large_model_can_be_asked_for() -> None:
+    start = time.monotonic()
+    batches = share_out(listed_neurons(run("L*/N*"), OLMO)).batches
+    assert time.monotonic() - start < 5
+    assert len(batches) == 32 * 43
+
+
+def test_a_thousand_scattered_neurons_are_few_jobs() -> None:
+    rng = random.Random(0)
+    names = {f"L{rng.randrange(32)}/N{rng.randrange(11008)}" for _ in range(1000)}
+    assert len(share_out(listed_neurons(run(*names), OLMO)).batches) == 32
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_ranges_and_back(numbers: set[int]) -> None:
+    assert from_ranges(as_ranges(sorted(numbers))) == sorted(numbers)
+
+
+def test_ranges_are_short() -> None:
+    assert as_ranges([*range(256), 300, 302, 303]) == "0-255,300,302-303"
