@@ -16,6 +16,8 @@ try:
 except ConfigErrors as errors:
     sys.exit(str(errors))
 
+config["asked"] = flow.asked
+
 RUN = RunPaths("{run}")
 DATASET = DatasetPaths("{dataset}")
 

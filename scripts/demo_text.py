@@ -1,7 +1,5 @@
 """Collect the demo's texts from the running Python's own documentation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gluscope.demo.text import write_documents

@@ -83,7 +83,7 @@ def explain(error: BaseException) -> str:
 
 
 class Tee:
-    """A text stream that writes to a terminal and to a log. Of a line that is overwritten the log gets the last state."""
+    """A text stream that writes to a terminal and to a log; of a line that is overwritten the log gets the end."""
 
     def __init__(self, terminal: TextIO, log: TextIO) -> None:
         self._terminal, self._log, self._line = terminal, log, ""

@@ -11,10 +11,11 @@ from gluscope.config import places
 from gluscope.config.check import nearest
 from gluscope.config.keys import DatasetConfig, RunConfig
 from gluscope.config.load import load, unknown_run
-from gluscope.config.neurons import Batch, Pages, Size, in_batch, listed_neurons, share_out
+from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
 from gluscope.core.digest import digest
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
+from gluscope.core.size import Size
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
 
@@ -28,6 +29,8 @@ class Workflow:
     def __init__(self, raw: Mapping[str, Any], folder: Path) -> None:
         self.config = load(raw)
         self.folder = folder
+        # Neurons that were asked for before their model was known, for the job that fetches it to look at.
+        self.asked: dict[str, list[str]] = {}
         self._listed: dict[str, dict[int, list[int]]] = {}
 
     def run(self, name: str) -> RunConfig:
@@ -101,7 +104,9 @@ class Workflow:
     def neuron(self, run: str, layer: int, neuron: int) -> NeuronId:
         """The neuron, if the run's model has it as far as is known; raises ConfigError if not."""
         size = self.size(self.run(run).name)
-        if size is not None:
+        if size is None:
+            self.asked.setdefault(run, []).append(RunPaths(run).page(layer, neuron))
+        else:
             size.refuse(RunPaths(run).page(layer, neuron), layer, neuron)
         return NeuronId(layer, neuron)
 

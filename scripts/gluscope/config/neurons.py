@@ -10,26 +10,10 @@ from dataclasses import dataclass
 from gluscope.config.keys import RunConfig
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import NeuronId
+from gluscope.core.size import Size
 
 BATCH = 256  # most neurons of one layer that one job makes pages of
 FEW = 64  # up to so many listed neurons of a run are jobs of their own
-
-
-@dataclass(frozen=True)
-class Size:
-    """Dimensions of a model's MLPs."""
-
-    n_layers: int
-    d_mlp: int
-
-    def refuse(self, where: str, layer: int, neuron: int) -> None:
-        """Raise ConfigError if the model has no such layer or neuron."""
-        if layer >= self.n_layers:
-            expected = f"a layer from 0 to {self.n_layers - 1} (the model has {self.n_layers})"
-            raise ConfigError(where, expected, f"layer {layer}", "correct the neuron's name")
-        if neuron >= self.d_mlp:
-            expected = f"a neuron from 0 to {self.d_mlp - 1} (each layer has {self.d_mlp})"
-            raise ConfigError(where, expected, f"neuron {neuron}", "correct the neuron's name")
 
 
 @dataclass(frozen=True, order=True)

@@ -37,30 +37,30 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 def _silu(x: np.ndarray) -> np.ndarray:
     """x * sigmoid(x) (Hendrycks and Gimpel 2016; Ramachandran et al. 2017, there swish)."""
-    return x * _sigmoid(x)
+    return np.asarray(x * _sigmoid(x))
 
 
 def _quick_gelu(x: np.ndarray) -> np.ndarray:
     """GELU's sigmoid form (Hendrycks and Gimpel 2016)."""
-    return x * _sigmoid(1.702 * x)
+    return np.asarray(x * _sigmoid(1.702 * x))
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     """x times the normal distribution function of x (Hendrycks and Gimpel 2016)."""
-    return 0.5 * x * np.asarray(_erfc(x / -math.sqrt(2.0)), np.float64)
+    return np.asarray(0.5 * x * np.asarray(_erfc(x / -math.sqrt(2.0)), np.float64))
 
 
 def _gelu_tanh(x: np.ndarray) -> np.ndarray:
     """GELU's tanh form (Hendrycks and Gimpel 2016), with (1 + tanh z) / 2 written as sigmoid(2 z)."""
-    return x * _sigmoid(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))
+    return np.asarray(x * _sigmoid(2.0 * math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def _relu(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0.0)
+    return np.asarray(np.maximum(x, 0.0))
 
 
 def _relu_squared(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0.0) ** 2
+    return np.asarray(np.maximum(x, 0.0) ** 2)
 
 
 _FUNCTIONS: dict[str, Activation] = {

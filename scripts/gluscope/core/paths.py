@@ -109,6 +109,10 @@ class RunPaths:
         """Text that changes when the code of `stage` does; pages made in bulk are compared with its age."""
         return f"{self.root}/code/{stage}.txt"
 
+    def parse_page(self, path: str) -> NeuronId:
+        """The neuron of a page's path. Raises ValueError for other paths."""
+        return NeuronId.parse(path.removeprefix(f"{self.site}/").removesuffix(".html"))
+
     def done(self, stage: str, layer: int | str, low: int | str, high: int | str) -> str:
         """Empty file: `stage` is done for the listed neurons of a layer from `low` to `high`."""
         return f"{self.root}/done/{stage}-L{layer}-N{low}-{high}"

@@ -1,0 +1,20 @@
+"""Fetch what a data set takes from the hub."""
+
+from typing import Any
+
+from gluscope.core.whole import whole
+from gluscope.dataset.sources import fetch
+from gluscope.job import start
+
+
+def main(smk: Any) -> None:
+    """Write `smk.output[0]`: where source and tokenizer lie now, and their revisions."""
+    with start(smk, online=True) as job:
+        job.say(f"Fetching {smk.params.source}" + (f", {smk.params.tokenizer}" if smk.params.tokenizer else ""))
+        sources = fetch(smk.params.source, smk.params.tokenizer, smk.params.revision)
+        with whole(smk.output[0]) as part:
+            sources.save(part)
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821

@@ -1,0 +1,27 @@
+"""Make a token data set."""
+
+from pathlib import Path
+from typing import Any
+
+from gluscope.core.provenance import versions
+from gluscope.dataset.build import build
+from gluscope.dataset.record import TokenSettings
+from gluscope.dataset.sources import Sources, fetch
+from gluscope.job import start
+
+
+def main(smk: Any) -> None:
+    """Fill the folder of `smk.output[0]`, which is its last file."""
+    with start(smk) as job:
+        keys = smk.params
+        if getattr(smk.input, "fetched", None):
+            sources = Sources.read(smk.input.fetched)
+        else:
+            sources = fetch(keys.source, keys.tokenizer, keys.revision)
+        made_with = versions("datasets", "tokenizers", "transformers", "pyarrow")
+        record = build(Path(smk.output[0]).parent, sources, TokenSettings.of(keys), made_with)
+        job.say(f"{record.rows} examples, {record.tokens} tokens, the longest {record.longest}")
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821
