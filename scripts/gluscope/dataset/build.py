@@ -158,23 +158,18 @@ def _table(some: Examples, schema: Any, text_column: str) -> Any:
     import pyarrow as pa
 
     texts = np.array([piece.text for piece in some.pieces])
-    table = some.table.select([name for name in schema.names if name not in OWN_COLUMNS]).take(texts)
+    taken = some.table.take(texts)
+    columns = {name: taken.column(name) for name in schema.names if name not in OWN_COLUMNS}
     if any(piece.offset or piece.end is not None for piece in some.pieces):
         whole = some.table.column(text_column).to_pylist()
-        parts = [whole[piece.text][piece.begin : piece.end] for piece in some.pieces]
-        place = table.column_names.index(text_column)
-        table = table.set_column(place, text_column, pa.array(parts, schema.field(text_column).type))
-    ends = np.cumsum([0, *(len(piece.ids) for piece in some.pieces)]).astype(np.int32)
+        columns[text_column] = pa.array([whole[piece.text][piece.begin : piece.end] for piece in some.pieces])
+    ends = pa.array(np.cumsum([0, *(len(piece.ids) for piece in some.pieces)]).astype(np.int32))
     ids = np.concatenate([piece.ids for piece in some.pieces])
-    own = [
-        pa.ListArray.from_arrays(pa.array(ends), pa.array(ids)),
-        pa.ListArray.from_arrays(pa.array(ends), pa.array(np.ones(len(ids), np.int8))),
-        pa.array(some.source_rows[texts]),
-        pa.array(np.array([piece.offset for piece in some.pieces], np.int64)),
-    ]
-    for name, array in zip(OWN_COLUMNS, own, strict=True):
-        table = table.append_column(name, array)
-    return table.cast(schema)
+    columns[IDS] = pa.ListArray.from_arrays(ends, pa.array(ids))
+    columns[MASK] = pa.ListArray.from_arrays(ends, pa.array(np.ones(len(ids), np.int8)))
+    columns[SOURCE_ROW] = pa.array(some.source_rows[texts])
+    columns[SOURCE_OFFSET] = pa.array(np.array([piece.offset for piece in some.pieces], np.int64))
+    return pa.table(columns).select(schema.names).cast(schema)
 
 
 def _refuse_empty(totals: _Totals, where: str, settings: TokenSettings) -> None:

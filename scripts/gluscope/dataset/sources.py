@@ -82,7 +82,13 @@ def _locate(name: str, revision: str | None, kind: str, **patterns: Any) -> Loca
     try:
         folder = snapshot_download(name, repo_type=kind, revision=revision, **patterns)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        found = " ".join(str(error).split())[:200] or type(error).__name__
+        words = {
+            "RepositoryNotFoundError": "no repository of that name that you may read",
+            "RevisionNotFoundError": f"no revision {revision!r}",
+            "GatedRepoError": "one that asks for your consent on its web page first",
+            "LocalEntryNotFoundError": "the hub out of reach and nothing in its cache",
+        }
+        found = words.get(type(error).__name__, type(error).__name__)
         step = "check the id, the network and your rights there; or give a local path"
         raise DatasetError(name, f"a {what} on the hub or in its cache", found, step) from error
     return Located(name, folder, Path(folder).name)
