@@ -1,5 +1,6 @@
 # What the rules share: file names, checks, and the functions that look up inputs and settings. No rules.
 import functools
+import re
 import sys
 from pathlib import Path
 
@@ -18,6 +19,17 @@ except ConfigErrors as errors:
 
 config["asked"] = flow.asked
 
+
+def runs_with(condition):
+    """A pattern of the names of all runs for which `condition` holds, for rules that only those use."""
+    names = [
+        re.escape(name) for name, run in flow.config.runs.items() if condition(run)
+    ]
+    return "|".join(names) or "(?!)"
+
+
+FROM_MODEL = runs_with(lambda run: run.pages_source == "model")
+CACHED = runs_with(lambda run: run.cache)
 RUN = RunPaths("{run}")
 DATASET = DatasetPaths("{dataset}")
 
@@ -88,7 +100,9 @@ def caches_for_pages(wildcards):
     """The caches of all shards, if the run's pages are computed from them."""
     if flow.run(wildcards.run).pages_source != "cache":
         return []
-    return [RunPaths(wildcards.run).cache(shard) for shard in flow.shards(wildcards.run)]
+    return [
+        RunPaths(wildcards.run).cache(shard) for shard in flow.shards(wildcards.run)
+    ]
 
 
 @refusing
@@ -110,22 +124,15 @@ def listed_pages(wildcards):
     """Files that stand for the listed pages of a run: the pages, or markers of batches where they are many."""
     paths, pages = RunPaths(wildcards.run), flow.pages(wildcards.run)
     single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
-    return single + [paths.done("page", batch.layer, batch.low, batch.high) for batch in pages.batches]
+    return single + [
+        paths.done("page", batch.layer, batch.low, batch.high)
+        for batch in pages.batches
+    ]
 
 
 def sites(wildcards):
     """The sites of the runs under `all:`."""
     return [RunPaths(run).index for run in flow.config.all]
-
-
-def megabytes(first):
-    """Memory of a job, more with each retry."""
-    return lambda wildcards, attempt: first * attempt
-
-
-def minutes(first):
-    """Time limit of a job, more with each retry."""
-    return lambda wildcards, attempt: first * attempt
 
 
 def batch_tokens(wildcards, attempt):

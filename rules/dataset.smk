@@ -1,4 +1,8 @@
 # Texts -> token data set, and a plan of shards with about equally many tokens.
+localrules:
+    plan_shards,
+
+
 rule tokenise:
     """Tokenise, cut and choose texts; a source that has tokens is taken as it is."""
     input:
@@ -7,6 +11,9 @@ rule tokenise:
         fetched=refusing(lambda wildcards: flow.fetched(wildcards.dataset)),
     output:
         DATASET.tokens,
+    log:
+        "logs/tokenise/{dataset}.log",
+    threads: 4
     params:
         source=refusing(lambda wildcards: flow.source(wildcards.dataset)),
         tokenizer=refusing(lambda wildcards: flow.tokenizer(wildcards.dataset)),
@@ -19,12 +26,6 @@ rule tokenise:
         shuffle_seed=of_dataset("shuffle_seed"),
         bos=of_dataset("bos"),
         code=code("tokenise"),
-    log:
-        "logs/tokenise/{dataset}.log",
-    threads: 4
-    resources:
-        mem_mb=megabytes(8000),
-        runtime=minutes(120),
     script:
         "../scripts/tokenise.py"
 
@@ -35,12 +36,9 @@ rule plan_shards:
         DATASET.tokens,
     output:
         DATASET.plan("{shards}"),
-    params:
-        code=code("plan_shards"),
     log:
         "logs/plan_shards/{dataset}-{shards}.log",
-    resources:
-        mem_mb=megabytes(2000),
-        runtime=minutes(30),
+    params:
+        code=code("plan_shards"),
     script:
         "../scripts/plan_shards.py"

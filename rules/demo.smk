@@ -1,11 +1,15 @@
 # The demo's texts.
+localrules:
+    demo_text,
+
+
 rule demo_text:
     """Collect the prose of Python's own documentation as this machine has it."""
     output:
         "results/sources/python-docs.jsonl",
-    params:
-        code=code("demo_text"),
     log:
         "logs/demo_text.log",
+    params:
+        code=code("demo_text"),
     script:
         "../scripts/demo_text.py"

@@ -11,12 +11,12 @@ rule fetch_model:
         refusing(lambda wildcards: flow.model_files(wildcards.run)),
     output:
         RUN.model,
+    log:
+        "logs/fetch_model/{run}.log",
     params:
         model=refusing(lambda wildcards: flow.model(wildcards.run)),
         revision=of_run("revision"),
         code=code("fetch_model"),
-    log:
-        "logs/fetch_model/{run}.log",
     script:
         "../scripts/fetch_model.py"
 
@@ -25,13 +25,13 @@ rule fetch_dataset:
     """Fetch what a data set takes from the hub, source or tokenizer; write which revisions."""
     output:
         DATASET.source,
+    log:
+        "logs/fetch_dataset/{dataset}.log",
     params:
         source=refusing(lambda wildcards: flow.source(wildcards.dataset)),
         tokenizer=refusing(lambda wildcards: flow.tokenizer(wildcards.dataset)),
         revision=of_dataset("revision"),
         split=of_dataset("split"),
         code=code("fetch_dataset"),
-    log:
-        "logs/fetch_dataset/{dataset}.log",
     script:
         "../scripts/fetch_dataset.py"

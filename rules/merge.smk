@@ -6,13 +6,10 @@ rule merge:
         model=RUN.model,
     output:
         RUN.summary,
+    log:
+        "logs/merge/{run}.log",
     params:
         refactor_glu=of_run("refactor_glu"),
         code=code("merge"),
-    log:
-        "logs/merge/{run}.log",
-    resources:
-        mem_mb=megabytes(8000),
-        runtime=minutes(60),
     script:
         "../scripts/merge.py"

@@ -1,4 +1,8 @@
 # One self-contained HTML file a neuron.
+localrules:
+    page,
+
+
 rule page:
     """Make the page of one neuron."""
     input:
@@ -12,9 +16,6 @@ rule page:
         RUN.page("{layer}", "{neuron}"),
     log:
         "logs/page/{run}/L{layer}-N{neuron}.log",
-    resources:
-        mem_mb=megabytes(2000),
-        runtime=minutes(10),
     script:
         "../scripts/page.py"
 
@@ -30,12 +31,9 @@ rule pages:
         code=RUN.code("page"),
     output:
         touch(RUN.done("page", "{layer}", "{low}", "{high}")),
-    params:
-        neurons=neurons_of_batch,
     log:
         "logs/page/{run}/L{layer}-N{low}-{high}.log",
-    resources:
-        mem_mb=megabytes(4000),
-        runtime=minutes(120),
+    params:
+        neurons=neurons_of_batch,
     script:
         "../scripts/page.py"

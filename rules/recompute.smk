@@ -1,4 +1,5 @@
 # Gate and in at every token of the example texts: of one neuron, or of a batch of listed neurons of a layer.
+# Where pages are computed from the model, jobs of the same script go by another name: those want a GPU.
 localrules:
     stage_code,
 
@@ -7,10 +8,10 @@ rule stage_code:
     """Write down the digest of a stage's code. What is made in bulk is older or newer than this file."""
     output:
         RUN.code("{stage}"),
-    params:
-        code=lambda wildcards: flow.code(wildcards.stage),
     log:
         "logs/stage_code/{run}-{stage}.log",
+    params:
+        code=lambda wildcards: flow.code(wildcards.stage),
     shell:
         "echo {params.code} > {output} 2> {log}"
 
@@ -25,18 +26,24 @@ rule recompute:
         code=RUN.code("recompute"),
     output:
         RUN.neuron("{layer}", "{neuron}"),
-    params:
-        source=of_run("pages_source"),
     log:
         "logs/recompute/{run}/L{layer}-N{neuron}.log",
+    wildcard_constraints:
+        run=f"(?!({FROM_MODEL})/)[^/]+",
     threads: 2
     resources:
-        mem_mb=megabytes(4000),
-        runtime=minutes(30),
         device=of_run("device"),
         batch_tokens=batch_tokens,
+    params:
+        source=of_run("pages_source"),
+        dtype=of_run("dtype"),
     script:
         "../scripts/recompute.py"
+
+
+use rule recompute as recompute_with_model with:
+    wildcard_constraints:
+        run=FROM_MODEL,
 
 
 rule recompute_batch:
@@ -49,16 +56,22 @@ rule recompute_batch:
         code=RUN.code("recompute"),
     output:
         touch(RUN.done("recompute", "{layer}", "{low}", "{high}")),
-    params:
-        source=of_run("pages_source"),
-        neurons=neurons_of_batch,
     log:
         "logs/recompute/{run}/L{layer}-N{low}-{high}.log",
+    wildcard_constraints:
+        run=f"(?!({FROM_MODEL})/)[^/]+",
     threads: 2
     resources:
-        mem_mb=megabytes(8000),
-        runtime=minutes(120),
         device=of_run("device"),
         batch_tokens=batch_tokens,
+    params:
+        neurons=neurons_of_batch,
+        source=of_run("pages_source"),
+        dtype=of_run("dtype"),
     script:
         "../scripts/recompute.py"
+
+
+use rule recompute_batch as recompute_batch_with_model with:
+    wildcard_constraints:
+        run=FROM_MODEL,

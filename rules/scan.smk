@@ -1,7 +1,4 @@
 # The forward pass over one shard: statistics of every neuron and, where the run asks for one, the cache.
-CACHED = [name for name, run in flow.config.runs.items() if run.cache]
-
-
 rule scan:
     """Run the model over a shard: counts, sums, extremes and samples of every neuron, and its MLP inputs."""
     input:
@@ -11,6 +8,16 @@ rule scan:
     output:
         scan=RUN.scan("{shard}"),
         cache=RUN.cache("{shard}"),
+    log:
+        "logs/scan/{run}/{shard}.log",
+    benchmark:
+        "benchmarks/scan/{run}/{shard}.tsv"
+    wildcard_constraints:
+        run=CACHED,
+    threads: 8
+    resources:
+        device=of_run("device"),
+        batch_tokens=batch_tokens,
     params:
         k=of_run("k"),
         samples=of_run("samples"),
@@ -18,18 +25,6 @@ rule scan:
         dtype=of_run("dtype"),
         cache_dtype=of_run("cache_dtype"),
         code=code("scan"),
-    log:
-        "logs/scan/{run}/{shard}.log",
-    benchmark:
-        "benchmarks/scan/{run}/{shard}.tsv"
-    wildcard_constraints:
-        run="|".join(map(re.escape, CACHED)) or "(?!)",
-    threads: 8
-    resources:
-        mem_mb=megabytes(32000),
-        runtime=minutes(240),
-        device=of_run("device"),
-        batch_tokens=batch_tokens,
     script:
         "../scripts/scan.py"
 
@@ -37,13 +32,13 @@ rule scan:
 use rule scan as scan_without_cache with:
     output:
         scan=RUN.scan("{shard}"),
+    log:
+        "logs/scan/{run}/{shard}.log",
+    wildcard_constraints:
+        run=f"(?!({CACHED})/)[^/]+",
     params:
         k=of_run("k"),
         samples=of_run("samples"),
         seed=of_run("seed"),
         dtype=of_run("dtype"),
         code=code("scan"),
-    log:
-        "logs/scan/{run}/{shard}.log",
-    wildcard_constraints:
-        run=f"(?!({'|'.join(map(re.escape, CACHED))})/)[^/]+",

@@ -1,4 +1,8 @@
 # The way to the pages of a run.
+localrules:
+    site_index,
+
+
 rule site_index:
     """Make the start page of a run's site, with its listed pages."""
     input:
@@ -6,12 +10,9 @@ rule site_index:
         model=RUN.model,
     output:
         RUN.index,
-    params:
-        code=code("site_index"),
     log:
         "logs/site_index/{run}.log",
-    resources:
-        mem_mb=megabytes(2000),
-        runtime=minutes(30),
+    params:
+        code=code("site_index"),
     script:
         "../scripts/site_index.py"

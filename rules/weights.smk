@@ -5,13 +5,10 @@ rule weights:
         RUN.model,
     output:
         RUN.weights,
-    params:
-        code=code("weights"),
     log:
         "logs/weights/{run}.log",
     threads: 8
-    resources:
-        mem_mb=megabytes(16000),
-        runtime=minutes(60),
+    params:
+        code=code("weights"),
     script:
         "../scripts/weights.py"
