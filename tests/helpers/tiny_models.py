@@ -21,25 +21,94 @@ _TEXT = (
     "if x is 1 then y is 2 ; for i in range ( 10 ) : print ( i ) return None . "
 )
 
+_HALF_LOCAL = {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}
+_GEMMA = {"head_dim": 16, "sliding_window": 4, "query_pre_attn_scalar": 16}
+_IMAGES = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "patch_size": 14,
+}
+_MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
+
 # HF class -> (model_type, settings beyond the common ones). Small windows so that a few tokens reach past them.
+# With `text_config` the model has an image part too, and the common settings go there. layer_types are repeated.
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "OlmoForCausalLM": ("olmo", {"clip_qkv": 8.0}),
     "Olmo2ForCausalLM": ("olmo2", {}),
-    "Olmo3ForCausalLM": ("olmo3", {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]}),
+    "Olmo3ForCausalLM": ("olmo3", _HALF_LOCAL),
+    "OlmoHybridForCausalLM": ("olmo_hybrid", {"layer_types": ["linear_attention", "full_attention"]}),
     "LlamaForCausalLM": ("llama", {"mlp_bias": True, "attention_bias": True}),
     "MistralForCausalLM": ("mistral", {"sliding_window": 4}),
     "Ministral3ForCausalLM": ("ministral3", {}),
+    "Mistral3ForConditionalGeneration": (
+        "mistral3",
+        {
+            "text_config": {"model_type": "mistral", "head_dim": 8},
+            "vision_config": {"model_type": "pixtral", **_IMAGES},
+        },
+    ),
     "Qwen2ForCausalLM": ("qwen2", {}),
     "Qwen3ForCausalLM": ("qwen3", {"head_dim": 8}),
+    "Qwen3_5ForCausalLM": ("qwen3_5_text", {"head_dim": 8, "layer_types": ["linear_attention", "full_attention"]}),
+    "Qwen3_5ForConditionalGeneration": (
+        "qwen3_5",
+        {
+            "text_config": {"head_dim": 8, "layer_types": ["linear_attention", "full_attention"]},
+            "vision_config": {
+                "hidden_size": 16,
+                "intermediate_size": 24,
+                "depth": 1,
+                "num_heads": 2,
+                "out_hidden_size": 32,
+            },
+        },
+    ),
     "GemmaForCausalLM": ("gemma", {"head_dim": 16}),
-    "Gemma2ForCausalLM": ("gemma2", {"head_dim": 16, "sliding_window": 4, "query_pre_attn_scalar": 16}),
-    "Gemma3ForCausalLM": ("gemma3_text", {"head_dim": 16, "sliding_window": 4, "query_pre_attn_scalar": 16}),
+    "Gemma2ForCausalLM": ("gemma2", _GEMMA),
+    "Gemma3ForCausalLM": ("gemma3_text", {**_GEMMA, **_HALF_LOCAL}),
+    "Gemma3ForConditionalGeneration": (
+        "gemma3",
+        {"text_config": {**_GEMMA, **_HALF_LOCAL}, "vision_config": {**_IMAGES, "image_size": 28}},
+    ),
+    "VaultGemmaForCausalLM": ("vaultgemma", _GEMMA),
     "Phi3ForCausalLM": ("phi3", {"sliding_window": 4}),
+    "GlmForCausalLM": ("glm", {"head_dim": 8}),
+    "Glm4ForCausalLM": ("glm4", {"head_dim": 8}),
+    "GraniteForCausalLM": (
+        "granite",
+        {"residual_multiplier": 0.5, "embedding_multiplier": 2.0, "attention_multiplier": 0.3, "mlp_bias": True},
+    ),
+    "CohereForCausalLM": ("cohere", {}),
+    "Cohere2ForCausalLM": ("cohere2", _HALF_LOCAL),
+    "SmolLM3ForCausalLM": ("smollm3", {"mlp_bias": True, "no_rope_layer_interval": 2}),
+    "StableLmForCausalLM": ("stablelm", {"use_qkv_bias": True}),
+    "SeedOssForCausalLM": ("seed_oss", {"mlp_bias": True, "head_dim": 8}),
+    "Ernie4_5ForCausalLM": ("ernie4_5", {"use_bias": True, "head_dim": 8}),
+    "Exaone4ForCausalLM": ("exaone4", _HALF_LOCAL),
+    "HunYuanDenseV1ForCausalLM": ("hunyuan_v1_dense", {"head_dim": 8}),
+    "YoutuForCausalLM": (
+        "youtu",
+        {
+            "num_key_value_heads": 4,
+            "kv_lora_rank": 8,
+            "q_lora_rank": 8,
+            "qk_rope_head_dim": 4,
+            "qk_nope_head_dim": 4,
+            "v_head_dim": 8,
+        },
+    ),
+    "Lfm2ForCausalLM": ("lfm2", {"layer_types": ["conv", "full_attention"], "block_multiple_of": 16}),
+    "BambaForCausalLM": ("bamba", {"attn_layer_indices": [1], **_MAMBA}),
+    # refused: not gated, experts, or gated in another way
     "GPT2LMHeadModel": ("gpt2", {}),
     "GPTNeoXForCausalLM": ("gpt_neox", {}),
     "MixtralForCausalLM": ("mixtral", {"num_local_experts": 2}),
     "OlmoeForCausalLM": ("olmoe", {"num_experts": 4, "num_experts_per_tok": 2}),
     "Qwen2MoeForCausalLM": ("qwen2_moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}),
+    "FalconH1ForCausalLM": ("falcon_h1", {**_MAMBA, "mamba_d_ssm": 64, "mlp_multipliers": [0.5, 2.0]}),
+    "BitNetForCausalLM": ("bitnet", {}),
 }
 
 
@@ -66,10 +135,9 @@ def make(
     adds_bos, has_bos: see `make_tokenizer`. settings: more keys of the HF config, e.g. hidden_act="gelu".
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
 
     folder = Path(folder)
-    model_type, own = ARCHITECTURES[architecture]
     common = {
         "num_hidden_layers": n_layers,
         "hidden_size": d_model,
@@ -82,11 +150,15 @@ def make(
         "eos_token_id": 1,
         "pad_token_id": 2,
     }
-    own = {key: (value * n_layers)[:n_layers] if key == "layer_types" else value for key, value in own.items()}
-    config = AutoConfig.for_model(model_type, **{**common, **own, **settings})
+    model_type, own = ARCHITECTURES[architecture]
+    wanted = {**common, **own, **settings}
+    if "text_config" in own:
+        wanted = {**own, "text_config": {**common, **own["text_config"], **settings}}
+    for part in (wanted, wanted.get("text_config", {})):
+        if "layer_types" in part:
+            part["layer_types"] = (part["layer_types"] * n_layers)[:n_layers]
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    assert type(model).__name__ == architecture, (type(model).__name__, architecture)
+    model = getattr(transformers, architecture)(transformers.AutoConfig.for_model(model_type, **wanted))
     _randomise(model, seed)
     model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=max_shard_size)
     make_tokenizer(folder, n_vocab, adds_bos=adds_bos, has_bos=has_bos)
@@ -98,7 +170,7 @@ def _randomise(model: Any, seed: int) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    around_zero = "Gemma" in type(model).__name__  # its norms multiply by (1 + weight)
+    around_zero = "Gemma" in type(model).__name__ or "Qwen3_5" in type(model).__name__  # norms multiply by (1 + weight)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             if parameter.ndim == 1 and name.endswith("bias"):

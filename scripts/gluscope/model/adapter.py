@@ -12,10 +12,7 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformer_lens.factories.architecture_adapter_factory import (
-    SUPPORTED_ARCHITECTURES,
-    ArchitectureAdapterFactory,
-)
+from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge.generalized_components import GatedMLPBridge, JointGateUpMLPBridge
 from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources._hf_format import determine_architecture_from_hf_config
@@ -23,22 +20,42 @@ from transformers.activations import ACT2FN
 from transformers.initialization import no_init_weights
 
 from gluscope.core import activation
-from gluscope.core.errors import ModelError
+from gluscope.core.errors import ModelError, one_line
 
-# Architectures that tests compare with the plain model and with TransformerLens' bridge (docs/models.md).
+# Architectures that tests compare with the plain model in float64 and with TransformerLens' bridge (docs/models.md).
 TESTED = (
     "OlmoForCausalLM",
     "Olmo2ForCausalLM",
     "Olmo3ForCausalLM",
+    "OlmoHybridForCausalLM",
     "LlamaForCausalLM",
     "MistralForCausalLM",
     "Ministral3ForCausalLM",
+    "Mistral3ForConditionalGeneration",
     "Qwen2ForCausalLM",
     "Qwen3ForCausalLM",
+    "Qwen3_5ForCausalLM",
+    "Qwen3_5ForConditionalGeneration",
     "GemmaForCausalLM",
     "Gemma2ForCausalLM",
     "Gemma3ForCausalLM",
+    "Gemma3ForConditionalGeneration",
+    "VaultGemmaForCausalLM",
     "Phi3ForCausalLM",
+    "GlmForCausalLM",
+    "Glm4ForCausalLM",
+    "GraniteForCausalLM",
+    "CohereForCausalLM",
+    "Cohere2ForCausalLM",
+    "SmolLM3ForCausalLM",
+    "StableLmForCausalLM",
+    "SeedOssForCausalLM",
+    "Ernie4_5ForCausalLM",
+    "Exaone4ForCausalLM",
+    "HunYuanDenseV1ForCausalLM",
+    "YoutuForCausalLM",
+    "Lfm2ForCausalLM",
+    "BambaForCausalLM",
 )
 WORKS = "use one of " + ", ".join(name.removesuffix("ForCausalLM") for name in TESTED)
 # Gated by their adapters, but what the adapter calls gate, in and post is not what DESIGN's notation says.
@@ -48,13 +65,16 @@ _OTHERWISE = {
     "Gemma3nForConditionalGeneration": "an MLP that keeps only the largest gates",
 }
 
+# With an image part whose adapter asks for more packages; the text part is a class of its own and reads the same files.
+_TEXT_PART = {"Qwen3_5ForConditionalGeneration": "Qwen3_5ForCausalLM"}
+
 
 @dataclass(frozen=True)
 class Layout:
     """Names of a model's modules.
 
     layers: list of blocks, from the whole model. mlp: from a block. gate, in_, out, act: from the MLP; act None where
-    a plain function is called. embed, unembed: from the whole model. n_layers, d_model, d_mlp, n_vocab, act_fn: see ModelSpec.
+    a plain function is called. embed, unembed: from the whole model. The sizes and act_fn: see ModelSpec.
     """
 
     architecture: str
@@ -79,50 +99,55 @@ def layout(config: Any, where: str) -> Layout:
     Raises ModelError, with the class's name, for a model that is unknown, not gated, a mixture of experts, or whose
     MLP is something other than out(act(gate(x)) * in(x)).
     """
-    architecture, adapter = _adapter(config, where)
+    architecture, adapter, config = _adapter(config, where)
     blocks, embed, unembed = (adapter.component_mapping.get(name) for name in ("blocks", "embed", "unembed"))
-    mlp = (getattr(blocks, "submodules", None) or {}).get("mlp")
+    mlp: Any = (getattr(blocks, "submodules", None) or {}).get("mlp")
     if not isinstance(mlp, GatedMLPBridge) or not (blocks and embed and unembed):
         raise _refused(where, architecture, "an MLP that is not gated" if mlp is None else _kind(mlp))
     if architecture in _OTHERWISE:
         raise _refused(where, architecture, _OTHERWISE[architecture])
-    if isinstance(mlp, JointGateUpMLPBridge):
-        gate = in_ = mlp.fused_attr
-    else:
-        gate, in_ = mlp.submodules["gate"].name, mlp.submodules["in"].name
+    fused = mlp.fused_attr if isinstance(mlp, JointGateUpMLPBridge) else None
     model = _empty_model(config, architecture, where)
-    names = {"gate": gate, "in_": in_, "out": mlp.submodules["out"].name}
-    act = _check_modules(model, f"{blocks.name}", mlp.name, names, where, architecture)
+    names = {
+        "gate": str(fused or mlp.submodules["gate"].name),
+        "in_": str(fused or mlp.submodules["in"].name),
+        "out": str(mlp.submodules["out"].name),
+    }
+    act = _check_modules(model.get_submodule(blocks.name), str(mlp.name), names, where, architecture)
     first = model.get_submodule(f"{blocks.name}.0.{mlp.name}")
-    d_mlp, d_model = first.get_submodule(names["out"]).in_features, first.get_submodule(names["out"]).out_features
+    out = first.get_submodule(names["out"])
     return Layout(
         architecture=architecture,
         layers=blocks.name,
-        mlp=mlp.name,
+        mlp=str(mlp.name),
         **names,
         act=act,
         embed=embed.name,
         unembed=unembed.name,
         n_layers=len(model.get_submodule(blocks.name)),
-        d_model=d_model,
-        d_mlp=d_mlp,
+        d_model=out.out_features,
+        d_mlp=out.in_features,
         n_vocab=model.get_submodule(embed.name).weight.shape[0],
         act_fn=_act_name(config, first, act, where, architecture),
     )
 
 
-def _adapter(config: Any, where: str) -> tuple[str, Any]:
-    """HF class name of the model and TransformerLens' adapter of it."""
-    classes = ", ".join(getattr(config, "architectures", None) or [f"model_type {config.model_type}"])
+def _adapter(config: Any, where: str) -> tuple[str, Any, Any]:
+    """HF class name of the model, TransformerLens' adapter of it, and the config of that class."""
     try:
         architecture = str(determine_architecture_from_hf_config(config))
-        bridge_config = build_bridge_config_from_hf(config, architecture, "local", torch.float32)
-        adapter = ArchitectureAdapterFactory.select_architecture_adapter(bridge_config)
-    except (ValueError, ImportError, AttributeError, KeyError) as error:
+    except ValueError as error:
+        classes = ", ".join(getattr(config, "architectures", None) or [f"model_type {config.model_type}"])
         raise _refused(where, classes, "a class that TransformerLens does not know") from error
-    if architecture not in SUPPORTED_ARCHITECTURES or not hasattr(transformers, architecture):
+    if architecture in _TEXT_PART:
+        architecture, config = _TEXT_PART[architecture], config.get_text_config()
+    if not hasattr(transformers, architecture):
         raise _refused(where, architecture, "a class that needs code of its own, which is never run")
-    return architecture, adapter
+    try:
+        bridge_config = build_bridge_config_from_hf(config, architecture, "local", torch.float32)
+        return architecture, ArchitectureAdapterFactory.select_architecture_adapter(bridge_config), config
+    except Exception as error:  # whatever an adapter makes of a config that it does not expect
+        raise _refused(where, architecture, f"with which TransformerLens fails ({one_line(error)[:150]})") from error
 
 
 def _refused(where: str, architecture: str, found: str) -> ModelError:
@@ -133,37 +158,34 @@ def _kind(mlp: Any) -> str:
     return "a mixture of experts" if "MoE" in type(mlp).__name__ else "an MLP that is not gated"
 
 
-def _empty_model(config: Any, architecture: str, where: str) -> nn.Module:
+def _empty_model(config: Any, architecture: str, where: str) -> Any:
     """The model without memory for its weights."""
     try:
         with torch.device("meta"), no_init_weights():
-            model: nn.Module = getattr(transformers, architecture)(config)
+            return getattr(transformers, architecture)(config)
     except Exception as error:  # whatever a model class makes of a config that does not fit
-        raise _refused(where, architecture, f"a config that it refuses ({error})") from error
-    return model
+        raise _refused(where, architecture, f"a config that it refuses ({one_line(error)[:150]})") from error
 
 
-def _check_modules(
-    model: nn.Module, layers: str, mlp: str, names: dict[str, str], where: str, architecture: str
-) -> str | None:
+def _check_modules(blocks: Any, mlp: str, names: dict[str, str], where: str, architecture: str) -> str | None:
     """Every block has the MLP, made of linear maps of the same sizes and nothing else but act. Returns act's name."""
     acts, sizes = set(), set()
-    for block in model.get_submodule(layers):
+    for block in blocks:
         children = dict(block.named_children())
         if {"experts", "router"} & set(children) or mlp.split(".")[0] not in children:
             raise _refused(where, architecture, "a mixture of experts, or blocks without an MLP")
         parts = dict(block.get_submodule(mlp).named_children())
         linear = [parts.pop(name, None) for name in dict.fromkeys(names.values())]
         if not all(type(part) is nn.Linear for part in linear) or len(parts) > 1:
-            raise _refused(where, architecture, f"an MLP with {', '.join(parts)} beside its linear maps")
+            raise _refused(where, architecture, f"an MLP of {', '.join([*names.values(), *parts])}")
         acts.add(next(iter(parts), None))
-        sizes.add(tuple((part.in_features, part.out_features) for part in linear if part is not None))
+        sizes.add(tuple((part.in_features, part.out_features) for part in linear if isinstance(part, nn.Linear)))
     if len(acts) != 1 or len(sizes) != 1:
         raise _refused(where, architecture, "MLPs that differ from layer to layer")
     return acts.pop()
 
 
-def _act_name(config: Any, mlp: nn.Module, act: str | None, where: str, architecture: str) -> str:
+def _act_name(config: Any, mlp: Any, act: str | None, where: str, architecture: str) -> str:
     """The activation's name, which is the config's; checked against the module that the model really made."""
     text = config.get_text_config()
     keys = ("hidden_activation", "hidden_act", "activation_function")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -141,26 +142,28 @@ def _tensor_names(modules: Layout, config: Any, tensors: dict[str, Tensor], wher
         name: f"{modules.layers}.{{layer}}.{modules.mlp}.{part}.weight"
         for name, part in (("gate", modules.gate), ("in_", modules.in_), ("out", modules.out))
     }
-    embed = f"{modules.embed}.weight"
-    tied = bool(getattr(config.get_text_config(), "tie_word_embeddings", False))
-    unembed = embed if tied else f"{modules.unembed}.weight"
-    wanted = {**blocks, "embed": embed, "unembed": unembed}
-    return {name: _stored_name(text, tensors, where) for name, text in wanted.items()}
+    stored = {name: _stored_name(text, tensors) for name, text in blocks.items()}
+    heads = {"embed": f"{modules.embed}.weight", "unembed": f"{modules.unembed}.weight"}
+    stored |= {name: _stored_name(text, tensors) for name, text in heads.items()}
+    if any(getattr(part, "tie_word_embeddings", False) for part in (config, config.get_text_config())):
+        stored["embed"], stored["unembed"] = stored["embed"] or stored["unembed"], stored["unembed"] or stored["embed"]
+    for name, text in (blocks | heads).items():
+        if stored[name] is None:
+            raise ModelError(where, f"a tensor {text.format(layer=0)}", "none in its weight files", FETCH_AGAIN)
+    return {name: str(found) for name, found in stored.items()}
 
 
-def _stored_name(name: str, tensors: dict[str, Tensor], where: str) -> str:
+def _stored_name(name: str, tensors: dict[str, Tensor]) -> str | None:
     """`name` itself, or the one stored name that ends in as long a part of it as possible."""
     if name.format(layer=0) in tensors:
         return name
     parts = name.split(".")
-    for start in range(1, len(parts) - 1):
+    for start in range(len(parts) - 1):
         end = ".".join(parts[start:])
         found = [stored for stored in tensors if f".{stored}".endswith(f".{end.format(layer=0)}")]
-        if len(found) == 1:
-            return found[0].removesuffix(end.format(layer=0)) + end
         if found:
-            break
-    raise ModelError(where, f"a tensor {name.format(layer=0)}", "none in its weight files", FETCH_AGAIN)
+            return found[0].removesuffix(end.format(layer=0)) + end if len(found) == 1 else None
+    return None
 
 
 def _check_shapes(modules: Layout, names: dict[str, str], tensors: dict[str, Tensor], where: str) -> None:
@@ -192,7 +195,4 @@ def _module_names(modules: Layout) -> dict[str, str]:
 
 
 def _numbers(tensor: Tensor) -> int:
-    count = 1
-    for size in tensor.shape:
-        count *= size
-    return count
+    return math.prod(tensor.shape)

@@ -1,4 +1,4 @@
-"""Files of a model: where they lie, and what a safetensors file's header says. Imports neither torch nor transformers."""
+"""Files of a model: where they lie, and what a safetensors header says. Imports neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _LARGEST_HEADER = 100_000_000  # the format's own limit, in bytes
-FETCH_AGAIN = "fetch the model again"
+FETCH_AGAIN = "fetch or save the model again"
 
 
 @dataclass(frozen=True)

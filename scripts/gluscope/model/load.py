@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -89,7 +88,8 @@ def _load_hf(spec: ModelSpec, dtype: torch.dtype, placement: dict[str, Any]) -> 
 
 def _try_out(model: GatedModel) -> None:
     """Run three tokens: what the hooks hand out must make up the MLP that pages are written about."""
-    spec, seen, written = model.spec, {}, []
+    spec, written = model.spec, []
+    seen: dict[str, torch.Tensor] = {}
     mlp = model.blocks.get_submodule(f"0.{spec.modules['mlp']}")
     out = mlp.get_submodule(spec.modules["out"])
 
