@@ -1,0 +1,130 @@
+"""Inputs, settings and pages that rules are given."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gluscope.config.neurons import Batch
+from gluscope.core.errors import ConfigError
+from gluscope.core.paths import NeuronId
+from gluscope.workflow import Workflow
+from helpers.checkout import REPO
+from helpers.room import CONFIG, Room
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    room = Room(tmp_path)
+    room.fake_model()
+    room.write_texts()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return room
+
+
+def flow(repository: Path = REPO, *, dataset: dict[str, Any] | None = None, **run: Any) -> Workflow:
+    raw = copy.deepcopy(CONFIG)
+    raw["runs"]["mine"].update(run)
+    raw["datasets"]["mine-texts"].update(dataset or {})
+    return Workflow(raw, repository)
+
+
+def test_local_files_are_inputs(room: Room) -> None:
+    found = flow()
+    assert found.model("mine") == "my-model"
+    assert found.model_files("mine") == ["my-model/config.json", "my-model/model.safetensors"]
+    assert found.tokenizer_files("mine-texts") == ["my-model/config.json", "my-model/tokenizer.json"]
+    assert found.source_files("mine-texts") == ["texts.jsonl"]
+    assert found.fetched("mine-texts") == []
+
+
+def test_all_files_of_a_folder_of_texts_are_inputs(room: Room) -> None:
+    (room.folder / "texts/more").mkdir(parents=True)
+    for name in ("texts/b.txt", "texts/a.txt", "texts/more/c.txt", "texts/.hidden"):
+        (room.folder / name).write_text("x")
+    assert flow(dataset={"source": "texts/"}).source_files("mine-texts") == [
+        "texts/a.txt", "texts/b.txt", "texts/more/c.txt",
+    ]  # fmt: skip
+
+
+def test_hub_ids_are_fetched(room: Room) -> None:
+    found = flow(model="some/model", dataset={"source": "some/texts", "tokenizer": "gpt2"})
+    assert (found.model("mine"), found.model_files("mine")) == ("some/model", [])
+    assert found.source_files("mine-texts") == []
+    assert found.fetched("mine-texts") == ["results/datasets/mine-texts.source.json"]
+    assert flow(dataset={"tokenizer": "gpt2"}).fetched("mine-texts") != []
+
+
+def test_a_local_folder_wins_over_a_hub_id(room: Room) -> None:
+    (room.folder / "some/model").mkdir(parents=True)
+    (room.folder / "some/model/config.json").write_text("{}")
+    assert flow(model="some/model").model_files("mine") == ["some/model/config.json"]
+
+
+def test_what_is_not_in_the_working_directory_is_looked_for_beside_the_workflow(room: Room, tmp_path: Path) -> None:
+    shipped = tmp_path / "repo/config/demo"
+    shipped.mkdir(parents=True)
+    (shipped / "config.json").write_text("{}")
+    found = flow(tmp_path / "repo", model="config/demo")
+    assert found.model_files("mine") == [str(shipped / "config.json")]
+
+
+@pytest.mark.parametrize("path", ["./model", "a/b/c", "/nowhere", "~/nowhere", "my model", "x.jsonl", "texts.txt"])
+def test_what_can_be_neither_a_path_nor_a_hub_id_is_refused(room: Room, path: str) -> None:
+    with pytest.raises(ConfigError, match="expected a file or folder that exists, or a hub id"):
+        flow(model=path).model("mine")
+
+
+def test_a_source_that_a_rule_makes_need_not_be_there(room: Room) -> None:
+    source = "results/sources/python-docs.jsonl"
+    assert flow(dataset={"source": source}).source_files("mine-texts") == [source]
+
+
+def test_names_that_the_config_does_not_have(room: Room) -> None:
+    with pytest.raises(ConfigError, match=r"^results/mime: .*found 'mime'. Next: write 'mine'"):
+        flow().run("mime")
+    with pytest.raises(ConfigError, match=r"^results/datasets/x: "):
+        flow().dataset("x")
+    assert flow(shards=3).shard("mine", "0002") == "0002"
+    with pytest.raises(ConfigError, match="expected a shard from 0000 to 0002, found 0003"):
+        flow(shards=3).shard("mine", "0003")
+
+
+def test_neurons_of_a_known_model_are_looked_at(room: Room) -> None:
+    found = flow()
+    assert found.neuron("mine", 1, 47) == NeuronId(1, 47)
+    with pytest.raises(ConfigError, match=r"^results/mine/site/L2/N0.html: expected a layer from 0 to 1"):
+        found.neuron("mine", 2, 0)
+    with pytest.raises(ConfigError, match="found neuron 48"):
+        found.neuron("mine", 0, 48)
+    with pytest.raises(ConfigError, match="the name of a run"):
+        found.neuron("mime", 0, 0)
+    assert found.asked == {}
+
+
+def test_neurons_of_an_unknown_model_are_kept_for_the_fetch(room: Room) -> None:
+    found = flow(model="some/model")
+    found.neuron("mine", 99, 3)
+    assert found.asked == {"mine": ["results/mine/site/L99/N3.html"]}
+
+
+def test_a_fetched_hub_model_is_known(room: Room) -> None:
+    repo = room.folder / "hub/models--some--model"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs/main").write_text("abc")
+    (repo / "snapshots/abc").mkdir(parents=True)
+    (repo / "snapshots/abc/config.json").write_text(json.dumps({"num_hidden_layers": 3, "intermediate_size": 5}))
+    with pytest.raises(ConfigError, match="from 0 to 2"):
+        flow(model="some/model").neuron("mine", 3, 0)
+
+
+def test_pages_of_a_run(room: Room) -> None:
+    assert flow().pages("mine").single == [NeuronId(0, 3), NeuronId(1, 7)]
+    many = flow(neurons=["L1/N*"])
+    (batch,) = many.pages("mine").batches
+    assert many.batch("mine", batch) == list(range(48))
+    assert many.batch("mine", Batch(1, 3, 5)) == [3, 4, 5]
