@@ -1,0 +1,59 @@
+"""The workflow through `--profile slurm`, on a real SLURM."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from helpers.checkout import BIN, user_environment
+from helpers.cluster import Cluster
+
+PAGE = "results/tiny/site/L1/N7.html"
+# The profile waits as suits a real cluster; here every second counts.
+QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "5"]
+
+
+def typed(cluster: Cluster, folder: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """`snakemake --profile slurm ...` as a user types it on the login node."""
+    ours = {key: value for key, value in cluster.environment.items() if key in ("SLURM_CONF",)}
+    environment = {**user_environment(), **ours, "PATH": f"{BIN}:{cluster.environment['PATH']}"}
+    return subprocess.run(
+        [str(BIN / "snakemake"), "--profile", "slurm", *arguments, *QUICK, "--configfile", "mine.yaml"],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+def submitted(cluster: Cluster, folder: Path) -> list[dict[str, str]]:
+    """What SLURM knows of the jobs that were submitted from `folder`."""
+    jobs = cluster.run("scontrol", "-o", "show", "job").splitlines()
+    fields = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in jobs]
+    return [job for job in fields if job.get("WorkDir") == str(folder)]
+
+
+def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
+    done = typed(cluster, checkout, PAGE)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (checkout / PAGE).stat().st_size > 10_000
+
+    jobs = submitted(cluster, checkout)
+    on_gpu = [job for job in jobs if "gres:gpu:a100:1" in job.get("TresPerNode", "")]
+    assert len(on_gpu) == 4, "one A100 for each of the four shards"
+    assert len(jobs) < 12, "small stages run on the login node or together"
+    for shard in range(4):
+        logs = list((checkout / "logs/slurm/rule_scan").glob(f"*{shard:04d}*/*.log"))
+        assert logs, f"no log of shard {shard}"
+
+    again = typed(cluster, checkout, PAGE)
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+    assert len(submitted(cluster, checkout)) == len(jobs)
+
+
+def test_other_partition_and_gpu_on_the_command_line(cluster: Cluster, checkout: Path) -> None:
+    scan = "results/tiny/scan/0000.zarr.zip"
+    done = typed(cluster, checkout, scan, "--set-resources", "scan:slurm_partition=gpu", "scan:constraint=80gb")
+    assert done.returncode == 0, done.stderr[-4000:]
+    (job,) = [job for job in submitted(cluster, checkout) if "gpu" in job.get("TresPerNode", "")]
+    assert job["Partition"] == "gpu"
+    assert job["Features"] == "80gb"
