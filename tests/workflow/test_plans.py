@@ -1,0 +1,60 @@
+"""What a dry run says would be done, and how long it takes to say it. No model is needed for that."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from helpers.room import Room
+
+ONE_PAGE = {
+    "fetch_model": 1, "tokenise": 1, "plan_shards": 1, "scan": 1, "merge": 1, "weights": 1, "stage_code": 2,
+    "recompute": 1, "page": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    room = Room(tmp_path)
+    room.write_config()
+    room.write_texts()
+    room.fake_model(32, 11008)
+    return room
+
+
+def test_a_page_needs_just_what_it_is_made_of(room: Room) -> None:
+    assert room.plan("results/mine/site/L31/N11007.html") == ONE_PAGE
+
+
+def test_a_run_without_cache_asks_for_the_model_twice(room: Room) -> None:
+    room.write_config(cache=False, shards=3)
+    counts = {**ONE_PAGE, "scan_without_cache": 3, "recompute_with_model": 1}
+    del counts["scan"], counts["recompute"]
+    assert room.plan("results/mine/site/L0/N0.html") == counts
+
+
+def test_all_makes_the_listed_pages_and_the_site(room: Room) -> None:
+    assert room.plan() == {**ONE_PAGE, "recompute": 2, "page": 2, "site_index": 1, "all": 1}
+
+
+def test_the_shipped_runs_can_be_planned(tmp_path: Path) -> None:
+    plan = Room(tmp_path).plan("all", "results/olmo-7b-0424/site/L5/N10602.html")
+    assert plan["demo_text"] == plan["fetch_dataset"] == 1
+    assert plan["scan"] > 16
+
+
+@pytest.mark.parametrize(("neurons", "seconds", "batches"), [(1, 3, range(1)), (10_000, 10, range(64, 129))])
+def test_large_plans_are_quick(room: Room, neurons: int, seconds: float, batches: range) -> None:
+    every = [f"L{layer}/N{neuron}" for layer in range(32) for neuron in range(11008)]
+    room.write_config(shards=64, neurons=random.Random(0).sample(every, neurons))
+    took = []
+    while not took or (took[-1] >= seconds and len(took) < 3):  # other tests may have kept the processors busy
+        start = time.monotonic()
+        plan = room.plan()
+        took.append(time.monotonic() - start)
+    assert plan["scan"] == 64
+    assert plan.get("pages", 0) == plan.get("recompute_batch", 0)
+    assert plan.get("pages", 0) in batches
+    assert min(took) < seconds
