@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gluscope.core.whole import whole
 from gluscope.dataset.sources import fetch
 from gluscope.job import start
+from gluscope.store.atomic import new_file
 
 
 def main(smk: Any) -> None:
@@ -12,7 +12,7 @@ def main(smk: Any) -> None:
     with start(smk, online=True) as job:
         job.say(f"Fetching {smk.params.source}" + (f", {smk.params.tokenizer}" if smk.params.tokenizer else ""))
         sources = fetch(smk.params.source, smk.params.tokenizer, smk.params.revision)
-        with whole(smk.output[0]) as part:
+        with new_file(smk.output[0]) as part:
             sources.save(part)
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gluscope.core.whole import whole
 from gluscope.dataset.plan import make_plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
+from gluscope.store.atomic import new_file
 
 
 def main(smk: Any) -> None:
@@ -14,7 +14,7 @@ def main(smk: Any) -> None:
     with start(smk) as job:
         tokens = TokenDataset.open(Path(smk.input[0]).parent)
         plan = make_plan(tokens.lengths, int(smk.wildcards.shards), tokens.record.fingerprint)
-        with whole(smk.output[0]) as part:
+        with new_file(smk.output[0]) as part:
             plan.save(part)
         sizes = [shard.tokens for shard in plan.shards]
         job.say(f"{len(sizes)} shards of {min(sizes)} to {max(sizes)} tokens")

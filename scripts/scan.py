@@ -4,16 +4,35 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.dataset.plan import Plan
-from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
-from gluscope.scan.loop import run_scan
+from gluscope.scan.loop import ScanSettings, run_scan
 
 
 def main(smk: Any) -> None:
     """Write `smk.output.scan`, statistics of every neuron, and the cache of `smk.output.cache` if it has one."""
-    with start(smk):
-        run_scan()
+    with start(smk) as job:
+        cache = getattr(smk.output, "cache", None)
+        settings = ScanSettings(
+            k=smk.params.k,
+            seed=smk.params.seed,
+            samples=smk.params.samples,
+            device=smk.resources.device,
+            dtype=smk.params.dtype,
+            **({"cache_dtype": smk.params.cache_dtype} if cache else {}),
+            batch_tokens=smk.resources.batch_tokens,
+        )
+        done = run_scan(
+            ModelSpec.read(smk.input.model),
+            Path(smk.input.tokens).parent,
+            Plan.read(smk.input.plan),
+            smk.wildcards.shard,
+            settings,
+            smk.output.scan,
+            Path(cache).parent if cache else None,
+            {"code": smk.params.code},
+        )
+        job.say(f"{done.tokens:,} tokens in {done.seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -92,9 +92,15 @@ class Tee:
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         self._terminal.write(text)
         *complete, self._line = (self._line + text).split("\n")
-        self._log.writelines(line.rstrip("\r").rpartition("\r")[2] + "\n" for line in complete)
+        # What clears its line is a progress bar of ours, which tells the log itself.
+        plain = [line for line in complete if "\x1b[K" not in line]
+        self._log.writelines(line.rstrip("\r").rpartition("\r")[2] + "\n" for line in plain)
         self._log.flush()
         return len(text)
+
+    def note(self, text: str) -> None:
+        """Write to the log only."""
+        self._log.write(text)
 
     def flush(self) -> None:
         self._terminal.flush()

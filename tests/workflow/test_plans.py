@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -49,12 +49,12 @@ def test_the_shipped_runs_can_be_planned(tmp_path: Path) -> None:
 def test_large_plans_are_quick(room: Room, neurons: int, seconds: float, batches: range) -> None:
     every = [f"L{layer}/N{neuron}" for layer in range(32) for neuron in range(11008)]
     room.write_config(shards=64, neurons=random.Random(0).sample(every, neurons))
-    took = []
-    while not took or (took[-1] >= seconds and len(took) < 3):  # other tests may have kept the processors busy
-        start = time.monotonic()
-        plan = room.plan()
-        took.append(time.monotonic() - start)
+    before = os.times()
+    plan = room.plan()
+    after = os.times()
     assert plan["scan"] == 64
     assert plan.get("pages", 0) == plan.get("recompute_batch", 0)
     assert plan.get("pages", 0) in batches
-    assert min(took) < seconds
+    # Processor time is what it takes on a machine that does nothing else.
+    took = after.children_user + after.children_system - before.children_user - before.children_system
+    assert took < seconds

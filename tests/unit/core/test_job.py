@@ -43,6 +43,14 @@ def test_a_line_that_is_overwritten_is_logged_once(smk: SimpleNamespace) -> None
     assert log_of(smk) == "100 %\nnext\n"
 
 
+def test_progress_is_drawn_on_the_terminal_and_noted_in_the_log(smk: SimpleNamespace) -> None:
+    with start(smk):
+        sys.stderr.write("\r\x1b[K[##..] 50 %")
+        sys.stderr.note("50 %\n")
+        sys.stderr.write("\r\x1b[K[####] 100 %\n")
+    assert log_of(smk) == "50 %\n"
+
+
 def test_an_error_is_one_line_and_its_traceback_is_in_the_log(
     smk: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,41 @@
+"""Every stored array: dimensions, type, unit, what stands where nothing is known. docs/outputs.md shows this table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """dims: names of the axes, in order. fill: what unknown entries hold. meaning: one line for the docs."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    unit: str
+    fill: float | int
+    meaning: str
+
+
+_LIST = ("layer", "neuron", "case", "quantity", "k")
+_NAN = float("nan")
+
+SUMMARY: dict[str, StoredArray] = {
+    "count": StoredArray(("layer", "neuron", "case"), "int64", "tokens", 0, "tokens in the case"),
+    "sum": StoredArray(
+        ("layer", "neuron", "case", "quantity"), "float64", "activation", 0.0, "sum over the tokens in the case"
+    ),
+    "extreme_value": StoredArray(
+        _LIST, "float32", "activation", _NAN, "the k texts' extremes, signed, by |value| descending"
+    ),
+    "extreme_example": StoredArray(_LIST, "int64", "row", -1, "the row of each in the token data set"),
+    "extreme_position": StoredArray(_LIST, "int32", "token", -1, "the first token that attains it"),
+    "sample_gate": StoredArray(
+        ("layer", "neuron", "sample"), "float16", "activation", _NAN, "gate at the sample tokens"
+    ),
+    "sample_in": StoredArray(("layer", "neuron", "sample"), "float16", "activation", _NAN, "in at the sample tokens"),
+}
+PER_RUN: dict[str, StoredArray] = {
+    "sign": StoredArray(("layer", "neuron"), "int8", "", 1, "-1 where the refactored convention flips w_in and w_out"),
+    "sample_example": StoredArray(("sample",), "int64", "row", -1, "row of each sample token"),
+    "sample_position": StoredArray(("sample",), "int32", "token", -1, "position of each sample token"),
+}
