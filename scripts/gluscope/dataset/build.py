@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +18,7 @@ from gluscope.dataset.reader import IDS, MASK, OWN_COLUMNS, SOURCE_OFFSET, SOURC
 from gluscope.dataset.record import TOKENS_JSON, StoredFile, TokenRecord, TokenSettings, file_sha256, seal
 from gluscope.dataset.sources import TOKENIZER_FILES, Sources, open_source, revision_of
 from gluscope.dataset.tokenise import Tokeniser
+from gluscope.store.atomic import new_folder
 
 Report = Callable[[int, int, int], None]
 
@@ -44,10 +41,11 @@ def build(
     ends the choice and is left out. Sources with `input_ids` are taken as they are: only order and sum apply.
 
     report: called now and then with (rows seen, rows of the source, tokens so far).
-    The folder appears under its name when it is complete. Raises DatasetError.
+    The folder appears under its name when it is complete. Raises DatasetError, and StoreError for a full disk.
     """
-    out = Path(out)
-    with _scratch(out) as scratch:
+    with new_folder(out) as folder:
+        scratch = folder / "scratch"
+        scratch.mkdir()
         source, written = open_source(sources.source, settings, scratch)
         plain = IDS in source.column_names
         _check(source, written.mixed, sources, settings)
@@ -59,7 +57,8 @@ def build(
             examples = tokenised(source, order, Tokeniser(sources.tokenizer, settings.bos), settings)
         totals = _write(up_to(examples, settings.max_tokens), source, settings, scratch / "tokens.arrow", report)
         _refuse_empty(totals, sources.source.id, settings)
-        _save(scratch / "tokens.arrow", scratch / "out", totals.fingerprint(settings))
+        _save(scratch / "tokens.arrow", folder, totals.fingerprint(settings))
+        shutil.rmtree(scratch)
         record = TokenRecord(
             rows=len(totals.lengths),
             tokens=sum(totals.lengths),
@@ -73,11 +72,10 @@ def build(
             text_column=settings.text_column if _is_text(source, settings.text_column) else None,
             dropped_empty=totals.empty,
             replaced_surrogates=written.surrogates,
-            files=_checksums(scratch / "out"),
+            files=_checksums(folder),
             versions=versions or {},
         )
-        record.save(scratch / "out")
-        _put(scratch / "out", out)
+        record.save(folder)
     return record
 
 
@@ -206,39 +204,3 @@ def _save(arrow: Path, folder: Path, fingerprint: str) -> None:
 def _checksums(folder: Path) -> list[StoredFile]:
     files = sorted(path for path in folder.iterdir() if path.name != TOKENS_JSON)
     return [StoredFile(path.name, path.stat().st_size, file_sha256(path)) for path in files]
-
-
-@contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that is gone afterwards; a full disk as one line."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise _no_room(out, error) from error
-    try:
-        yield folder
-    except OSError as error:
-        raise _no_room(out, error) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _no_room(out: Path, error: OSError) -> Exception:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return error
-    return DatasetError(str(out), "room on the disk", f"{error.strerror}", "free some, then run the same command again")
-
-
-def _put(folder: Path, out: Path) -> None:
-    """Give a complete folder its name, in place of one that has it."""
-    os.chmod(folder, 0o777 & ~_umask())
-    if out.exists():
-        os.rename(out, folder.with_name("old"))
-    os.rename(folder, out)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

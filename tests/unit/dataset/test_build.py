@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
-from gluscope.core.errors import DatasetError, GluscopeError
+from gluscope.core.errors import DatasetError, GluscopeError, StoreError
 from gluscope.dataset import build as build_module
 from gluscope.dataset.build import build
 from gluscope.dataset.choose import Examples, take_order, up_to
@@ -362,7 +362,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(build_module, "_checksums", full)
-    with pytest.raises(DatasetError, match="expected room on the disk, found No space left on device"):
+    with pytest.raises(StoreError, match="expected room to write it, found No space left on device"):
         made(tmp_path / "out", texts, tokenizer)
     assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
 
