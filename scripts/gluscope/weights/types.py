@@ -1,0 +1,180 @@
+"""What the weights stage finds out. Imports numpy alone: pages read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from gluscope.weights.classes import RW_CLASSES, RWClass
+
+TOKENS, NEAREST = 10, 5  # tokens at either end of a list, and nearest neurons, that are kept
+QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)  # of chance cosines
+CONVENTIONS = ("raw", "refactored")
+
+
+class Vector(Enum):
+    """The weight vectors of a neuron, in stored order."""
+
+    GATE = "w_gate"
+    IN = "w_in"
+    OUT = "w_out"
+
+    @property
+    def index(self) -> int:
+        return VECTORS.index(self)
+
+
+class Cosine(Enum):
+    """The pairs of vectors whose cosines are kept, in stored order."""
+
+    IN_OUT = "cos(w_in,w_out)"
+    GATE_OUT = "cos(w_gate,w_out)"
+    GATE_IN = "cos(w_gate,w_in)"
+
+    @property
+    def index(self) -> int:
+        return COSINES.index(self)
+
+    @property
+    def vectors(self) -> tuple[Vector, Vector]:
+        """The two vectors, in the name's order."""
+        return _PAIRS[self]
+
+
+VECTORS: tuple[Vector, ...] = tuple(Vector)
+COSINES: tuple[Cosine, ...] = tuple(Cosine)
+_PAIRS = {
+    Cosine.IN_OUT: (Vector.IN, Vector.OUT),
+    Cosine.GATE_OUT: (Vector.GATE, Vector.OUT),
+    Cosine.GATE_IN: (Vector.GATE, Vector.IN),
+}
+
+
+@dataclass
+class LayerWeights:
+    """The weight statistics of all neurons of one layer, in the raw convention.
+
+    cosine: float32 [neuron, cosine]; 0 where a vector is 0. norm: float32 [neuron, vector], Euclidean.
+    sign: int8 [neuron], -1 where cos(w_gate, w_in) < 0. rw_class: int8 [neuron], RWClass.index.
+    token_id: int32 [neuron, vector, end, place], end 0 the highest scores and 1 the lowest, most extreme first; ties:
+    the lower id; -1 where the vocabulary has fewer. token_score: float32, the same dims, NaN where id is -1.
+    nearest: int32 [neuron, place, 2], layer and neuron; -1 unfilled. nearest_cosine: float32 [neuron, place], NaN
+    unfilled; by |cos(w_out, w_out)| descending, ties: the earlier neuron. nearest_sign: int8, the other's `sign`.
+    chance: float32 [convention, cosine, quantile], of cosines of mismatched pairs in this layer.
+    """
+
+    cosine: np.ndarray
+    norm: np.ndarray
+    sign: np.ndarray
+    rw_class: np.ndarray
+    token_id: np.ndarray
+    token_score: np.ndarray
+    nearest: np.ndarray
+    nearest_cosine: np.ndarray
+    nearest_sign: np.ndarray
+    chance: np.ndarray
+
+
+@dataclass(frozen=True)
+class TokenScore:
+    """A token of the vocabulary and what a weight vector makes of it (`weights.tokens` says in what unit)."""
+
+    token: int
+    score: float
+
+
+@dataclass(frozen=True)
+class TokenEnds:
+    """Tokens with the highest scores, highest first, and with the lowest, lowest first."""
+
+    top: tuple[TokenScore, ...]
+    bottom: tuple[TokenScore, ...]
+
+    @property
+    def negated(self) -> TokenEnds:
+        """The same for the negated vector."""
+        top, bottom = (tuple(TokenScore(t.token, 0.0 - t.score) for t in end) for end in (self.bottom, self.top))
+        return TokenEnds(top, bottom)
+
+
+@dataclass(frozen=True)
+class NearNeuron:
+    """Another neuron of the model, and the cosine of the two w_out. sign: whether refactoring flips the other."""
+
+    layer: int
+    neuron: int
+    cosine: float
+    sign: int
+
+
+@dataclass(frozen=True)
+class NeuronWeights:
+    """The weight statistics of one neuron.
+
+    sign: -1 if the refactored convention negates its w_in and w_out; the other fields are in `convention`.
+    chance: quantiles (at QUANTILES) of cosines of mismatched pairs in its layer; chance_random: the same of two random
+    directions, Beta((d-1)/2, (d-1)/2) on [-1, 1].
+    """
+
+    layer: int
+    neuron: int
+    cosine: dict[Cosine, float]
+    norm: dict[Vector, float]
+    sign: int
+    rw_class: RWClass
+    tokens: dict[Vector, TokenEnds]
+    nearest: tuple[NearNeuron, ...]
+    chance: dict[Cosine, tuple[float, ...]]
+    chance_random: tuple[float, ...]
+    chance_refactored: dict[Cosine, tuple[float, ...]]
+    convention: str = "raw"
+
+    @property
+    def refactored(self) -> NeuronWeights:
+        """The same facts in the refactored convention."""
+        if self.convention == "refactored":
+            return self
+        near = tuple(replace(other, cosine=0.0 + self.sign * other.sign * other.cosine) for other in self.nearest)
+        cosine, tokens = dict(self.cosine), dict(self.tokens)
+        if self.sign < 0:
+            for kind in (Cosine.GATE_OUT, Cosine.GATE_IN):
+                cosine[kind] = 0.0 - cosine[kind]
+            for vector in (Vector.IN, Vector.OUT):
+                tokens[vector] = tokens[vector].negated
+        chance = self.chance_refactored
+        return replace(self, convention="refactored", cosine=cosine, tokens=tokens, nearest=near, chance=chance)
+
+
+def one_neuron(part: LayerWeights, layer: int, neuron: int, chance_random: np.ndarray) -> NeuronWeights:
+    """A neuron's record from arrays that hold it alone (neuron axis of length 1)."""
+    tokens = {
+        vector: TokenEnds(
+            *(_scores(part.token_id[0, vector.index, end], part.token_score[0, vector.index, end]) for end in (0, 1))
+        )
+        for vector in VECTORS
+    }
+    nearest = tuple(
+        NearNeuron(int(at[0]), int(at[1]), float(cosine), int(sign))
+        for at, cosine, sign in zip(part.nearest[0], part.nearest_cosine[0], part.nearest_sign[0], strict=True)
+        if at[0] >= 0
+    )
+    raw, refactored = ({kind: tuple(map(float, band[kind.index])) for kind in COSINES} for band in part.chance)
+    return NeuronWeights(
+        layer=layer,
+        neuron=neuron,
+        cosine={kind: float(part.cosine[0, kind.index]) for kind in COSINES},
+        norm={vector: float(part.norm[0, vector.index]) for vector in VECTORS},
+        sign=int(part.sign[0]),
+        rw_class=RW_CLASSES[int(part.rw_class[0])],
+        tokens=tokens,
+        nearest=nearest,
+        chance=raw,
+        chance_random=tuple(map(float, chance_random)),
+        chance_refactored=refactored,
+    )
+
+
+def _scores(ids: np.ndarray, scores: np.ndarray) -> tuple[TokenScore, ...]:
+    return tuple(TokenScore(int(i), float(s)) for i, s in zip(ids, scores, strict=True) if i >= 0)
