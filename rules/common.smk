@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from gluscope.cluster.restart import make_good
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch, as_ranges
 from gluscope.core.errors import GluscopeError
@@ -18,6 +19,9 @@ except ConfigErrors as errors:
     sys.exit(str(errors))
 
 config["asked"] = flow.asked
+
+if workflow.is_main_process:
+    make_good(sys.argv[1:], lambda text: print(text, file=sys.stderr, flush=True))
 
 
 def runs_with(condition):

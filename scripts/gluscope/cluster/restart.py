@@ -1,0 +1,76 @@
+"""What the workflow does first of all, before Snakemake looks at locks and marks: make good for a start that died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gluscope.cluster.leftovers import keep_finished_files, take_over
+from gluscope.cluster.queue import QueuedJob, jobs_in_queue, wait_for_earlier_jobs
+
+# Calls of Snakemake that run nothing.
+_ONLY_LOOK = frozenset(
+    [
+        "-n",
+        "--dry-run",
+        "--dryrun",
+        "--unlock",
+        "-l",
+        "--list",
+        "--list-rules",
+        "--list-target-rules",
+        "--lint",
+        "--report",
+        "--dag",
+        "--rulegraph",
+        "--filegraph",
+        "--d3dag",
+        "--summary",
+        "-S",
+        "--detailed-summary",
+        "-D",
+        "--archive",
+        "--cleanup-metadata",
+        "--list-changes",
+        "--list-input-changes",
+        "--list-params-changes",
+        "--list-untracked",
+        "--delete-all-output",
+        "--containerize",
+        "--help",
+        "--print-compilation",
+        "-v",
+        "--version",
+    ]
+)
+
+
+def only_looks(arguments: Sequence[str]) -> bool:
+    """Whether a command line of Snakemake asks for something else than running jobs."""
+    return any(
+        argument.partition("=")[0] in _ONLY_LOOK or (argument[:1] == "-" != argument[1:2] and "n" in argument[1:2])
+        for argument in arguments
+    )
+
+
+def make_good(
+    arguments: Sequence[str],
+    say: Callable[[str], None],
+    state: Path = Path(".snakemake"),
+    queue: Callable[[], list[QueuedJob] | None] = jobs_in_queue,
+) -> None:
+    """After a start that died: drop its locks, wait for its jobs, keep what they finished.
+
+    Nothing happens in a folder without marks of incomplete files, nor where another start still runs there.
+    """
+    if only_looks(arguments):
+        return
+    removed = take_over(state)
+    if removed:
+        say("The last start ended without cleaning up; its locks are removed.")
+    if not any(path.is_file() for path in (state / "incomplete").rglob("*")) or any((state / "locks").glob("*.lock")):
+        return
+    wait_for_earlier_jobs(say, queue)
+    kept = keep_finished_files(state)
+    if kept:
+        say(f"Kept {len(kept)} files that jobs of an earlier start finished.")
