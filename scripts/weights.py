@@ -1,13 +1,16 @@
-"""What the weights of every neuron say."""
+"""What the weights of every neuron say by themselves."""
 
 from typing import Any
 
 from gluscope.job import start
+from gluscope.model.spec import ModelSpec
+from gluscope.weights.stage import run_weights
 
 
 def main(smk: Any) -> None:
-    with start(smk):
-        pass
+    """Write the weight statistics whose last file is `smk.output[0]`."""
+    with start(smk) as job:
+        run_weights(ModelSpec.read(smk.input[0]), smk.output[0], attributes={"code": smk.params.code}, say=job.say)
 
 
 if __name__ == "__main__":

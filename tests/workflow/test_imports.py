@@ -24,7 +24,10 @@ LAYERS = [
     {"page", "export"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
-COMMON = {"gluscope.summary.types", "gluscope.model.spec", "gluscope.summary"}
+COMMON = {
+    "gluscope.summary.types", "gluscope.model.spec", "gluscope.summary", "gluscope.store.atomic", "gluscope.store",
+    "gluscope.weights.types", "gluscope.weights.classes", "gluscope.weights",
+}  # fmt: skip
 # Other people's packages that only one part may import, at the top or in a function.
 OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model"}}
 
