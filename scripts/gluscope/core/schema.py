@@ -34,6 +34,26 @@ SUMMARY: dict[str, StoredArray] = {
     ),
     "sample_in": StoredArray(("layer", "neuron", "sample"), "float16", "activation", _NAN, "in at the sample tokens"),
 }
+_TOKENS, _NEAR = ("layer", "neuron", "vector", "end", "place"), ("layer", "neuron", "near")
+WEIGHTS: dict[str, StoredArray] = {
+    "cosine": StoredArray(("layer", "neuron", "pair"), "float32", "", _NAN, "cosine of two of the weight vectors"),
+    "norm": StoredArray(("layer", "neuron", "vector"), "float32", "weight", _NAN, "Euclidean length"),
+    "norm_quantile": StoredArray(
+        ("layer", "neuron", "vector"), "float32", "", _NAN, "share of the layer's neurons with a smaller norm"
+    ),
+    "sign": StoredArray(("layer", "neuron"), "int8", "", 1, "-1 where the refactored convention flips w_in and w_out"),
+    "rw_class": StoredArray(("layer", "neuron"), "int8", "", -1, "read-write class, a place in `rw_class_name`"),
+    "token_id": StoredArray(_TOKENS, "int32", "token id", -1, "tokens read (w_gate, w_in) and written (w_out)"),
+    "token_score": StoredArray(_TOKENS, "float32", "activation, logit", _NAN, "score of each; docs/notation.md"),
+    "nearest_layer": StoredArray(_NEAR, "int32", "layer", -1, "layer of the neurons with the nearest w_out"),
+    "nearest_neuron": StoredArray(_NEAR, "int32", "neuron", -1, "place of each in its layer"),
+    "nearest_cosine": StoredArray(_NEAR, "float32", "", _NAN, "cosine of the two w_out"),
+    "nearest_sign": StoredArray(_NEAR, "int8", "", 1, "`sign` of each"),
+    "chance": StoredArray(
+        ("layer", "convention", "pair", "quantile"), "float32", "", _NAN, "cosines of mismatched pairs of the layer"
+    ),
+    "chance_random": StoredArray(("quantile",), "float64", "", _NAN, "cosines of random directions"),
+}
 PER_RUN: dict[str, StoredArray] = {
     "sign": StoredArray(("layer", "neuron"), "int8", "", 1, "-1 where the refactored convention flips w_in and w_out"),
     "sample_example": StoredArray(("sample",), "int64", "row", -1, "row of each sample token"),

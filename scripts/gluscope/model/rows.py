@@ -54,8 +54,8 @@ class WeightRows:
         return self._part(self.spec.in_, layer, slice(self._first_in, self._first_in + self.spec.d_mlp))
 
     def out_matrix(self, layer: int) -> np.ndarray:
-        """w_out of all neurons, [neuron, d_model]: the transpose of what is stored."""
-        return np.ascontiguousarray(self._part(self.spec.out, layer, slice(None)).T)
+        """w_out of all neurons, [neuron, d_model]: what is stored, transposed without being copied."""
+        return self._part(self.spec.out, layer, slice(None)).T
 
     def embed(self, tokens: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Rows of W_E, [token, d_model]; all, a slice, or the ids of some."""

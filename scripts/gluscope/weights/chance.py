@@ -10,7 +10,7 @@ MOST_NEURONS = 1024  # of a layer that are paired with each other: about a milli
 
 
 def mismatched(vectors: dict[Vector, np.ndarray], norm: np.ndarray, sign: np.ndarray) -> np.ndarray:
-    """float32 [convention, cosine, quantile]: cosines between vectors of two different neurons of a layer.
+    """float32 [convention, pair, quantile]: cosines between vectors of two different neurons of a layer.
 
     vectors: float32 [neuron, d_model] each. norm: float32 [neuron, vector]. sign: int8 [neuron]. All ordered pairs of
     the layer's neurons, or of MOST_NEURONS of them at even distances. NaN for a layer of fewer than two neurons.

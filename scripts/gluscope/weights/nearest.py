@@ -22,8 +22,9 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The NEAREST other neurons by |cos(w_out, w_out)|, of every neuron of the model.
 
-    Returns int32 [layer, neuron, place, 2] (layer and neuron; -1 unfilled) and float32 [layer, neuron, place] cosines
-    (NaN unfilled). reach: compare only layers at most so far apart; None: all. on_layer: called after each layer.
+    Returns int64 [layer, neuron, place], the others as layer * d_mlp + neuron (-1 unfilled), and float32 of the same
+    shape, the cosines (NaN unfilled). reach: compare only layers at most so far apart; None: all. on_layer: called
+    after each layer.
     A neuron whose w_out is 0 has no neighbours and is none.
     """
     n_layers, d_mlp = rows.spec.n_layers, rows.spec.d_mlp
@@ -35,9 +36,7 @@ def nearest(
             _compare(lists, own, own if other == layer else _unit(rows, other), layer * d_mlp, other * d_mlp)
         on_layer(layer)
     shape = (n_layers, d_mlp, NEAREST)
-    ids = np.stack(np.divmod(lists.ids, d_mlp), axis=-1)
-    ids[lists.ids < 0] = -1
-    return ids.astype(np.int32).reshape(*shape, 2), np.clip(lists.scores, -1.0, 1.0).reshape(shape)
+    return lists.ids.reshape(shape), np.clip(lists.scores, -1.0, 1.0).reshape(shape)
 
 
 def _unit(rows: WeightRows, layer: int) -> np.ndarray:

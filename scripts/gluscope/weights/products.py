@@ -47,8 +47,14 @@ def norms(product: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt(np.einsum("nvv->nv", product)), np.float32)
 
 
+def quantiles(norm: np.ndarray) -> np.ndarray:
+    """float32 [neuron, vector]: share of the neurons whose norm is smaller, from float32 [neuron, vector] norms."""
+    smaller = [np.searchsorted(np.sort(column), column) for column in norm.T]
+    return np.asarray(np.stack(smaller, axis=1) / max(1, len(norm)), np.float32)
+
+
 def cosines(product: np.ndarray) -> np.ndarray:
-    """float32 [neuron, cosine], from `products`; 0 where one of the two vectors is 0, which reads or writes nothing."""
+    """float32 [neuron, pair], from `products`; 0 where one of the two vectors is 0, which reads or writes nothing."""
     squares = np.einsum("nvv->nv", product)
     found = np.zeros((len(product), len(COSINES)), np.float32)
     for kind in COSINES:

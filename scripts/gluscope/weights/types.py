@@ -56,22 +56,25 @@ _PAIRS = {
 class LayerWeights:
     """The weight statistics of all neurons of one layer, in the raw convention.
 
-    cosine: float32 [neuron, cosine]; 0 where a vector is 0. norm: float32 [neuron, vector], Euclidean.
+    cosine: float32 [neuron, pair], by Cosine; 0 where a vector is 0. norm: float32 [neuron, vector], Euclidean.
+    norm_quantile: float32 [neuron, vector], share of the layer's neurons with a smaller norm.
     sign: int8 [neuron], -1 where cos(w_gate, w_in) < 0. rw_class: int8 [neuron], RWClass.index.
     token_id: int32 [neuron, vector, end, place], end 0 the highest scores and 1 the lowest, most extreme first; ties:
     the lower id; -1 where the vocabulary has fewer. token_score: float32, the same dims, NaN where id is -1.
-    nearest: int32 [neuron, place, 2], layer and neuron; -1 unfilled. nearest_cosine: float32 [neuron, place], NaN
-    unfilled; by |cos(w_out, w_out)| descending, ties: the earlier neuron. nearest_sign: int8, the other's `sign`.
-    chance: float32 [convention, cosine, quantile], of cosines of mismatched pairs in this layer.
+    nearest_layer, nearest_neuron: int32 [neuron, place], -1 unfilled; nearest_cosine: float32, NaN unfilled. By
+    |cos(w_out, w_out)| descending, ties: the earlier neuron. nearest_sign: int8 [neuron, place], the other's `sign`.
+    chance: float32 [convention, pair, quantile], of cosines of mismatched pairs in this layer.
     """
 
     cosine: np.ndarray
     norm: np.ndarray
+    norm_quantile: np.ndarray
     sign: np.ndarray
     rw_class: np.ndarray
     token_id: np.ndarray
     token_score: np.ndarray
-    nearest: np.ndarray
+    nearest_layer: np.ndarray
+    nearest_neuron: np.ndarray
     nearest_cosine: np.ndarray
     nearest_sign: np.ndarray
     chance: np.ndarray
@@ -122,6 +125,7 @@ class NeuronWeights:
     neuron: int
     cosine: dict[Cosine, float]
     norm: dict[Vector, float]
+    norm_quantile: dict[Vector, float]
     sign: int
     rw_class: RWClass
     tokens: dict[Vector, TokenEnds]
@@ -156,9 +160,14 @@ def one_neuron(part: LayerWeights, layer: int, neuron: int, chance_random: np.nd
         for vector in VECTORS
     }
     nearest = tuple(
-        NearNeuron(int(at[0]), int(at[1]), float(cosine), int(sign))
-        for at, cosine, sign in zip(part.nearest[0], part.nearest_cosine[0], part.nearest_sign[0], strict=True)
-        if at[0] >= 0
+        NearNeuron(
+            int(part.nearest_layer[0, i]),
+            int(part.nearest_neuron[0, i]),
+            float(part.nearest_cosine[0, i]),
+            int(part.nearest_sign[0, i]),
+        )
+        for i in range(part.nearest_layer.shape[1])
+        if part.nearest_layer[0, i] >= 0
     )
     raw, refactored = ({kind: tuple(map(float, band[kind.index])) for kind in COSINES} for band in part.chance)
     return NeuronWeights(
@@ -166,6 +175,7 @@ def one_neuron(part: LayerWeights, layer: int, neuron: int, chance_random: np.nd
         neuron=neuron,
         cosine={kind: float(part.cosine[0, kind.index]) for kind in COSINES},
         norm={vector: float(part.norm[0, vector.index]) for vector in VECTORS},
+        norm_quantile={vector: float(part.norm_quantile[0, vector.index]) for vector in VECTORS},
         sign=int(part.sign[0]),
         rw_class=RW_CLASSES[int(part.rw_class[0])],
         tokens=tokens,

@@ -1,0 +1,207 @@
+"""The stage as a whole on tiny models, against float64 loops over weights that transformers loaded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from gluscope.core.errors import StoreError
+from gluscope.core.schema import WEIGHTS
+from gluscope.model.describe import describe
+from gluscope.store.weights import read_layer_weights, read_neuron_weights, read_weights_attributes
+from gluscope.weights import nearest, stage, tokens
+from gluscope.weights.classes import rw_class
+from gluscope.weights.types import COSINES, NEAREST, TOKENS, Cosine, LayerWeights, Vector
+from helpers.tiny_models import make
+
+MODELS: dict[str, dict[str, Any]] = {
+    "OlmoForCausalLM": {"dtype": "bfloat16", "max_shard_size": "40KB", "n_layers": 3},
+    "Phi3ForCausalLM": {"dtype": "float16"},  # gate and in are one tensor
+    "Gemma2ForCausalLM": {"tie_word_embeddings": True},
+}
+
+
+class Case:
+    """A model, its results on disk, and its weights as float64 by transformers."""
+
+    def __init__(self, architecture: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = make(architecture, folder / "model", **MODELS[architecture])
+        self.spec = describe(str(self.folder))
+        monkeypatch.setattr(nearest, "_BLOCK", 20)  # several blocks, the last one not full
+        monkeypatch.setattr(tokens, "_TOKEN_BLOCK", 77)
+        monkeypatch.setattr(tokens, "_NEURON_BLOCK", 30)
+        self.path = folder / "weights.zarr"
+        self.said: list[str] = []
+        stage.run_weights(self.spec, self.path / "zarr.json", attributes={"code": "abc"}, say=self.said.append)
+        self.hf = transformers.AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float64)
+
+    def vector(self, kind: Vector, layer: int, neuron: int) -> np.ndarray:
+        mlp = self.hf.model.layers[layer].mlp
+        if kind is Vector.OUT:
+            return mlp.down_proj.weight[:, neuron].detach().numpy()
+        if hasattr(mlp, "gate_up_proj"):
+            return mlp.gate_up_proj.weight[neuron + (kind is Vector.IN) * self.spec.d_mlp].detach().numpy()
+        return (mlp.gate_proj if kind is Vector.GATE else mlp.up_proj).weight[neuron].detach().numpy()
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return Case(request.param, tmp_path_factory.mktemp("weights"), monkeypatch)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def some(case: Case) -> list[tuple[int, int]]:
+    return [(0, 0), (0, 31), (case.spec.n_layers - 1, 20), (1, case.spec.d_mlp - 1)]
+
+
+def test_cosines_norms_sign_and_class(case: Case) -> None:
+    for layer, neuron in some(case):
+        found = read_neuron_weights(case.path, layer, neuron)
+        vectors = {kind: case.vector(kind, layer, neuron) for kind in Vector}
+        expected = {kind: cosine(*(vectors[v] for v in kind.vectors)) for kind in COSINES}
+        assert found.cosine == pytest.approx(expected, abs=1e-6)
+        assert found.norm == pytest.approx({kind: np.linalg.norm(vector) for kind, vector in vectors.items()}, rel=1e-6)
+        assert found.sign == (-1 if expected[Cosine.GATE_IN] < 0 else 1)
+        assert found.rw_class is rw_class(*expected.values())
+        layers_norms = [np.linalg.norm(case.vector(Vector.OUT, layer, n)) for n in range(case.spec.d_mlp)]
+        smaller = sum(norm < np.linalg.norm(vectors[Vector.OUT]) for norm in layers_norms)
+        assert found.norm_quantile[Vector.OUT] == pytest.approx(smaller / case.spec.d_mlp)
+
+
+def test_tokens_against_a_sort_of_the_whole_vocabulary(case: Case) -> None:
+    embed = case.hf.get_input_embeddings().weight.detach().numpy()
+    unembed = case.hf.get_output_embeddings().weight.detach().numpy()
+    length = np.linalg.norm(embed, axis=1, keepdims=True)
+    unit = embed / np.where(length > 0, length, 1)
+    for layer, neuron in some(case):
+        found = read_neuron_weights(case.path, layer, neuron)
+        for kind in Vector:
+            vector = case.vector(kind, layer, neuron)
+            scores = unembed @ vector if kind is Vector.OUT else unit @ vector * np.sqrt(case.spec.d_model)
+            order = np.argsort(-scores)
+            for end, ids in ((found.tokens[kind].top, order), (found.tokens[kind].bottom, order[::-1])):
+                assert [entry.token for entry in end] == ids[:TOKENS].tolist()
+                assert [entry.score for entry in end] == pytest.approx(scores[ids[:TOKENS]], abs=1e-4)
+
+
+def test_nearest_over_all_layers(case: Case) -> None:
+    everyone = list(itertools.product(range(case.spec.n_layers), range(case.spec.d_mlp)))
+    for layer, neuron in some(case):
+        own = case.vector(Vector.OUT, layer, neuron)
+        cosines = {at: cosine(own, case.vector(Vector.OUT, *at)) for at in everyone if at != (layer, neuron)}
+        expected = sorted(cosines, key=lambda at: -abs(cosines[at]))[:NEAREST]
+        found = read_neuron_weights(case.path, layer, neuron).nearest
+        assert [(other.layer, other.neuron) for other in found] == expected
+        assert [other.cosine for other in found] == pytest.approx([cosines[at] for at in expected], abs=1e-6)
+        assert [other.sign for other in found] == [read_neuron_weights(case.path, *at).sign for at in expected]
+
+
+def test_read_signs_is_what_is_stored(case: Case) -> None:
+    signs = stage.read_signs(case.spec)
+    assert set(signs.ravel().tolist()) == {-1, 1}
+    for layer in range(case.spec.n_layers):
+        np.testing.assert_array_equal(signs[layer], read_layer_weights(case.path, layer).sign)
+
+
+def test_refactored_view_is_what_refactored_weights_give(case: Case, tmp_path: Path) -> None:
+    """Negate w_in and w_out in the file wherever sign is -1, run the stage on that, and compare every fact."""
+    for block, sign in zip(case.hf.model.layers, stage.read_signs(case.spec), strict=True):
+        with torch.no_grad():
+            flip = torch.from_numpy(sign.astype(np.float64))
+            block.mlp.down_proj.weight *= flip
+            if case.spec.fused:
+                block.mlp.gate_up_proj.weight[case.spec.d_mlp :] *= flip[:, None]
+            else:
+                block.mlp.up_proj.weight *= flip[:, None]
+    try:
+        case.hf.to(torch.float32).save_pretrained(tmp_path / "model")
+        stage.run_weights(describe(str(tmp_path / "model")), tmp_path / "weights.zarr")
+    finally:
+        case.hf = transformers.AutoModelForCausalLM.from_pretrained(case.folder, dtype=torch.float64)
+    flipped = 0
+    for layer, neuron in itertools.product(range(case.spec.n_layers), range(8)):
+        stored, expected = (read_neuron_weights(at, layer, neuron) for at in (case.path, tmp_path / "weights.zarr"))
+        view, flipped = stored.refactored, flipped + (stored.sign < 0)
+        assert view.refactored is view
+        assert view.convention == "refactored"
+        assert expected.sign == 1
+        assert view.rw_class is expected.rw_class
+        assert view.cosine == pytest.approx(expected.cosine, abs=1e-6)
+        assert view.tokens == expected.tokens or same_scores(view.tokens, expected.tokens)
+        assert [(n.layer, n.neuron) for n in view.nearest] == [(n.layer, n.neuron) for n in expected.nearest]
+        assert [n.cosine for n in view.nearest] == pytest.approx([n.cosine for n in expected.nearest], abs=1e-6)
+        for kind in COSINES:
+            assert view.chance[kind] == pytest.approx(expected.chance[kind], abs=1e-6)
+    assert flipped > 3
+
+
+def same_scores(a: Any, b: Any) -> bool:
+    """Equal ids, scores equal to rounding: block sizes differ between the two runs."""
+    ends = [(x, y) for kind in Vector for x, y in ((a[kind].top, b[kind].top), (a[kind].bottom, b[kind].bottom))]
+    return all(
+        [s.token for s in x] == [s.token for s in y]
+        and np.allclose([s.score for s in x], [s.score for s in y], atol=1e-5)
+        for x, y in ends
+    )
+
+
+def test_stored_form(case: Case) -> None:
+    import xarray
+
+    with xarray.open_zarr(case.path, consolidated=False) as opened:
+        assert {name: opened[name].dims for name in WEIGHTS} == {name: s.dims for name, s in WEIGHTS.items()}
+        assert {name: opened[name].dtype.name for name in WEIGHTS} == {name: s.dtype for name, s in WEIGHTS.items()}
+        assert opened["pair"].values.tolist() == [kind.value for kind in COSINES]
+        np.testing.assert_array_equal(opened["cosine"][1].values, read_layer_weights(case.path, 1).cosine)
+    about = read_weights_attributes(case.path)
+    assert (about["model_revision"], about["convention"], about["code"]) == (case.spec.revision, "raw", "abc")
+    assert len(case.said) == 2 * case.spec.n_layers
+    files = [path for path in case.path.rglob("*") if path.is_file()]
+    assert len(files) == 2 * (len(WEIGHTS) + 6) + 1, "a file and its zarr.json an array"
+
+
+def test_a_neuron_is_the_layers_row(case: Case) -> None:
+    layer = read_layer_weights(case.path, 1)
+    assert {field.name for field in fields(LayerWeights)} < set(WEIGHTS)
+    neuron = read_neuron_weights(case.path, 1, 5)
+    assert [entry.token for entry in neuron.tokens[Vector.OUT].bottom] == layer.token_id[5, 2, 1].tolist()
+    assert list(neuron.cosine.values()) == layer.cosine[5].tolist()
+
+
+def test_neurons_that_do_not_exist(case: Case) -> None:
+    for layer, neuron in ((case.spec.n_layers, 0), (0, case.spec.d_mlp), (-1, 0), (0, -1)):
+        with pytest.raises(IndexError):
+            read_neuron_weights(case.path, layer, neuron)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[10] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut, flip_bit, Path.unlink])
+def test_damage_is_refused_by_name(case: Case, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    import shutil
+
+    copy = shutil.copytree(case.path, tmp_path / "weights.zarr")
+    damage(copy / "token_id" / "0.0.0.0.0")
+    with pytest.raises(StoreError, match=r"weights\.zarr"):
+        read_neuron_weights(copy, 0, 0)
+    with pytest.raises(StoreError, match="no such file"):
+        read_neuron_weights(tmp_path / "nothing.zarr", 0, 0)
