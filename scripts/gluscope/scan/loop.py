@@ -1,0 +1,209 @@
+"""The scan of one shard: forward passes over its texts, reduced while they run; cache and samples on the side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from gluscope.core.errors import ShardMismatch
+from gluscope.core.provenance import versions
+from gluscope.dataset.plan import Plan, Shard
+from gluscope.dataset.reader import TokenDataset
+from gluscope.dataset.record import TokenRecord, verify
+from gluscope.model.spec import ModelSpec
+from gluscope.scan.batches import TokenBatch, make_batches, processing_order
+from gluscope.scan.progress import Progress
+from gluscope.scan.sample import choose_sample
+from gluscope.store.cache import CacheWriter
+from gluscope.store.summary import write_summary
+from gluscope.summary.types import LayerSummary, SampleTokens
+
+# Share of a batch that may be padding. A CPU is as fast with one text at a time, so there none is computed.
+PADDING = {"cpu": 0.0, "cuda": 0.05}
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """What a run says of its scan; names and meanings are those of the config's run keys.
+
+    batch_tokens: most tokens of a forward pass. reducer: "auto", or a kind that `make_reducer` knows. Neither changes
+    the results.
+    """
+
+    k: int = 16
+    seed: int = 0
+    samples: int = 4096
+    device: str = "auto"
+    dtype: str = "float32"
+    cache_dtype: str = "float16"
+    batch_tokens: int = 16384
+    reducer: str = "auto"
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a scan did.
+
+    seconds: of the passes alone, without loading and writing out. halved: batches that did not fit into memory.
+    """
+
+    rows: int
+    tokens: int
+    seconds: float
+    halved: int
+
+
+def run_scan(
+    spec: ModelSpec,
+    folder: str | Path,
+    plan: Plan,
+    name: str,
+    settings: ScanSettings,
+    out: str | Path,
+    cache: str | Path | None = None,
+    attributes: dict[str, Any] | None = None,
+    stream: TextIO | None = None,
+) -> Scanned:
+    """Scan shard `name` of `plan`: rows of the token data set in `folder`, with the model that `spec` describes.
+
+    Writes statistics and samples in the raw convention to `out` (a zarr group in a zip file) and, if `cache` is a
+    path, x of every layer and token there, in the order of `processing_order` over the shard's rows. Both appear when
+    they are complete, the cache first. attributes: kept in `out` beside those of `describe_scan`.
+
+    Raises ShardMismatch for a plan of another data set, StoreError for a damaged one, DatasetError for token ids that
+    the model lacks, ModelError for activations that are not finite (it names the layer) or too large for the cache's
+    number format, and for a text that does not fit into memory.
+    """
+    record = verify(folder)
+    if plan.fingerprint != record.fingerprint:
+        expected, found = f"a plan of {folder}", "one of another data set"
+        raise ShardMismatch(f"shard {name}", expected, found, "delete the plan and run the same command again")
+    record.check_fits(spec, str(folder))
+    data, shard = TokenDataset.open(folder), plan.shard(name)
+    sample = _within(choose_sample(settings.seed, data.lengths, settings.samples), shard)
+    about = describe_scan(spec, record, shard, settings) | (attributes or {})
+    if shard.rows == 0:
+        return _write_empty(spec, settings, sample, out, cache, about)
+    return _scan(spec, data, shard, settings, sample, out, cache, about, stream)
+
+
+def describe_scan(spec: ModelSpec, record: TokenRecord, shard: Shard, settings: ScanSettings) -> dict[str, Any]:
+    """Attributes of a shard's statistics: all that is needed to repeat it, and to see which shards belong together."""
+    return {
+        "model": spec.model,
+        "model_revision": spec.revision,
+        "architecture": spec.architecture,
+        "act_fn": spec.act_fn,
+        "dataset": record.source["id"],
+        "dataset_revision": record.source["revision"],
+        "dataset_fingerprint": record.fingerprint,
+        "dataset_rows": record.rows,
+        "dataset_tokens": record.tokens,
+        "shard": shard.name,
+        "first_row": shard.start,
+        "last_row": shard.stop - 1,
+        "rows": shard.rows,
+        "tokens": shard.tokens,
+        "convention": "raw",
+        **asdict(settings),
+        "versions": versions("torch", "transformers", "transformer_lens", "numba", "numpy"),
+    }
+
+
+def _within(sample: SampleTokens, shard: Shard) -> SampleTokens:
+    part = slice(*np.searchsorted(sample.example, [shard.start, shard.stop]))
+    return SampleTokens(sample.example[part], sample.position[part])
+
+
+def _write_empty(
+    spec: ModelSpec, settings: ScanSettings, sample: SampleTokens, out: str | Path, cache: str | Path | None, about: Any
+) -> Scanned:
+    """A shard without texts needs no model."""
+    with ExitStack() as stack:
+        if cache is not None:
+            nothing = np.zeros(0, np.int64)
+            stack.enter_context(_cache_writer(cache, spec, settings, nothing, nothing, about))
+    layers = (LayerSummary.empty(spec.d_mlp, settings.k) for _ in range(spec.n_layers))
+    write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
+    return Scanned(0, 0, 0.0, 0)
+
+
+def _scan(
+    spec: ModelSpec,
+    data: TokenDataset,
+    shard: Shard,
+    settings: ScanSettings,
+    sample: SampleTokens,
+    out: str | Path,
+    cache: str | Path | None,
+    about: dict[str, Any],
+    stream: TextIO | None,
+) -> Scanned:
+    from gluscope.model.load import load
+    from gluscope.scan.passes import Passes
+    from gluscope.scan.reduce import make_reducer
+
+    model = load(spec, settings.device, settings.dtype)
+    about |= {"device": model.device.type, "dtype": str(model.dtype).removeprefix("torch.")}
+    reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, model.device.type, settings.reducer)
+    lengths = data.lengths[shard.start : shard.stop]
+    order = processing_order(lengths)
+    with ExitStack() as writing:
+        writer = None
+        if cache is not None:
+            writer = writing.enter_context(
+                _cache_writer(cache, spec, settings, order + shard.start, lengths[order], about)
+            )
+        passes = Passes(model, reducer, sample, writer, settings.cache_dtype)
+        start = time.monotonic()
+        with Progress(shard.tokens, f"scan {shard.name}", stream) as progress, passes:
+            for batch in batches_of(data, shard, settings.batch_tokens, PADDING[model.device.type]):
+                passes.run(batch)
+                progress.add(batch.tokens)
+            passes.finish()
+        seconds = time.monotonic() - start
+        layers = _and_then(passes.layers(), writing.close)
+        write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
+    return Scanned(shard.rows, shard.tokens, seconds, passes.halved)
+
+
+def _and_then(layers: Iterator[LayerSummary], end: Callable[[], None]) -> Iterator[LayerSummary]:
+    """The layers, then `end()`: the cache gets its name when all statistics are sound, and before they get theirs."""
+    yield from layers
+    end()
+
+
+def _cache_writer(
+    path: str | Path,
+    spec: ModelSpec,
+    settings: ScanSettings,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    about: dict[str, Any],
+) -> CacheWriter:
+    return CacheWriter(
+        path,
+        n_layers=spec.n_layers,
+        d_model=spec.d_model,
+        dtype=settings.cache_dtype,
+        rows=rows,
+        lengths=lengths,
+        attributes=about,
+    )
+
+
+def batches_of(data: TokenDataset, shard: Shard, max_tokens: int, padding: float) -> Iterator[TokenBatch]:
+    """The shard's texts in the order in which they are processed."""
+    lengths = data.lengths[shard.start : shard.stop]
+    for places in make_batches(lengths, max_tokens, padding):
+        rows, own = places + shard.start, lengths[places]
+        ids = np.zeros((len(rows), own.max()), np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : own[i]] = data.input_ids(row)
+        yield TokenBatch(rows, own, ids)

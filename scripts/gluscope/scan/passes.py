@@ -1,0 +1,183 @@
+"""Forward passes that are reduced while they run: every layer's values go on at once, and nothing of them is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from gluscope.core.errors import ModelError
+from gluscope.model.capture import GatedModel
+from gluscope.scan.batches import TokenBatch
+from gluscope.scan.copies import HostCopies
+from gluscope.scan.reduce import Reducer
+from gluscope.summary.types import LayerSummary, SampleTokens
+
+if TYPE_CHECKING:
+    from gluscope.store.cache import CacheWriter
+
+_CACHE_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+_HALF_MAX = float(np.finfo(np.float16).max)
+
+
+class Passes:
+    """Runs batches through a model; what comes of them goes to a reducer, the sample and the cache.
+
+    with Passes(model, reducer, sample, cache, "float16") as passes:
+        for batch in batches:
+            passes.run(batch)
+        passes.finish()
+    summaries = passes.layers()
+
+    sample: tokens of which gate and in are kept, sorted by (example, position). cache: None for none.
+    halved: batches that did not fit into memory and were run in two halves. That leaves the results as they are:
+    layers that were reduced already are not reduced again.
+    """
+
+    def __init__(
+        self, model: GatedModel, reducer: Reducer, sample: SampleTokens, cache: CacheWriter | None, cache_dtype: str
+    ) -> None:
+        spec = model.spec
+        self._model, self._reducer, self._sample = model, reducer, sample
+        self._cache, self._cache_dtype = cache, _CACHE_DTYPES[cache_dtype]
+        self._sampled = np.zeros((2, spec.n_layers, len(sample.example), spec.d_mlp), np.float16)
+        self._copies = HostCopies()
+        self._limit: int | None = None
+        self._layers_done = 0
+        self._stack = ExitStack()
+        self.halved = 0
+
+    def __enter__(self) -> Passes:
+        self._stack.enter_context(self._copies)
+        self._stack.enter_context(self._model.capture(range(self._model.spec.n_layers), self._on_layer))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def run(self, batch: TokenBatch) -> None:
+        """One forward pass, or more where memory does not suffice. Raises ModelError where one text does not fit."""
+        if self._limit is not None and batch.input_ids.size > self._limit and len(batch.rows) > 1:
+            for half in batch.halves():
+                self.run(half)
+        else:
+            self._run(batch, 0)
+
+    def finish(self) -> None:
+        """Wait until all values have arrived in sample and cache."""
+        self._copies.close()
+
+    def layers(self) -> Iterator[LayerSummary]:
+        """The statistics with the sample, layer by layer. Raises ModelError for values that are not finite."""
+        for layer in range(self._model.spec.n_layers):
+            gate, in_ = (np.ascontiguousarray(part[layer].T) for part in self._sampled)
+            yield replace(self._reducer.layer_summary(layer), sample_gate=gate, sample_in=in_)
+
+    def _run(self, batch: TokenBatch, layers_done: int) -> None:
+        """A pass whose first `layers_done` layers have been reduced before."""
+        self._layers_done = layers_done
+        self._batch = _OnDevice(batch, self._sample)
+        try:
+            # The last layer's output, the final norm and the logits are nobody's input.
+            ids = to_device(batch.input_ids, self._model.device)
+            self._model.forward(ids, batch.lengths, stop_at_layer=self._model.spec.n_layers - 1)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(batch.rows) == 1:
+                raise _too_long(batch, self._model) from error
+        else:
+            return
+        # Only here, where the error and all that it holds are gone, is there memory again.
+        _free_memory()
+        self.halved += 1
+        self._limit = max(batch.input_ids.shape[1], batch.input_ids.size // 2)
+        done = self._layers_done
+        for half in batch.halves():
+            self._run(half, done)
+
+    def _on_layer(
+        self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, act: torch.Tensor, post: torch.Tensor
+    ) -> None:
+        if layer < self._layers_done:
+            return
+        batch = self._batch
+        # What takes memory comes before what changes a state: a layer is done whole or not at all.
+        cached = None if self._cache is None else batch.real(x).to(self._cache_dtype, copy=True)
+        sampled = batch.sampled(gate, in_)
+        values = [batch.real(tensor) for tensor in (gate, in_, act, post)]
+        self._reducer.update(layer, batch.rows, batch.lengths, *values)
+        if self._cache is not None and cached is not None:
+            self._copies.put(cached, partial(self._cache.append, layer))
+        if sampled is not None:
+            self._copies.put(sampled, partial(self._keep, layer, batch.places))
+        self._layers_done = layer + 1
+
+    def _keep(self, layer: int, places: np.ndarray, values: np.ndarray) -> None:
+        self._sampled[:, layer, places] = values
+
+
+class _OnDevice:
+    """A batch and the places of its real and its sampled tokens, as index tensors of each device that asks.
+
+    places: int64 [sampled token], in the sample.
+    """
+
+    def __init__(self, batch: TokenBatch, sample: SampleTokens) -> None:
+        self.rows, self.lengths = batch.rows, batch.lengths
+        width = batch.input_ids.shape[1]
+        low, high = (np.searchsorted(sample.example, batch.rows, side=side) for side in ("left", "right"))
+        self.places = np.concatenate([np.arange(*ends) for ends in zip(low, high, strict=True)])
+        example = np.repeat(np.arange(len(batch.rows)), high - low)
+        self._sampled = example * width + sample.position[self.places]
+        self._real: np.ndarray | None = None
+        if batch.padded:
+            self._real = np.flatnonzero(np.arange(width) < batch.lengths[:, None])
+        self._on: dict[tuple[str, torch.device], torch.Tensor] = {}
+
+    def real(self, tensor: torch.Tensor) -> torch.Tensor:
+        """[example, position, n] as [token, n] without padding."""
+        flat = tensor.flatten(0, 1)
+        return flat if self._real is None else flat.index_select(0, self._index("real", self._real, flat.device))
+
+    def sampled(self, gate: torch.Tensor, in_: torch.Tensor) -> torch.Tensor | None:
+        """float16 [2, sampled token, neuron]: gate and in; None if the batch has no sampled token."""
+        if not len(self.places):
+            return None
+        index = self._index("sampled", self._sampled, gate.device)
+        both = torch.stack([tensor.flatten(0, 1).index_select(0, index) for tensor in (gate, in_)])
+        return both.clamp(-_HALF_MAX, _HALF_MAX).to(torch.float16)
+
+    def _index(self, name: str, places: np.ndarray, device: torch.device) -> torch.Tensor:
+        if (name, device) not in self._on:
+            self._on[name, device] = to_device(places, device)
+        return self._on[name, device]
+
+
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A copy there that the device's work does not have to wait for."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """A CPU's allocator raises a plain RuntimeError."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def _free_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _too_long(batch: TokenBatch, model: GatedModel) -> ModelError:
+    where, found = f"row {batch.rows[0]} of the token data set", f"too little for its {batch.tokens} tokens"
+    step = "ask for more memory, or set `max_length` lower"
+    return ModelError(where, f"memory for a text on {model.device}", found, step)
