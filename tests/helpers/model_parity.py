@@ -26,8 +26,8 @@ QUANTITIES = ("x", "gate", "in", "act", "post")
 class Norms:
     """Norms around an MLP: stored names in the block of the one before it and the one after it; None = no such norm.
 
-    kind: "rms", "rms1p" (gain 1 + w), "layer" or "plain" (layer norm without gain). parallel: the norm before reads the block's input. scale: of what
-    the MLP adds to the residual stream.
+    kind: "rms", "rms1p" (gain 1 + w), "layer" or "plain" (layer norm without gain). parallel: the norm before reads
+    the block's input. scale: of what the MLP adds to the residual stream.
     """
 
     kind: str = "rms"
@@ -37,11 +37,9 @@ class Norms:
     scale: float = 1.0
 
     def __str__(self) -> str:
-        kind = {"rms": "RMS", "rms1p": "RMS, gain 1 + w", "layer": "layer norm", "plain": "layer norm without gain"}[
-            self.kind
-        ]
+        words = {"rms": "RMS", "rms1p": "RMS, gain 1 + w", "layer": "layer norm", "plain": "layer norm without gain"}
         place = "before and after" if self.before and self.after else "before" if self.before else "after"
-        return f"{place}, {kind}" + (", parallel to attention" if self.parallel else "")
+        return f"{place}, {words[self.kind]}" + (", parallel to attention" if self.parallel else "")
 
 
 def captured(model: GatedModel, ids: np.ndarray, **how: Any) -> list[dict[str, np.ndarray]]:

@@ -66,7 +66,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "GemmaForCausalLM": ("gemma", {"head_dim": 16}),
-    "Gemma2ForCausalLM": ("gemma2", _GEMMA),
+    "Gemma2ForCausalLM": ("gemma2", {**_GEMMA, "attn_logit_softcapping": 2.0}),
     "Gemma3ForCausalLM": ("gemma3_text", {**_GEMMA, **_HALF_LOCAL}),
     "Gemma3ForConditionalGeneration": (
         "gemma3",

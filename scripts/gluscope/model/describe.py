@@ -78,9 +78,9 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
     quantised, unknown, or not in safetensors.
     """
     folder = fetch(model, revision)
-    found_revision = _revision(model, revision, folder)
+    raw = read_json(folder / "config.json", "a model's config")
     tensors = tensors_of(folder)
-    config = _config(folder, model)
+    config = _config(folder, raw, model)
     from gluscope.model.adapter import layout  # imports TransformerLens, which takes seconds
 
     modules = layout(config, model)
@@ -90,7 +90,7 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
     bias = gate.format(layer=0).removesuffix("weight") + "bias" in tensors
     return ModelSpec(
         model=model,
-        revision=found_revision,
+        revision=_revision(model, revision, folder),
         folder=str(folder),
         architecture=modules.architecture,
         n_layers=modules.n_layers,
@@ -110,15 +110,14 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
 def _revision(model: str, revision: str | None, folder: Path) -> str:
     if not Path(model).is_dir():
         return folder.name
-    found = fingerprint(folder) if (folder / "config.json").is_file() else ""
-    if revision is not None and found and revision != found:
+    found = fingerprint(folder)
+    if revision is not None and revision != found:
         raise ModelError(model, f"revision {revision}", found, "leave `revision` out: it is for hub ids")
     return found
 
 
-def _config(folder: Path, where: str) -> Any:
-    """The HF config object. Code that came with the model is never run."""
-    raw = read_json(folder / "config.json", "a model's config")
+def _config(folder: Path, raw: dict[str, Any], where: str) -> Any:
+    """The HF config object of config.json, `raw`. Code that came with the model is never run."""
     if raw.get("quantization_config"):
         method = raw["quantization_config"].get("quant_method", "quantised")
         raise ModelError(where, "plain float weights", f"{method} ones", "use the model before quantisation")
