@@ -23,6 +23,8 @@ rule fetch_model:
 
 rule fetch_dataset:
     """Fetch what a data set takes from the hub, source or tokenizer; write which revisions."""
+    input:
+        refusing(lambda wildcards: flow.source_files(wildcards.dataset)),
     output:
         DATASET.source,
     log:

@@ -1,0 +1,130 @@
+"""The whole workflow on a tiny model, as a user runs it; then what a change would make it do again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from helpers.checkout import copy_checkout
+from helpers.room import TEXTS, Room
+from helpers.tiny_models import make
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "user").mkdir()
+    room = Room(folder / "user", copy_checkout(folder / "gluscope"))
+    make(folder=room.folder / "my-model")
+    room.write_texts()
+    room.write_config()
+    done = room.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return room
+
+
+@contextmanager
+def edited(path: Path, text: str) -> Iterator[None]:
+    """`path` with `text` behind it; as before afterwards, its date too."""
+    before, stat = path.read_bytes(), path.stat()
+    path.write_bytes(before + text.encode())
+    yield
+    path.write_bytes(before)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+PAGES = {"stage_code": 1, "page": 2, "site_index": 1, "all": 1}
+RECOMPUTED = {"recompute": 2, "page": 2, "site_index": 1, "all": 1}
+SCANNED = {"scan": 1, "merge": 1, **RECOMPUTED}
+
+
+def test_results_are_there(room: Room) -> None:
+    found = {str(path.relative_to(room.folder)) for path in room.folder.rglob("*")}
+    for name in ("site/index.html", "site/L0/N3.html", "site/L1/N7.html", "model.json", "summary.zarr/zarr.json"):
+        assert f"results/mine/{name}" in found
+    assert {"logs/scan/mine/0000.log", "benchmarks/scan/mine/0000.tsv"} <= found
+    assert not [name for name in found if ".writing-" in name or name.endswith(".part")]
+    tops = {name.split("/")[0] for name in found}
+    assert tops == {"results", "logs", "benchmarks", ".snakemake", "my-model", "texts.jsonl", "mine.yaml"}
+
+
+def test_a_second_run_does_nothing(room: Room) -> None:
+    done = room.snakemake()
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_change_makes_again_what_depends_on_it(room: Room) -> None:
+    library = room.repo / "scripts/gluscope"
+    template = sorted(path for path in (library / "page/templates").rglob("*") if path.is_file())[0]
+    more = json.dumps({"text": "one more text"}) + "\n"
+    files = {
+        "template": (template, " ", PAGES),
+        "page code": (library / "page/record.py", "\nX = 1\n", PAGES),
+        "scan code": (library / "scan/reduce.py", "\nX = 1\n", SCANNED),
+        "comment": (library / "scan/reduce.py", "\n# X\n", {}),
+        "texts": (room.folder / "texts.jsonl", more, {"tokenise": 1, "plan_shards": 1, **SCANNED}),
+        "model": (room.folder / "my-model/model.safetensors", "x", {"fetch_model": 1, "weights": 1, **SCANNED}),
+    }  # fmt: skip
+    found, expected = {}, {}
+    for name, (path, text, plan) in files.items():
+        with edited(path, text):
+            found[name], expected[name] = room.plan(), plan
+    configs = {
+        "k": ({"k": 3}, SCANNED),
+        "seed": ({"seed": 3}, SCANNED),
+        "device": ({"device": "cpu", "batch_tokens": 99}, {}),
+        "convention": ({"refactor_glu": True}, {"merge": 1, **RECOMPUTED}),
+        "one neuron more": (
+            {"neurons": ["L0/N3", "L1/N7", "L1/N9"]}, {"recompute": 1, "page": 1, "site_index": 1, "all": 1},
+        ),
+        "one neuron less": ({"neurons": ["L0/N3"]}, {"site_index": 1, "all": 1}),
+    }  # fmt: skip
+    for name, (keys, plan) in configs.items():
+        room.write_config(**keys)
+        found[name], expected[name] = room.plan(), plan
+    room.write_config()
+    assert found == expected
+
+
+def test_many_neurons_are_made_in_batches_and_pages_that_are_there_are_kept(room: Room) -> None:
+    one = room.folder / "results/mine/site/L1/N7.html"
+    before = one.stat().st_mtime_ns
+    room.write_config(neurons=["L1/N*"])
+    try:
+        assert room.plan() == {"recompute_batch": 1, "pages": 1, "site_index": 1, "all": 1}
+        done = room.snakemake()
+        assert done.returncode == 0, done.stdout + done.stderr
+        pages = {path.stem for path in (room.folder / "results/mine/site/L1").glob("*.html")}
+        assert pages == {f"N{neuron}" for neuron in range(48)}
+        assert one.stat().st_mtime_ns == before
+        assert room.plan() == {}
+        # A page that a batch made is nothing to do for the rule of a single page, and the other way round.
+        assert room.plan("results/mine/site/L1/N5.html", "results/mine/site/L1/N7.html") == {}
+    finally:
+        room.write_config()
+    assert room.plan("results/mine/site/L0/N3.html") == {}
+
+
+def test_from_scratch_without_a_cache(room: Room) -> None:
+    """A run that keeps no cache shows the same numbers, computed with the model."""
+    config = (room.folder / "mine.yaml").read_text(encoding="utf-8")
+    assert "  mine:\n" in config
+    bare = config.replace(
+        "runs:\n", "runs:\n  bare:\n    {model: my-model/, dataset: mine-texts, neurons: [], cache: false}\n"
+    )
+    (room.folder / "mine.yaml").write_text(bare, encoding="utf-8")
+    done = room.snakemake("results/bare/site/L1/N7.html")
+    room.write_config()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (room.folder / "results/bare/cache").exists()
+    assert (room.folder / "results/bare/site/L1/N7.html").exists()
+
+
+def test_every_text_is_in_the_data_set(room: Room) -> None:
+    record = json.loads((room.folder / "results/datasets/mine-texts/tokens.json").read_text(encoding="utf-8"))
+    assert record["rows"] == len(TEXTS)
