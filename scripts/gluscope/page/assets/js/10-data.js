@@ -1,0 +1,136 @@
+// The packed block -> typed arrays, and views of them in either sign convention.
+const CASES = ["gate+_in+", "gate+_in-", "gate-_in+", "gate-_in-"];
+const QUANTITIES = ["gate", "in", "act", "post"];
+const CONVENTIONS = ["raw", "refactored"];
+
+function fromBase64(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+async function gunzip(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Arrays by name: `<f2` becomes Float32Array, the rest plain integer arrays. */
+function readArrays(bytes, start, arrays) {
+  const found = {};
+  for (const [name, [kind, count]] of Object.entries(arrays)) {
+    const size = Number(kind.at(-1));
+    const raw = size > 2 ? new Uint32Array(count) : new Uint16Array(count);
+    for (let plane = 0; plane < size; plane++) {
+      for (let i = 0; i < count; i++) raw[i] |= bytes[start + plane * count + i] << (8 * plane);
+    }
+    start += size * count;
+    found[name] = kind === "<f2" ? fromHalf(raw) : kind === "<i4" ? new Int32Array(raw.buffer) : raw;
+  }
+  return found;
+}
+
+function fromHalf(raw) {
+  const values = new Float32Array(raw.length);
+  for (let i = 0; i < raw.length; i++) {
+    const exponent = (raw[i] >> 10) & 31;
+    const fraction = raw[i] & 1023;
+    const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    values[i] = raw[i] & 0x8000 ? -size : size;
+  }
+  return values;
+}
+
+/** Everything the page knows, in the convention it was stored in. */
+async function openBlock(text) {
+  const bytes = await gunzip(fromBase64(text));
+  const length = new DataView(bytes.buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  const arrays = readArrays(bytes, Math.ceil((4 + length) / 4) * 4, header.arrays);
+  const act = ACTIVATIONS[header.act_fn];
+  let start = 0;
+  const examples = new Map();
+  for (const { row, length: count, source } of header.examples) {
+    const part = (name) => arrays[name].subarray(start, start + count);
+    examples.set(row, { row, source, ids: part("token"), gate: part("gate"), in: part("in") });
+    start += count;
+  }
+  const sample = {
+    gate: arrays.sample_gate, in: arrays.sample_in, row: arrays.sample_example, position: arrays.sample_position,
+    ids: arrays.sample_token, at: arrays.sample_at, start: [],
+  };
+  start = 0;
+  for (const count of arrays.sample_length) { sample.start.push(start); start += count; }
+  sample.start.push(start);
+  return {
+    ...header, act, examples, sample,
+    text: (id) => header.tokens[id],
+    kind: (id) => header.kinds[id] ?? 0,
+  };
+}
+
+/** act and post at once, for arrays of gate and in. */
+function derived(gate, in_, act) {
+  const a = Float32Array.from(gate, act);
+  return { gate, in: in_, act: a, post: a.map((value, i) => value * in_[i]) };
+}
+
+const negated = (values) => values.map((value) => (value === 0 ? 0 : -value));
+const flippedCase = (name) => CASES[CASES.indexOf(name) ^ 1];
+
+/** The data in `convention`: cases, examples and sample with all four quantities. */
+function viewOf(data, convention) {
+  const flip = data.sign < 0 && convention !== data.convention;
+  const turn = (values) => (flip ? negated(values) : values);
+  const full = (part) => ({ ...part, ...derived(part.gate, turn(part.in), data.act) });
+  const examples = new Map([...data.examples].map(([row, example]) => [row, full(example)]));
+  const cases = {};
+  for (const name of CASES) cases[name] = flip ? flipStats(data.cases[flippedCase(name)]) : data.cases[name];
+  const flipWeights = data.weights && convention === "refactored" && data.sign < 0;
+  return {
+    convention, cases, examples, sample: full(data.sample), headline: data.headline[convention],
+    weights: flipWeights ? flippedWeights(data.weights) : data.weights,
+  };
+}
+
+function flipStats(stats) {
+  const minus = (value) => (value === null || value === 0 ? value : -value);
+  const extreme = Object.fromEntries(Object.entries(stats.extreme).map(([quantity, places]) => [
+    quantity,
+    quantity === "in" || quantity === "post" ? places.map((p) => ({ ...p, value: minus(p.value) })) : places,
+  ]));
+  return { ...stats, extreme, mean: { ...stats.mean, in: minus(stats.mean.in), post: minus(stats.mean.post) } };
+}
+
+function flippedWeights(weights) {
+  const cosine = ({ value, band, beta }) => ({ value: -value, band: [-band[1], -band[0]], beta: [-beta[1], -beta[0]] });
+  const scores = (list) => list.map(({ text, score }) => ({ text, score: -score }));
+  const ends = ({ high, low }) => ({ high: scores(low), low: scores(high) });
+  return {
+    ...weights,
+    cos_gate_out: cosine(weights.cos_gate_out), cos_gate_in: cosine(weights.cos_gate_in),
+    reads_in: ends(weights.reads_in), writes: ends(weights.writes),
+    neighbours: weights.neighbours.map((other) => ({ ...other, cosine: -other.cosine })),
+  };
+}
+
+/** The case of a token, or null where gate or in is 0. */
+function caseOf(gate, in_) {
+  if (gate === 0 || in_ === 0) return null;
+  return `gate${gate > 0 ? "+" : "-"}_in${in_ > 0 ? "+" : "-"}`;
+}
+
+/** What `window.neuron` offers: DESIGN's keys in plain arrays, and the rest of the record. */
+function plainNeuron(data) {
+  const view = viewOf(data, data.convention);
+  const examples = {};
+  for (const [row, example] of view.examples) {
+    examples[row] = { tokens: Array.from(example.ids, data.text), source: example.source };
+    for (const quantity of QUANTITIES) examples[row][quantity] = Array.from(example[quantity]);
+  }
+  const { run, layer, neuron, convention, sign, act_fn, cases, provenance, weights } = data;
+  const { gate, in: in_, row, position } = data.sample;
+  const sample = { gate: [...gate], in: [...in_], example: [...row], position: [...position] };
+  return { run, layer, neuron, convention, cases, examples, sign, act_fn, sample, weights, provenance };
+}

@@ -1,0 +1,97 @@
+// The four cases side by side, where they lie in the plane.
+function drawCards(root, view, data, choose) {
+  // The order on the page: gate- left, gate+ right, in+ above, in- below.
+  const order = ["gate-_in+", "gate+_in+", "gate-_in-", "gate+_in-"];
+  root.replaceChildren(...order.map((name) => card(name, view, data, choose)));
+}
+
+function card(name, view, data, choose) {
+  const stats = view.cases[name];
+  const sign = postSign(name) > 0 ? "pos" : "neg";
+  const bar = h("div.bar", { "aria-hidden": "true" }, h("span"));
+  bar.firstChild.style.width = `${100 * Math.min(1, stats.frequency ?? 0)}%`;
+  const count = stats.count === null ? "" : `${grouped(stats.count)} token${stats.count === 1 ? "" : "s"}`;
+  return h(`article.card.${sign}`, { "data-case": name, "aria-label": `case ${caseLabel(name)}` },
+    h("header", {},
+      h("h2", {}, h("button.link", { "data-choose": name, onclick: () => choose({ case: name, list: "post" }, true), title: "Show the examples of this case" }, caseLabel(name))),
+      h("span.muted.count", {}, count),
+      h("strong.share", {}, percent(stats.frequency))),
+    bar,
+    stats.count === 0 ? h("p.muted", {}, "No token of this data set is in this case.") : [
+      statsTable(name, stats, view, data, choose),
+      topExample(name, stats, view, data, choose),
+      effect(name, view.weights)]);
+}
+
+function statsTable(name, stats, view, data, choose) {
+  const columns = ["post", "gate", "in", "act"];
+  const first = (quantity) => stats.extreme[quantity]?.[0]?.value ?? (quantity === "act" ? firstAct(stats, data) : null);
+  const decimals = data.provenance.decimals;
+  return h("table.stats", {},
+    h("thead", {}, h("tr", {}, h("td"), columns.map((q) => h("th", { scope: "col" }, q)))),
+    h("tbody", {},
+      h("tr", {}, h("th", { scope: "row" }, "mean"), columns.map((q) => h("td", { "data-stat": `mean-${q}` }, number(stats.mean[q], { decimals })))),
+      h("tr", {}, h("th", { scope: "row" }, "extreme"), columns.map((q) => h("td", { "data-stat": `extreme-${q}` }, number(first(q))))),
+      h("tr.shapes", {}, h("th", { scope: "row" }, h("span.hidden", {}, "distribution")), columns.map((q) => h("td", {}, histogram(name, q, view, data))))));
+}
+
+/** Where the gate is open act's extreme is act of the gate's. */
+function firstAct(stats, data) {
+  const gate = stats.extreme.gate[0]?.value;
+  return gate === undefined ? null : data.act(gate);
+}
+
+/** The case's distribution from 0 (at the side of the axis) outwards, drawn to the case's own extreme. */
+function histogram(name, quantity, view, data) {
+  const points = view.sample.gate.length ? view.sample : allTokens(view);
+  const bins = new Array(24).fill(0);
+  const sign = quantity === "in" ? inSign(name) : quantity === "post" ? postSign(name) : gateSign(name);
+  const stats = view.cases[name];
+  const end = Math.abs(stats.extreme[quantity]?.[0]?.value ?? firstAct(stats, data) ?? 1) || 1;
+  for (let i = 0; i < points.gate.length; i++) {
+    if (caseOf(points.gate[i], points.in[i]) !== name) continue;
+    bins[Math.min(23, Math.floor(Math.abs(points[quantity][i]) / end * 24))]++;
+  }
+  const most = Math.max(1, ...bins);
+  const label = `${quantity} from 0 to ${number(sign * end)}, ${view.sample.gate.length ? "sampled tokens" : "tokens of the example texts"}; height is the square root of the count`;
+  const chart = svg("svg", { viewBox: "0 0 72 18", class: "histogram", role: "img", "aria-label": label }, svg("title", {}, label));
+  bins.forEach((count, i) => {
+    const height = count ? Math.max(1, 17 * Math.sqrt(count / most)) : 0;
+    const place = sign > 0 ? i : 23 - i;
+    if (height) chart.append(svg("rect", { x: place * 3, y: 18 - height, width: 2.4, height }));
+  });
+  chart.append(svg("line", { x1: sign > 0 ? 0 : 72, x2: sign > 0 ? 0 : 72, y1: 0, y2: 18 }));
+  return chart;
+}
+
+const pooled = new WeakMap();
+function allTokens(view) {
+  if (!pooled.has(view)) {
+    const join = (quantity) => [...view.examples.values()].flatMap((example) => [...example[quantity].subarray(1)]);
+    pooled.set(view, Object.fromEntries(QUANTITIES.map((quantity) => [quantity, join(quantity)])));
+  }
+  return pooled.get(view);
+}
+
+function topExample(name, stats, view, data, choose) {
+  const place = stats.extreme.post[0];
+  if (!place) return null;
+  const example = view.examples.get(place.example);
+  const text = heatText(example, {
+    from: Math.max(0, place.position - 14), to: Math.min(example.ids.length, place.position + 4), mark: place.position, quantity: "post",
+    scale: Math.abs(place.value), data, label: `strongest text of ${caseLabel(name)}; arrow keys move through its tokens`,
+  });
+  return h("div.top-example", {}, text);
+}
+
+function effect(name, weights) {
+  const plus = postSign(name) > 0;
+  const vector = h("span", {}, plus ? "+w" : "−w", h("sub", {}, "out"));
+  const line = h("p.effect", {}, h("span.muted", {}, `post ${plus ? "> 0" : "< 0"}: writes `), vector);
+  if (!weights) return line;
+  const turned = ({ text }) => tokenChip(text);
+  const [up, down] = plus ? [weights.writes.high, weights.writes.low] : [weights.writes.low, weights.writes.high];
+  if (up.length) line.append(h("span.muted", {}, " ▲ "), h("span.hidden", {}, "promotes"), ...up.slice(0, 4).map(turned));
+  if (down.length) line.append(h("span.muted", {}, " ▼ "), h("span.hidden", {}, "suppresses"), ...down.slice(0, 3).map(turned));
+  return line;
+}

@@ -1,0 +1,151 @@
+"""The record of a page from a run's results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
+from gluscope.core.errors import StoreError
+from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample, negated
+from gluscope.page.tokens import TokenTexts
+from gluscope.page.weights_view import NeuronWeights
+from gluscope.summary.types import LayerSummary, SampleTokens
+
+BEFORE, AFTER = 8, 3  # tokens of context around a sampled token
+
+
+class Recomputed(Protocol):
+    """Gate and in of the example texts in the raw convention: rows, lengths int64 [example]; gate, in_ float32 [token]."""
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    gate: np.ndarray
+    in_: np.ndarray
+    source: str
+
+
+class TokenRows(Protocol):
+    """A token data set."""
+
+    def input_ids(self, row: int) -> np.ndarray: ...
+
+    def metadata(self, row: int) -> Mapping[str, Any]: ...
+
+
+def build_page(
+    *,
+    run: str,
+    neuron: NeuronId,
+    summary: LayerSummary,
+    sample: SampleTokens,
+    recomputed: Recomputed,
+    dataset: TokenRows,
+    texts: TokenTexts,
+    act_fn: str,
+    convention: str,
+    sign: int,
+    tokens: int,
+    provenance: Provenance,
+    weights: NeuronWeights | None = None,
+) -> NeuronPage:
+    """Everything that one page shows.
+
+    summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
+    negates w_in and w_out. tokens: all real tokens scanned, by which frequencies are counts over tokens.
+    provenance: source and differences are filled in here.
+    Raises StoreError if a listed text is not among the recomputed ones, or has another length in the data set.
+    """
+    flip = convention == "refactored" and sign < 0
+    examples = _examples(run, neuron, recomputed, dataset, texts, flip)
+    cases = {case: _case(summary, case, tokens) for case in CASES}
+    wanted = {place.example for stats in cases.values() for places in stats.extreme.values() for place in places}
+    if missing := sorted(wanted - set(examples)):
+        raise _stale(run, neuron, f"text {missing[0]} of its lists", "none")
+    page = NeuronPage(
+        run=run,
+        id=neuron,
+        convention=convention,
+        sign=int(sign),
+        act_fn=act_fn,
+        cases=cases,
+        examples=examples,
+        sample=_sample(summary, sample, dataset, texts),
+        provenance=provenance,
+        weights=weights,
+    )
+    absolute, relative = largest_difference(page)
+    found = replace(provenance, source=recomputed.source, tokens=tokens, k=summary.k, difference=absolute,
+                    relative_difference=relative)  # fmt: skip
+    return replace(page, provenance=found)
+
+
+def largest_difference(page: NeuronPage) -> tuple[float | None, float | None]:
+    """Largest |listed value - recomputed value at its place|, and the largest such difference over |listed value|."""
+    absolute, relative = [], []
+    values = {row: page.values(row) for row in page.examples}
+    for case, quantity in LISTS:
+        for place in page.cases[case].extreme[quantity]:
+            gap = abs(place.value - float(values[place.example][quantity][place.position]))
+            absolute.append(gap)
+            relative.append(gap / max(abs(place.value), float(np.finfo(np.float32).tiny)))
+    return max(absolute, default=None), max(relative, default=None)
+
+
+def _case(summary: LayerSummary, case: SignCase, tokens: int) -> CaseStats:
+    count = int(summary.count[0, case.index])
+    sums = summary.sum[0, case.index]
+    return CaseStats(
+        count=count,
+        frequency=count / tokens if tokens else None,
+        mean={quantity: float(sums[quantity.index]) / count if count else None for quantity in QUANTITIES},
+        extreme={quantity: _places(summary, case, quantity) for quantity in case.listed},
+    )
+
+
+def _places(summary: LayerSummary, case: SignCase, quantity: Quantity) -> tuple[Extreme, ...]:
+    at = (0, case.index, quantity.index)
+    rows = summary.extreme_example[at]
+    filled = [
+        Extreme(float(value), int(row), int(position))
+        for value, row, position in zip(summary.extreme_value[at], rows, summary.extreme_position[at], strict=True)
+        if row >= 0
+    ]
+    return tuple(filled)
+
+
+def _examples(
+    run: str, neuron: NeuronId, recomputed: Recomputed, dataset: TokenRows, texts: TokenTexts, flip: bool
+) -> dict[int, Example]:
+    examples = {}
+    starts = np.concatenate([[0], np.cumsum(recomputed.lengths)]).astype(np.int64)
+    for index, row in enumerate(map(int, recomputed.rows)):
+        part = slice(int(starts[index]), int(starts[index + 1]))
+        ids = dataset.input_ids(row)
+        if len(ids) != part.stop - part.start:
+            raise _stale(run, neuron, f"{len(ids)} tokens in text {row}", str(part.stop - part.start))
+        gate, in_ = (np.asarray(values[part], np.float32) for values in (recomputed.gate, recomputed.in_))
+        in_ = negated(in_) if flip else in_
+        examples[row] = Example(row, texts.tokens(ids.tolist()), gate, in_, dict(dataset.metadata(row)))
+    return examples
+
+
+def _sample(summary: LayerSummary, sample: SampleTokens, dataset: TokenRows, texts: TokenTexts) -> Sample:
+    context, at = [], []
+    for row, position in zip(sample.example.tolist(), sample.position.tolist(), strict=True):
+        start = max(0, position - BEFORE)
+        context.append(texts.tokens(dataset.input_ids(row)[start : position + AFTER + 1].tolist()))
+        at.append(position - start)
+    gate, in_ = summary.sample_gate[0], summary.sample_in[0]
+    return Sample(gate, in_, np.asarray(sample.example), np.asarray(sample.position), context, at)
+
+
+def _stale(run: str, neuron: NeuronId, expected: str, found: str) -> StoreError:
+    path = RunPaths(run).neuron(neuron.layer, neuron.neuron)
+    return StoreError(path, expected, found, "delete that file and run the same command again")
+
+

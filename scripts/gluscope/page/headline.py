@@ -1,0 +1,110 @@
+"""A neuron's character in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from gluscope.core.cases import CASES, Quantity, SignCase
+from gluscope.page.record import NeuronPage
+
+
+class Part(NamedTuple):
+    """A piece of the line. kind: "" plain, "strong" a number, "token" a token's text."""
+
+    text: str
+    kind: str = ""
+
+
+class Peak(NamedTuple):
+    """A case's strongest post: its value, the token most often at the case's extremes of post, and how often."""
+
+    case: SignCase
+    value: float
+    token: str
+    times: int
+    of: int
+
+
+def peaks(page: NeuronPage) -> list[Peak]:
+    """The cases that have tokens, by |strongest post| descending."""
+    found = []
+    for case in CASES:
+        places = page.cases[case].extreme[Quantity.POST]
+        if places:
+            texts = [page.examples[place.example].tokens[place.position].text for place in places]
+            token, times = Counter(texts).most_common(1)[0]
+            found.append(Peak(case, places[0].value, token if times > 1 else texts[0], times, len(texts)))
+    return sorted(found, key=lambda peak: -abs(peak.value))
+
+
+def headline(page: NeuronPage) -> list[Part]:
+    """E.g. "Gate open on 1.3 % of tokens. Strongest at ` aren` (gate+ in+, 0.84 %); the other way at ` don` (...)."."""
+    ranked = peaks(page)
+    if not ranked:
+        return [Part("No token of this data set gave it a gate and an in other than 0.")]
+    first = ranked[0]
+    other = next((peak for peak in ranked if peak.value * first.value < 0), None)
+    line = [*_open(page), Part("Strongest "), *_peak(page, first)]
+    if other:
+        line += [Part("; the other way "), *_peak(page, other)]
+    line.append(Part("."))
+    if page.weights:
+        line += [Part(" By its weights: "), Part(page.weights.rw_class, "strong"), Part(".")]
+    return line
+
+
+def plain(parts: list[Part]) -> str:
+    """The line as text alone."""
+    return "".join(f"“{part.text}”" if part.kind == "token" else part.text for part in parts)
+
+
+def percent(share: float | None) -> str:
+    """A share of tokens: two significant digits, `< 0.0001 %` for what rounds to nothing."""
+    if share is None:
+        return "unknown"
+    if 0 < share < 1e-6:
+        return "< 0.0001 %"
+    value = 100 * share
+    digits = 1 if value >= 10 else 2 if value >= 0.1 else 4
+    return f"{value:.{digits}f} %".replace(".0 %", " %")
+
+
+def signed(value: float | None) -> str:
+    """Three significant digits with a sign, in typographic minus; a dash for what is undefined."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    text = f"{abs(value):.3g}" if 1e-3 <= abs(value) < 1e4 else f"{abs(value):.2e}"
+    if "e" not in text and abs(value) < 1000:
+        digits = max(0, 2 - _exponent(abs(value)))
+        text = f"{abs(value):.{digits}f}"
+    return ("−" if value < 0 else "+") + text
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:.2e}".split("e")[1])
+
+
+def _open(page: NeuronPage) -> list[Part]:
+    shares = [page.cases[case].frequency for case in CASES if case.gate_sign > 0]
+    known = [share for share in shares if share is not None]
+    return [Part("Gate open on "), Part(percent(sum(known)), "strong"), Part(" of tokens. ")] if known else []
+
+
+def _peak(page: NeuronPage, peak: Peak) -> list[Part]:
+    times = "all" if peak.times == peak.of else str(peak.times)
+    place = f" ({times} of the top {peak.of}" if peak.times > 1 else " ("
+    place += ("; " if peak.times > 1 else "") + f"{label(peak.case)}, {percent(page.cases[peak.case].frequency)})"
+    return [
+        Part(signed(peak.value), "strong"),
+        Part(" at "),
+        Part(peak.token, "token"),
+        Part(place),
+    ]
+
+
+def label(case: SignCase) -> str:
+    """`gate+ in−`, as pages write it."""
+    return case.value.replace("_", " ").replace("-", "−")

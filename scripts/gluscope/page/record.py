@@ -1,0 +1,192 @@
+"""What a page shows of one neuron, as plain data. Everything on the page follows from this record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from gluscope.core.activation import act
+from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
+from gluscope.core.paths import NeuronId
+from gluscope.page.tokens import Token
+from gluscope.page.weights_view import NeuronWeights
+
+CONVENTIONS = ("raw", "refactored")
+_NEGATED = (Quantity.IN, Quantity.POST)
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A place in an extreme list: signed value, row in the token data set, position in that row."""
+
+    value: float
+    example: int
+    position: int
+
+
+@dataclass(frozen=True)
+class CaseStats:
+    """One sign case of one neuron.
+
+    count: tokens; None where only the frequency was published. frequency: share of all tokens, None if there are none.
+    mean: None where the case is empty. extreme: a list for each of `SignCase.listed`, by |value| descending.
+    """
+
+    count: int | None
+    frequency: float | None
+    mean: dict[Quantity, float | None]
+    extreme: dict[Quantity, tuple[Extreme, ...]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text. gate, in_: float32 [token], in the page's convention. source: the data set's other columns."""
+
+    row: int
+    tokens: list[Token]
+    gate: np.ndarray
+    in_: np.ndarray
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The sampled tokens: gate, in_ float16 [sample]; example int64, position int32 [sample].
+
+    context: the tokens around each, with the sampled one at place `at[sample]`; empty if the texts are not at hand.
+    """
+
+    gate: np.ndarray
+    in_: np.ndarray
+    example: np.ndarray
+    position: np.ndarray
+    context: list[list[Token]] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls) -> Sample:
+        half = np.zeros(0, np.float16)
+        return cls(half, half, np.zeros(0, np.int64), np.zeros(0, np.int32))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from; all of it is shown in the page's footer.
+
+    difference, relative_difference: the largest between a value of the scan's lists and the page's own computation
+    of it, in activation units and as a share of the value. source: "cache", "replay", "model" or "published".
+    """
+
+    model: str
+    model_revision: str = ""
+    dataset: str = ""
+    dataset_revision: str = ""
+    tokens: int | None = None
+    examples: int | None = None
+    k: int | None = None
+    dtype: str = ""
+    cache_dtype: str = ""
+    source: str = ""
+    difference: float | None = None
+    relative_difference: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class NeuronPage:
+    """The record of one neuron.
+
+    convention: "raw" or "refactored": the one that all numbers here are in, except `weights` (always raw).
+    sign: -1 where the refactored convention negates w_in and w_out of this neuron, else 1.
+    act_fn: the model's activation, a name that `core.activation` knows.
+    """
+
+    run: str
+    id: NeuronId
+    convention: str
+    sign: int
+    act_fn: str
+    cases: dict[SignCase, CaseStats]
+    examples: dict[int, Example]
+    sample: Sample
+    provenance: Provenance
+    weights: NeuronWeights | None = None
+
+    def in_convention(self, convention: str) -> NeuronPage:
+        """The same neuron in another convention; nothing changes for a neuron whose sign is 1."""
+        if convention not in CONVENTIONS:
+            raise ValueError(f"not a convention: {convention!r}")
+        if convention == self.convention or self.sign > 0:
+            return replace(self, convention=convention)
+        return replace(
+            self,
+            convention=convention,
+            cases={case: _flipped(self.cases[case.flipped]) for case in CASES},
+            examples={row: replace(example, in_=negated(example.in_)) for row, example in self.examples.items()},
+            sample=replace(self.sample, in_=negated(self.sample.in_)),
+        )
+
+    def weights_shown(self) -> NeuronWeights | None:
+        """The weights in the page's convention."""
+        flip = self.weights is not None and self.convention == "refactored" and self.sign < 0
+        return self.weights.flipped() if flip and self.weights else self.weights
+
+    @property
+    def act(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The activation function: float array -> float32."""
+        return act(self.act_fn)
+
+    def values(self, row: int) -> dict[Quantity, np.ndarray]:
+        """All four quantities of an example, float32 [token]."""
+        example = self.examples[row]
+        a = self.act(example.gate)
+        return {Quantity.GATE: example.gate, Quantity.IN: example.in_, Quantity.ACT: a, Quantity.POST: a * example.in_}
+
+    def window(self) -> dict[str, Any]:
+        """What the open page offers as `window.neuron`, as far as DESIGN fixes it; undefined means are None."""
+        return {
+            "run": self.run,
+            "layer": self.id.layer,
+            "neuron": self.id.neuron,
+            "convention": self.convention,
+            "cases": {case.value: stats_as_json(self.cases[case]) for case in CASES},
+            "examples": {
+                str(row): {
+                    "tokens": [token.text for token in example.tokens],
+                    **{quantity.value: values.tolist() for quantity, values in self.values(row).items()},
+                }
+                for row, example in self.examples.items()
+            },
+        }
+
+
+def stats_as_json(stats: CaseStats) -> dict[str, Any]:
+    """A case as `window.neuron.cases` has it."""
+    return {
+        "count": stats.count,
+        "frequency": stats.frequency,
+        "mean": {quantity.value: stats.mean[quantity] for quantity in QUANTITIES},
+        "extreme": {
+            quantity.value: [{name.name: getattr(place, name.name) for name in fields(place)} for place in places]
+            for quantity, places in stats.extreme.items()
+        },
+    }
+
+
+def negated(values: np.ndarray) -> np.ndarray:
+    """-values, with 0 for 0."""
+    return np.asarray(0 - values, values.dtype)
+
+
+def _flipped(stats: CaseStats) -> CaseStats:
+    mean = {q: (-m if q in _NEGATED and m is not None else m) for q, m in stats.mean.items()}
+    extreme = {
+        q: tuple(replace(place, value=-place.value) for place in places) if q in _NEGATED else places
+        for q, places in stats.extreme.items()
+    }
+    return replace(stats, mean=mean, extreme=extreme)

@@ -1,0 +1,168 @@
+"""A page's record as one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
+from gluscope.page.headline import headline, label, peaks, percent, plain, signed
+from gluscope.page.pack import MANTISSA, NEAR, pack, unpack
+from gluscope.page.record import NeuronPage
+
+_HERE = Path(__file__).parent
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_DRAWN_ROWS = ("before", "token", "after")
+
+
+def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str:
+    """The whole HTML text, with LF line ends, encodable as UTF-8.
+
+    index: address of the site's start page, for the way to other neurons; None leaves these links out.
+    """
+    block = pack(page)
+    script, style = _joined("js/*.js"), _joined("page*.css")
+    line = headline(page)
+    return _environment().get_template("page.html.j2").render(
+        page=page,
+        index=index,
+        model_name=short_name(page.provenance.model),
+        dataset_name=short_name(page.provenance.dataset),
+        headline=line,
+        description=visible(plain(line)),
+        card=inert_json(card(page)),
+        facts=_facts(page, unpack(block)[0]["far_bits"]),
+        quantities=QUANTITIES,
+        plain_rows=[_plain_row(page, case) for case in CASES],
+        block=block,
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=_sha256(script),
+        style_hash=_sha256(style),
+    ) + "\n"
+
+
+def card(page: NeuronPage) -> dict[str, Any]:
+    """What a site's list says of a page; stands in the page's head as JSON, see `site.read_card`."""
+    ranked = peaks(page)
+    first = ranked[0] if ranked else None
+    return {
+        "layer": page.id.layer,
+        "neuron": page.id.neuron,
+        "headline": plain(headline(page)),
+        "token": first.token if first else "",
+        "value": first.value if first else None,
+        "case": first.case.value if first else None,
+        "frequency": {case.value: page.cases[case].frequency for case in CASES},
+        "rw_class": page.weights.rw_class if page.weights else None,
+    }
+
+
+def inert_json(value: Any) -> Markup:
+    """JSON that can stand inside a script element: no `<`, no character beyond ASCII."""
+    return Markup(json.dumps(value, allow_nan=False).replace("<", "\\u003c"))
+
+
+def visible(text: str) -> str:
+    """Text without characters that are invisible, turn the text around them, or cannot be encoded."""
+
+    def shown(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return chr(0x2400 + code) if code < 32 else f"⟨U+{code:04X}⟩"
+
+    return _HIDDEN.sub(shown, text)
+
+
+def short_name(name: str) -> str:
+    """The last part of a hub id or a path."""
+    return visible(name.rstrip("/").rpartition("/")[2] or name)
+
+
+def amount(count: int) -> str:
+    """20.0 M, 312 k."""
+    for size, unit in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
+
+
+def _facts(page: NeuronPage, far_bits: int) -> list[tuple[str, str]]:
+    """What the footer says, without what is not known."""
+    known = page.provenance
+    precision = "float16 in this file; statistics and extremes in full"
+    if far_bits < MANTISSA:
+        precision += f"; beyond {NEAR} tokens from an extreme within {100 * 2.0 ** -(far_bits + 1):.2g} %"
+    difference = None
+    if known.difference is not None and known.relative_difference is not None:
+        difference = f"{known.difference:.2g} (relative {known.relative_difference:.2g})"
+    facts = {
+        "run": page.run,
+        "model": known.model,
+        "model revision": known.model_revision,
+        "data set": known.dataset,
+        "data set revision": known.dataset_revision,
+        "tokens scanned": f"{known.tokens:,}" if known.tokens is not None else None,
+        "texts scanned": f"{known.examples:,}" if known.examples is not None else None,
+        "convention": f"{page.convention}; this neuron's sign {page.sign:+d}",
+        "activation": page.act_fn,
+        "k": known.k,
+        "scan's dtype": known.dtype,
+        "texts' values": {"cache": f"from cached MLP inputs ({known.cache_dtype})", "replay": "from a replay of the scan",
+                          "model": "from a new forward pass"}.get(known.source, known.source),
+        "largest difference": f"{difference} between scan and texts" if difference else None,
+        "precision": precision,
+        "versions": ", ".join(f"{name} {number}" for name, number in known.versions.items()),
+    }  # fmt: skip
+    return [(name, visible(str(value))) for name, value in facts.items() if value not in (None, "")]
+
+
+def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
+    """A case as text."""
+    stats = page.cases[case]
+    cells = []
+    for quantity in QUANTITIES:
+        places = stats.extreme.get(quantity)
+        cells += [signed(stats.mean[quantity]), signed(places[0].value) if places else "–"]
+    row = {
+        "label": label(case),
+        "count": "" if stats.count is None else f"{stats.count:,}",
+        "share": percent(stats.frequency),
+        "cells": cells,
+    }
+    text = dict.fromkeys(_DRAWN_ROWS, "")
+    if places := stats.extreme[Quantity.POST]:
+        tokens = [token.text for token in page.examples[places[0].example].tokens]
+        at = places[0].position
+        parts = ("".join(tokens[max(0, at - 20) : at]), tokens[at], "".join(tokens[at + 1 : at + 8]))
+        text = dict(zip(_DRAWN_ROWS, map(visible, parts), strict=True))
+    return row | text
+
+
+def _joined(pattern: str) -> str:
+    """Asset files in the order of their names. Scripts share one scope and see nothing of the page's globals."""
+    text = "\n".join(path.read_text(encoding="utf-8").rstrip() for path in sorted((_HERE / "assets").glob(pattern)))
+    if pattern.endswith(".js"):
+        text = f'\n(() => {{\n"use strict";\n{text}\n}})();\n'
+    return text
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"amount": amount, "visible": visible, "case_label": lambda name: label(SignCase(name)),
+                            "grouped": lambda count: f"{count:,}"}  # fmt: skip
+    return environment

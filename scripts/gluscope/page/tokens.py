@@ -1,0 +1,124 @@
+"""Token ids to text that people read, from a `tokenizer.json` alone.
+
+A token is a piece of bytes, not of text: it can end in the middle of a character. The character is shown at the token
+that completes it, where the model can know it as well; the bytes before stand as `⟨E2 80⟩`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gluscope.core.errors import ModelError
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+class TokenKind(IntEnum):
+    """How a token is to be shown."""
+
+    TEXT = 0
+    SPECIAL = 1  # BOS, padding and the like: not part of the text
+    BYTES = 2  # text contains ⟨..⟩ for bytes of a character that does not end in this token
+
+
+class Token(NamedTuple):
+    """One token as shown. `text` keeps spaces and newlines as they are."""
+
+    text: str
+    kind: TokenKind = TokenKind.TEXT
+
+
+class TokenTexts:
+    """Texts of a tokenizer's tokens.
+
+    Knows byte-level BPE (a decoder of type ByteLevel anywhere in the file) and SentencePiece's habits (`▁` for a
+    space, `<0xE2>` for a byte).
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """settings: the content of tokenizer.json."""
+        vocabulary = settings["model"]["vocab"]
+        pairs: Iterable[tuple[str, int]] = (
+            vocabulary.items() if isinstance(vocabulary, dict) else ((entry[0], i) for i, entry in enumerate(vocabulary))
+        )
+        self._token = {number: token for token, number in pairs}
+        added = settings.get("added_tokens") or []
+        self._added = {entry["id"]: Token(entry["content"], TokenKind(bool(entry["special"]))) for entry in added}
+        steps = _types(settings.get("decoder")) | _types(settings.get("pre_tokenizer"))
+        self._byte_level = "ByteLevel" in steps
+
+    @classmethod
+    def read(cls, folder: str | Path) -> TokenTexts:
+        """The tokenizer of a model's folder. Raises ModelError if there is none that can be read."""
+        path = Path(folder) / "tokenizer.json"
+        try:
+            return cls(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            step = "save the tokenizer with its fast version: AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+            raise ModelError(str(path), "a tokenizer", type(error).__name__, step) from error
+
+    def tokens(self, ids: Sequence[int]) -> list[Token]:
+        """The tokens of a text, in order."""
+        shown: list[Token] = []
+        open_bytes = b""  # start of a character that earlier tokens left unfinished
+        for number in map(int, ids):
+            added = self._added.get(number)
+            if added is not None or number not in self._token:
+                shown.append(added or Token(f"⟨id {number}⟩", TokenKind.SPECIAL))
+                open_bytes = b""
+                continue
+            token, open_bytes = _read(open_bytes, self._bytes(self._token[number]))
+            shown.append(token)
+        return shown
+
+    def token(self, number: int) -> Token:
+        """One token by itself."""
+        return self.tokens([number])[0]
+
+    def _bytes(self, token: str) -> bytes:
+        if self._byte_level:
+            table = _byte_of_letter()
+            return bytes(table[letter] for letter in token) if all(c in table for c in token) else token.encode()
+        byte = _BYTE_TOKEN.fullmatch(token)
+        return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode("utf-8", "surrogatepass")
+
+
+def _read(before: bytes, own: bytes) -> tuple[Token, bytes]:
+    """A token's text, and what it leaves of an unfinished character. `before` was left by the tokens before it."""
+    text, kind, rest, shown = "", TokenKind.TEXT, before + own, len(before)
+    while rest:
+        try:
+            return Token(text + rest.decode(), kind), b""
+        except UnicodeDecodeError as error:
+            text += rest[: error.start].decode()
+            unfinished = error.reason == "unexpected end of data"
+            bad, after = (rest[error.start :], b"") if unfinished else (rest[error.start : error.end], rest[error.end :])
+            new = bad[max(0, shown - error.start) :]
+            if new:
+                text, kind = f"{text}⟨{new.hex(' ').upper()}⟩", TokenKind.BYTES
+            if unfinished:
+                return Token(text, kind), bad
+            shown, rest = max(0, shown - error.end), after
+    return Token(text, kind), b""
+
+
+def _types(step: Any) -> set[str]:
+    """Types of a decoder or pre-tokenizer and of what it consists of."""
+    if not isinstance(step, dict):
+        return set()
+    parts = [*(step.get("decoders") or []), *(step.get("pretokenizers") or [])]
+    return {str(step.get("type"))}.union(*map(_types, parts))
+
+
+@cache
+def _byte_of_letter() -> dict[str, int]:
+    """Byte-level BPE's letters (Radford et al. 2019): printable Latin-1 stands for itself, the rest from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
