@@ -13,20 +13,33 @@ from gluscope.core.errors import StoreError
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample, negated
 from gluscope.page.tokens import TokenTexts
-from gluscope.page.weights_view import NeuronWeights
+from gluscope.page.weights_view import weights_views
 from gluscope.summary.types import LayerSummary, SampleTokens
+from gluscope.weights.types import NeuronWeights
 
 BEFORE, AFTER = 8, 3  # tokens of context around a sampled token
 
 
 class Recomputed(Protocol):
-    """Gate and in of the example texts in the raw convention: rows, lengths int64 [example]; gate, in_ float32 [token]."""
+    """Gate and in of the example texts in the raw convention.
 
-    rows: np.ndarray
-    lengths: np.ndarray
-    gate: np.ndarray
-    in_: np.ndarray
-    source: str
+    rows, lengths: int64 [example]. gate, in_: float32 [token], the texts one after another.
+    """
+
+    @property
+    def rows(self) -> np.ndarray: ...
+
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    @property
+    def gate(self) -> np.ndarray: ...
+
+    @property
+    def in_(self) -> np.ndarray: ...
+
+    @property
+    def source(self) -> str: ...
 
 
 class TokenRows(Protocol):
@@ -57,7 +70,7 @@ def build_page(
 
     summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
     negates w_in and w_out. tokens: all real tokens scanned, by which frequencies are counts over tokens.
-    provenance: source and differences are filled in here.
+    weights: in the raw convention. provenance: source, tokens, k and differences are filled in here.
     Raises StoreError if a listed text is not among the recomputed ones, or has another length in the data set.
     """
     flip = convention == "refactored" and sign < 0
@@ -76,7 +89,7 @@ def build_page(
         examples=examples,
         sample=_sample(summary, sample, dataset, texts),
         provenance=provenance,
-        weights=weights,
+        weights=None if weights is None else weights_views(weights, texts),
     )
     absolute, relative = largest_difference(page)
     found = replace(provenance, source=recomputed.source, tokens=tokens, k=summary.k, difference=absolute,
@@ -147,5 +160,3 @@ def _sample(summary: LayerSummary, sample: SampleTokens, dataset: TokenRows, tex
 def _stale(run: str, neuron: NeuronId, expected: str, found: str) -> StoreError:
     path = RunPaths(run).neuron(neuron.layer, neuron.neuron)
     return StoreError(path, expected, found, "delete that file and run the same command again")
-
-

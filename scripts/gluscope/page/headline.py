@@ -50,7 +50,7 @@ def headline(page: NeuronPage) -> list[Part]:
         line += [Part("; the other way "), *_peak(page, other)]
     line.append(Part("."))
     if page.weights:
-        line += [Part(" By its weights: "), Part(page.weights.rw_class, "strong"), Part(".")]
+        line += [Part(" By its weights: "), Part(page.weights[page.convention].rw_class, "strong"), Part(".")]
     return line
 
 

@@ -1,7 +1,8 @@
 """A page's data as one compressed block of text, and back.
 
 Block = base64(gzip(u32 length of header, header as ASCII JSON, padding to 4, arrays)). Arrays are little-endian and
-cut into byte planes (all low bytes, then all high bytes), which compress better. Each distinct token stands once in the header.
+cut into byte planes (all low bytes, then all high bytes), which compress better. The header
+lists each distinct token once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -102,7 +104,7 @@ def _header(page: NeuronPage, far_bits: int) -> dict[str, Any]:
             {"row": example.row, "length": len(example.tokens), "source": _plain(example.source)}
             for example in page.examples.values()
         ],
-        "weights": None if page.weights is None else asdict(page.weights),
+        "weights": page.weights and {name: asdict(view) for name, view in page.weights.items()},
         "provenance": asdict(page.provenance),
     }
 
@@ -149,7 +151,13 @@ class _Table:
 
 
 def _plain(source: dict[str, Any]) -> dict[str, Any]:
-    """Metadata as JSON has it; what JSON lacks as text."""
-    return {str(key): json.loads(json.dumps(value, default=str).replace("NaN", "null")) for key, value in source.items()}
+    """Metadata as JSON has it; what it lacks as text, NaN and infinities as null."""
+    return {str(key): _finite(json.loads(json.dumps(value, default=str))) for key, value in source.items()}
 
 
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list) else value

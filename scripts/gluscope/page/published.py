@@ -24,7 +24,9 @@ _AFTER = 3
 _SPECIAL = frozenset({"<|endoftext|>", "<s>", "<bos>", "<|begin_of_text|>"})
 
 
-def read_published(folder: str | Path, neuron: NeuronId, *, run: str, sign: int = 1, act_fn: str = "silu") -> NeuronPage:
+def read_published(
+    folder: str | Path, neuron: NeuronId, *, run: str, sign: int = 1, act_fn: str = "silu"
+) -> NeuronPage:
     """The record of one neuron. Raises StoreError where the folder's `vis.html` is missing or not as expected."""
     folder = Path(folder)
     stats = published_stats(folder / "vis.html")
@@ -39,6 +41,7 @@ def read_published(folder: str | Path, neuron: NeuronId, *, run: str, sign: int 
     provenance = Provenance(
         model=stats["model"],
         source="published",
+        decimals=2,
         k=max(len(places) for stat in cases.values() for places in stat.extreme.values()),
         note="Converted from a published GLUScope page: means and frequencies have two decimals, texts end three "
         "tokens after their extreme, and no tokens were sampled.",

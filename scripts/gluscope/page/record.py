@@ -12,7 +12,7 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.paths import NeuronId
 from gluscope.page.tokens import Token
-from gluscope.page.weights_view import NeuronWeights
+from gluscope.page.weights_view import WeightsView
 
 CONVENTIONS = ("raw", "refactored")
 _NEGATED = (Quantity.IN, Quantity.POST)
@@ -78,6 +78,7 @@ class Provenance:
 
     difference, relative_difference: the largest between a value of the scan's lists and the page's own computation
     of it, in activation units and as a share of the value. source: "cache", "replay", "model" or "published".
+    decimals: of the means, where they were published rounded.
     """
 
     model: str
@@ -95,13 +96,14 @@ class Provenance:
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
     note: str = ""
+    decimals: int | None = None
 
 
 @dataclass(frozen=True)
 class NeuronPage:
     """The record of one neuron.
 
-    convention: "raw" or "refactored": the one that all numbers here are in, except `weights` (always raw).
+    convention: "raw" or "refactored": the one that all numbers here are in; `weights` has both.
     sign: -1 where the refactored convention negates w_in and w_out of this neuron, else 1.
     act_fn: the model's activation, a name that `core.activation` knows.
     """
@@ -115,7 +117,7 @@ class NeuronPage:
     examples: dict[int, Example]
     sample: Sample
     provenance: Provenance
-    weights: NeuronWeights | None = None
+    weights: dict[str, WeightsView] | None = None
 
     def in_convention(self, convention: str) -> NeuronPage:
         """The same neuron in another convention; nothing changes for a neuron whose sign is 1."""
@@ -130,11 +132,6 @@ class NeuronPage:
             examples={row: replace(example, in_=negated(example.in_)) for row, example in self.examples.items()},
             sample=replace(self.sample, in_=negated(self.sample.in_)),
         )
-
-    def weights_shown(self) -> NeuronWeights | None:
-        """The weights in the page's convention."""
-        flip = self.weights is not None and self.convention == "refactored" and self.sign < 0
-        return self.weights.flipped() if flip and self.weights else self.weights
 
     @property
     def act(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -19,7 +19,14 @@ from gluscope.page.pack import MANTISSA, NEAR, pack, unpack
 from gluscope.page.record import NeuronPage
 
 _HERE = Path(__file__).parent
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+_SOURCES = {
+    "cache": "from the scan's cached MLP inputs (DTYPE)",
+    "replay": "from a replay of the scan",
+    "model": "from a new forward pass",
+}
 _DRAWN_ROWS = ("before", "token", "after")
 
 
@@ -29,25 +36,30 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
     index: address of the site's start page, for the way to other neurons; None leaves these links out.
     """
     block = pack(page)
-    script, style = _joined("js/*.js"), _joined("page*.css")
+    script, style = joined("js/*.js"), joined("page*.css")
     line = headline(page)
-    return _environment().get_template("page.html.j2").render(
-        page=page,
-        index=index,
-        model_name=short_name(page.provenance.model),
-        dataset_name=short_name(page.provenance.dataset),
-        headline=line,
-        description=visible(plain(line)),
-        card=inert_json(card(page)),
-        facts=_facts(page, unpack(block)[0]["far_bits"]),
-        quantities=QUANTITIES,
-        plain_rows=[_plain_row(page, case) for case in CASES],
-        block=block,
-        script=Markup(script),
-        style=Markup(style),
-        script_hash=_sha256(script),
-        style_hash=_sha256(style),
-    ) + "\n"
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            index=index,
+            model_name=short_name(page.provenance.model),
+            dataset_name=short_name(page.provenance.dataset),
+            headline=line,
+            description=visible(plain(line)),
+            card=inert_json(card(page)),
+            facts=_facts(page, unpack(block)[0]["far_bits"]),
+            quantities=QUANTITIES,
+            plain_rows=[_plain_row(page, case) for case in CASES],
+            block=block,
+            script=script,
+            style=style,
+            script_hash=sha256(script),
+            style_hash=sha256(style),
+        )
+        + "\n"
+    )
 
 
 def card(page: NeuronPage) -> dict[str, Any]:
@@ -62,7 +74,7 @@ def card(page: NeuronPage) -> dict[str, Any]:
         "value": first.value if first else None,
         "case": first.case.value if first else None,
         "frequency": {case.value: page.cases[case].frequency for case in CASES},
-        "rw_class": page.weights.rw_class if page.weights else None,
+        "rw_class": page.weights[page.convention].rw_class if page.weights else None,
     }
 
 
@@ -115,8 +127,7 @@ def _facts(page: NeuronPage, far_bits: int) -> list[tuple[str, str]]:
         "activation": page.act_fn,
         "k": known.k,
         "scan's dtype": known.dtype,
-        "texts' values": {"cache": f"from cached MLP inputs ({known.cache_dtype})", "replay": "from a replay of the scan",
-                          "model": "from a new forward pass"}.get(known.source, known.source),
+        "texts' values": _SOURCES.get(known.source, known.source).replace("DTYPE", known.cache_dtype),
         "largest difference": f"{difference} between scan and texts" if difference else None,
         "precision": precision,
         "versions": ", ".join(f"{name} {number}" for name, number in known.versions.items()),
@@ -146,23 +157,24 @@ def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
     return row | text
 
 
-def _joined(pattern: str) -> str:
-    """Asset files in the order of their names. Scripts share one scope and see nothing of the page's globals."""
-    text = "\n".join(path.read_text(encoding="utf-8").rstrip() for path in sorted((_HERE / "assets").glob(pattern)))
-    if pattern.endswith(".js"):
-        text = f'\n(() => {{\n"use strict";\n{text}\n}})();\n'
-    return text
+def joined(*patterns: str) -> Markup:
+    """Asset files as one text, in the order of their names. Scripts share one scope and leave nothing global."""
+    paths = [path for pattern in patterns for path in (_HERE / "assets").glob(pattern)]
+    text = "\n".join(path.read_text(encoding="utf-8").rstrip() for path in sorted(paths, key=lambda path: path.name))
+    return Markup(f'\n(() => {{\n"use strict";\n{text}\n}})();\n' if patterns[0].endswith(".js") else text)
 
 
-def _sha256(text: str) -> str:
+def sha256(text: str) -> str:
+    """As content security policies write it."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates, with escaping on."""
+    templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"amount": amount, "visible": visible, "case_label": lambda name: label(SignCase(name)),
+    templates.filters |= {"amount": amount, "visible": visible, "case_label": lambda name: label(SignCase(name)),
                             "grouped": lambda count: f"{count:,}"}  # fmt: skip
-    return environment
+    return templates

@@ -45,7 +45,9 @@ class TokenTexts:
         """settings: the content of tokenizer.json."""
         vocabulary = settings["model"]["vocab"]
         pairs: Iterable[tuple[str, int]] = (
-            vocabulary.items() if isinstance(vocabulary, dict) else ((entry[0], i) for i, entry in enumerate(vocabulary))
+            vocabulary.items()
+            if isinstance(vocabulary, dict)
+            else ((piece[0], i) for i, piece in enumerate(vocabulary))
         )
         self._token = {number: token for token, number in pairs}
         added = settings.get("added_tokens") or []
@@ -60,7 +62,7 @@ class TokenTexts:
         try:
             return cls(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            step = "save the tokenizer with its fast version: AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+            step = "save the tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
             raise ModelError(str(path), "a tokenizer", type(error).__name__, step) from error
 
     def tokens(self, ids: Sequence[int]) -> list[Token]:
@@ -98,7 +100,8 @@ def _read(before: bytes, own: bytes) -> tuple[Token, bytes]:
         except UnicodeDecodeError as error:
             text += rest[: error.start].decode()
             unfinished = error.reason == "unexpected end of data"
-            bad, after = (rest[error.start :], b"") if unfinished else (rest[error.start : error.end], rest[error.end :])
+            end = len(rest) if unfinished else error.end
+            bad, after = rest[error.start : end], rest[end:]
             new = bad[max(0, shown - error.start) :]
             if new:
                 text, kind = f"{text}⟨{new.hex(' ').upper()}⟩", TokenKind.BYTES

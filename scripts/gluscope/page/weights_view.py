@@ -1,93 +1,91 @@
-"""What a page shows of a neuron's weights. Always in the raw convention, as the model's files have them."""
+"""What a page shows of a neuron's weights: the weights stage's record with texts for token ids, in both conventions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+
+from gluscope.page.tokens import TokenTexts
+from gluscope.weights.types import (
+    COSINES,
+    QUANTILES,
+    VECTORS,
+    Cosine,
+    NeuronWeights,
+    TokenEnds,
+    Vector,
+)
+
+_BAND = QUANTILES.index(0.025), QUANTILES.index(0.975)
 
 
 @dataclass(frozen=True)
-class Cosine:
-    """A cosine and the range in which 95 % of cosines fall by chance.
-
-    band: 2.5 % and 97.5 % quantiles of the cosines of mismatched pairs in the same layer.
-    beta: the same quantiles for random directions, Beta((d-1)/2, (d-1)/2) on [-1, 1].
-    """
+class CosineView:
+    """A cosine, and the ranges that hold 95 % of the layer's mismatched pairs (band) and of random directions."""
 
     value: float
     band: tuple[float, float]
-    beta: tuple[float, float]
-
-    def negated(self) -> Cosine:
-        return Cosine(-self.value, (-self.band[1], -self.band[0]), (-self.beta[1], -self.beta[0]))
+    random: tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Norm:
-    """Length of a weight vector, and the share of the layer's neurons with a smaller one (0 to 1)."""
+class VectorView:
+    """A weight vector: its norm, the share of the layer's neurons with a smaller one, and its tokens.
 
-    value: float
+    top, bottom: (text, score) of the tokens with the highest and the lowest scores: read by w_gate and w_in, written
+    by w_out.
+    """
+
+    norm: float
     quantile: float
+    top: tuple[tuple[str, float], ...]
+    bottom: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
-class TokenScore:
-    """A token's text and its dot product with the weight vector (or what the weights stage ranks by)."""
+class WeightsView:
+    """A neuron's weights in one convention. Keys: "in,out", "gate,out", "gate,in"; "gate", "in", "out".
 
-    text: str
-    score: float
-
-
-@dataclass(frozen=True)
-class TokenEnds:
-    """Tokens at both ends of a ranking: `high` by descending score, `low` by ascending."""
-
-    high: tuple[TokenScore, ...] = ()
-    low: tuple[TokenScore, ...] = ()
-
-    def negated(self) -> TokenEnds:
-        def turn(scores: tuple[TokenScore, ...]) -> tuple[TokenScore, ...]:
-            return tuple(replace(score, score=-score.score) for score in scores)
-
-        return TokenEnds(turn(self.low), turn(self.high))
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """Another neuron of the model and the cosine of the two w_out."""
-
-    layer: int
-    neuron: int
-    cosine: float
-
-
-@dataclass(frozen=True)
-class NeuronWeights:
-    """A neuron's row of the weights stage, in the raw convention.
-
-    rw_class: e.g. "conditional weakening"; the same in both conventions.
-    reads_gate, reads_in: tokens that w_gate and w_in respond to (through W_E). writes: tokens that +w_out promotes
-    (`high`) and suppresses (`low`) (through W_U).
+    nearest: (layer, neuron, cosine of the two w_out).
     """
 
     rw_class: str
-    cos_in_out: Cosine
-    cos_gate_out: Cosine
-    cos_gate_in: Cosine
-    norm_gate: Norm
-    norm_in: Norm
-    norm_out: Norm
-    reads_gate: TokenEnds = TokenEnds()
-    reads_in: TokenEnds = TokenEnds()
-    writes: TokenEnds = TokenEnds()
-    neighbours: tuple[Neighbour, ...] = field(default=())
+    cosines: dict[str, CosineView]
+    vectors: dict[str, VectorView]
+    nearest: tuple[tuple[int, int, float], ...]
 
-    def flipped(self) -> NeuronWeights:
-        """The same with w_in and w_out negated."""
-        return replace(
-            self,
-            cos_gate_out=self.cos_gate_out.negated(),
-            cos_gate_in=self.cos_gate_in.negated(),
-            reads_in=self.reads_in.negated(),
-            writes=self.writes.negated(),
-            neighbours=tuple(replace(other, cosine=-other.cosine) for other in self.neighbours),
-        )
+
+def weights_views(weights: NeuronWeights, texts: TokenTexts) -> dict[str, WeightsView]:
+    """What to show, by convention. `weights`: in the raw convention."""
+    return {"raw": _view(weights, texts), "refactored": _view(weights.refactored, texts)}
+
+
+def _view(weights: NeuronWeights, texts: TokenTexts) -> WeightsView:
+    random = weights.chance_random[_BAND[0]], weights.chance_random[_BAND[1]]
+    return WeightsView(
+        rw_class=weights.rw_class.label,
+        cosines={
+            _pair(kind): CosineView(
+                weights.cosine[kind], (weights.chance[kind][_BAND[0]], weights.chance[kind][_BAND[1]]), random
+            )
+            for kind in COSINES
+        },
+        vectors={
+            _name(vector): VectorView(
+                weights.norm[vector], weights.norm_quantile[vector], *_texts(weights.tokens[vector], texts)
+            )
+            for vector in VECTORS
+        },
+        nearest=tuple((other.layer, other.neuron, other.cosine) for other in weights.nearest),
+    )
+
+
+def _texts(ends: TokenEnds, texts: TokenTexts) -> list[tuple[tuple[str, float], ...]]:
+    return [tuple((texts.token(one.token).text, one.score) for one in end) for end in (ends.top, ends.bottom)]
+
+
+def _name(vector: Vector) -> str:
+    return vector.value.removeprefix("w_")
+
+
+def _pair(kind: Cosine) -> str:
+    return ",".join(map(_name, kind.vectors))

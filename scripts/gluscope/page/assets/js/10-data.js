@@ -87,10 +87,9 @@ function viewOf(data, convention) {
   const examples = new Map([...data.examples].map(([row, example]) => [row, full(example)]));
   const cases = {};
   for (const name of CASES) cases[name] = flip ? flipStats(data.cases[flippedCase(name)]) : data.cases[name];
-  const flipWeights = data.weights && convention === "refactored" && data.sign < 0;
   return {
     convention, cases, examples, sample: full(data.sample), headline: data.headline[convention],
-    weights: flipWeights ? flippedWeights(data.weights) : data.weights,
+    weights: data.weights?.[convention] ?? null,
   };
 }
 
@@ -101,18 +100,6 @@ function flipStats(stats) {
     quantity === "in" || quantity === "post" ? places.map((p) => ({ ...p, value: minus(p.value) })) : places,
   ]));
   return { ...stats, extreme, mean: { ...stats.mean, in: minus(stats.mean.in), post: minus(stats.mean.post) } };
-}
-
-function flippedWeights(weights) {
-  const cosine = ({ value, band, beta }) => ({ value: -value, band: [-band[1], -band[0]], beta: [-beta[1], -beta[0]] });
-  const scores = (list) => list.map(({ text, score }) => ({ text, score: -score }));
-  const ends = ({ high, low }) => ({ high: scores(low), low: scores(high) });
-  return {
-    ...weights,
-    cos_gate_out: cosine(weights.cos_gate_out), cos_gate_in: cosine(weights.cos_gate_in),
-    reads_in: ends(weights.reads_in), writes: ends(weights.writes),
-    neighbours: weights.neighbours.map((other) => ({ ...other, cosine: -other.cosine })),
-  };
 }
 
 /** The case of a token, or null where gate or in is 0. */

@@ -107,7 +107,7 @@ function drawDensity(canvas, { x, y, points }) {
 /** Lines along which post is the same. */
 function contours({ gates, ins, x, y, view }, data) {
   const strongest = Math.max(1e-9, ...CASES.flatMap((name) => view.cases[name].extreme.post.slice(0, 1).map((p) => Math.abs(p.value))));
-  const levels = ticks(-strongest * 1.1, strongest * 1.1, 6).filter((level) => level !== 0);
+  const levels = ticks(-strongest * 1.1, strongest * 1.1, 9).filter((level) => level !== 0);
   const group = svg("g", { class: "contours" });
   for (const level of levels) {
     for (const side of [-1, 1]) {

@@ -89,9 +89,10 @@ function effect(name, weights) {
   const vector = h("span", {}, plus ? "+w" : "−w", h("sub", {}, "out"));
   const line = h("p.effect", {}, h("span.muted", {}, `post ${plus ? "> 0" : "< 0"}: writes `), vector);
   if (!weights) return line;
-  const turned = ({ text }) => tokenChip(text);
-  const [up, down] = plus ? [weights.writes.high, weights.writes.low] : [weights.writes.low, weights.writes.high];
-  if (up.length) line.append(h("span.muted", {}, " ▲ "), h("span.hidden", {}, "promotes"), ...up.slice(0, 4).map(turned));
-  if (down.length) line.append(h("span.muted", {}, " ▼ "), h("span.hidden", {}, "suppresses"), ...down.slice(0, 3).map(turned));
+  const chips = (tokens, count) => tokens.slice(0, count).map(([text, score]) => tokenChip(text, { title: number(score, { plus: true }) }));
+  const { top, bottom } = weights.vectors.out;
+  const [up, down] = plus ? [top, bottom] : [bottom, top];
+  if (up.length) line.append(h("span.muted", { title: "promotes" }, " ▲ "), h("span.hidden", {}, "promotes"), ...chips(up, 4));
+  if (down.length) line.append(h("span.muted", { title: "suppresses" }, " ▼ "), h("span.hidden", {}, "suppresses"), ...chips(down, 3));
   return line;
 }
