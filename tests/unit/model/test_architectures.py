@@ -40,8 +40,8 @@ def test_the_activation_is_the_configs(act_fn, tmp_path):
 
 def test_of_two_activations_in_a_config_the_one_that_runs_is_named(tmp_path):
     """Gemma's configs have hidden_act and hidden_activation, and its class reads one of them."""
-    two = {"hidden_act": "gelu", "hidden_activation": "gelu_pytorch_tanh"}
-    for architecture, used in [("GemmaForCausalLM", "gelu"), ("Gemma2ForCausalLM", "gelu_pytorch_tanh")]:
+    two = {"hidden_act": "silu", "hidden_activation": "gelu_pytorch_tanh"}
+    for architecture, used in [("GemmaForCausalLM", "silu"), ("Gemma2ForCausalLM", "gelu_pytorch_tanh")]:
         spec = model_table.describe(str(make(architecture, tmp_path / architecture, **two)))
         assert spec.act_fn == used
         ids = model_table.token_ids()
