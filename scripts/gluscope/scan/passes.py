@@ -57,8 +57,12 @@ class Passes:
         self._stack.enter_context(self._model.capture(range(self._model.spec.n_layers), self._on_layer))
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        self._stack.__exit__(kind, *error)
+        if kind is not None and issubclass(kind, ModelError):
+            # What is not finite fits no cache either; the reducer knows in which layer it began.
+            for _ in self.layers():
+                pass
 
     def run(self, batch: TokenBatch) -> None:
         """One forward pass, or more where memory does not suffice. Raises ModelError where one text does not fit."""

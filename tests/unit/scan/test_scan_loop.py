@@ -1,0 +1,276 @@
+"""The scan against a float64 forward pass and loops over tokens, and its laws: no cut of the work changes a result."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gluscope.core.cases import CASES, QUANTITIES
+from gluscope.dataset.plan import Plan
+from gluscope.dataset.reader import TokenDataset
+from gluscope.model.describe import describe
+from gluscope.scan import loop
+from gluscope.scan.batches import processing_order
+from gluscope.scan.loop import ScanSettings, run_scan
+from gluscope.scan.sample import choose_sample
+from gluscope.store.cache import CacheReader
+from gluscope.store.summary import read_attributes, read_layer, read_sample
+from gluscope.summary.merge import merge
+from gluscope.summary.types import LayerSummary
+from helpers.brute_scan import case_of, collect, forward
+from helpers.scan_case import Case, K, prepare
+
+CLOSE = {"rtol": 2e-4, "atol": 2e-5}  # float32 against float64 after two or three blocks
+
+
+@pytest.fixture(scope="module")
+def olmo(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return prepare(tmp_path_factory.mktemp("olmo"), "OlmoForCausalLM", n_layers=2, d_model=16, n_heads=2, d_mlp=10)
+
+
+def summaries(case: Case, path: Path) -> list[LayerSummary]:
+    return [read_layer(path, layer) for layer in range(case.spec.n_layers)]
+
+
+def same(left: LayerSummary, right: LayerSummary) -> None:
+    """Equal in all but the rounding of sums."""
+    for name in LayerSummary.__dataclass_fields__:
+        if name != "sum":
+            np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
+    np.testing.assert_allclose(left.sum, right.sum, rtol=1e-6, atol=1e-6)
+
+
+def agrees_with_brute_force(case: Case, layers: list[LayerSummary], act: str) -> None:
+    """Counts, sums, extremes, rows and positions; where two values are closer than float32 tells, either is right."""
+    done = dict(enumerate(forward(case.folder, case.ids, act)))
+    for layer, summary in enumerate(layers):
+        for neuron in range(case.spec.d_mlp):
+            found = collect(done, layer, neuron, unsure=1e-5)
+            for c, q in np.ndindex(len(CASES), len(QUANTITIES)):
+                assert abs(int(summary.count[neuron, c]) - found[c].count) <= found[c].unsure
+                np.testing.assert_allclose(summary.sum[neuron, c, q], found[c].sums[q], **CLOSE)
+                if QUANTITIES[q] not in CASES[c].listed:
+                    assert np.isnan(summary.extreme_value[neuron, c, q]).all()
+                    continue
+                list_agrees(summary, (neuron, c, q), found[c].extremes[q], done, layer)
+
+
+def list_agrees(summary: LayerSummary, at: tuple[int, int, int], expected: list, done: dict, layer: int) -> None:
+    neuron, _, q = at
+    value, row, position = summary.extreme_value[at], summary.extreme_example[at], summary.extreme_position[at]
+    filled = min(K, len(expected))
+    assert np.isnan(value[filled:]).all()
+    assert (row[filled:] == -1).all()
+    assert (position[filled:] == -1).all()
+    np.testing.assert_allclose(value[:filled], [entry[0] for entry in expected[:filled]], **CLOSE)
+    assert len(set(row[:filled])) == filled
+    of_row = {entry[1]: entry for entry in expected}
+    for i in range(filled):
+        np.testing.assert_allclose(of_row[row[i]][0], value[i], **CLOSE)
+        there = done[row[i]].values[layer, position[i], neuron, q]
+        np.testing.assert_allclose(there, value[i], **CLOSE)
+        clear = all(abs(abs(other[0]) - abs(value[i])) > 1e-3 for other in expected if other[1] != row[i])
+        if clear:
+            assert row[i] == expected[i][1]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "act"),
+    [("LlamaForCausalLM", "silu"), ("Gemma2ForCausalLM", "gelu_pytorch_tanh"), ("Phi3ForCausalLM", "silu")],
+)
+def test_agrees_with_brute_force(tmp_path: Path, architecture: str, act: str) -> None:
+    case = prepare(tmp_path, architecture, n_layers=2, d_model=16, n_heads=2, d_mlp=10)
+    case.scan(tmp_path / "out.zarr.zip", batch_tokens=40)
+    agrees_with_brute_force(case, summaries(case, tmp_path / "out.zarr.zip"), act)
+
+
+def test_numba_agrees_with_brute_force_and_exactly_with_torch(tmp_path: Path, olmo: Case) -> None:
+    for kind in ("numba", "torch"):
+        olmo.scan(tmp_path / f"{kind}.zarr.zip", reducer=kind)
+    numba, reference = (summaries(olmo, tmp_path / f"{kind}.zarr.zip") for kind in ("numba", "torch"))
+    for left, right in zip(numba, reference, strict=True):
+        same(left, right)
+    agrees_with_brute_force(olmo, numba, "silu")
+
+
+def test_every_token_is_counted_once(tmp_path: Path, olmo: Case) -> None:
+    done = olmo.scan(tmp_path / "out.zarr.zip")
+    assert (done.rows, done.tokens) == (len(olmo.ids), sum(map(len, olmo.ids)))
+    for summary in summaries(olmo, tmp_path / "out.zarr.zip"):
+        assert (summary.count.sum(1) == done.tokens).all()
+
+
+@pytest.mark.parametrize("shards", [1, 5])
+def test_shards_merged_are_the_whole(tmp_path: Path, olmo: Case, shards: int) -> None:
+    """Every text alone, so that no forward pass differs in the last bits; then nothing else may."""
+    olmo.scan(tmp_path / "whole.zarr.zip", batch_tokens=1)
+    plan: Plan = olmo.plan_of(shards)
+    paths = [tmp_path / f"{shard.name}.zarr.zip" for shard in plan.shards]
+    for shard, path in zip(plan.shards, paths, strict=True):
+        assert olmo.scan(path, shard.name, shards, batch_tokens=1).rows == shard.rows
+    for layer, whole in enumerate(summaries(olmo, tmp_path / "whole.zarr.zip")):
+        same(functools.reduce(merge, (read_layer(path, layer) for path in paths)), whole)
+    samples = [read_sample(path) for path in paths]
+    whole_sample = read_sample(tmp_path / "whole.zarr.zip")
+    assert np.concatenate([sample.example for sample in samples]).tolist() == whole_sample.example.tolist()
+    assert np.concatenate([sample.position for sample in samples]).tolist() == whole_sample.position.tolist()
+
+
+@pytest.mark.parametrize(("budget", "padding"), [(7, 0.0), (40, 0.0), (10_000, 0.0), (40, 0.6), (10_000, 0.9)])
+def test_batches_do_not_matter(
+    tmp_path: Path, olmo: Case, budget: int, padding: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(loop.PADDING, "cpu", padding)
+    olmo.scan(tmp_path / "out.zarr.zip", cache=tmp_path / "cache", batch_tokens=budget)
+    agrees_with_brute_force(olmo, summaries(olmo, tmp_path / "out.zarr.zip"), "silu")
+    cache_agrees(olmo, tmp_path / "cache")
+
+
+def cache_agrees(case: Case, path: Path, rtol: float = 1e-3, atol: float = 1e-3) -> None:
+    done = forward(case.folder, case.ids)
+    with CacheReader(path) as cache:
+        assert sorted(cache.rows) == list(range(len(case.ids)))
+        for layer, row in np.ndindex(case.spec.n_layers, len(case.ids)):
+            np.testing.assert_allclose(cache.read(layer, row), done[row].x[layer], rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_cache_holds_x_of_every_token(tmp_path: Path, olmo: Case, dtype: str) -> None:
+    olmo.scan(tmp_path / "out.zarr.zip", cache=tmp_path / "cache", cache_dtype=dtype)
+    cache_agrees(olmo, tmp_path / "cache", rtol=1e-3 if dtype == "float16" else 8e-3)
+    with CacheReader(tmp_path / "cache") as cache:
+        order = processing_order(np.array([len(ids) for ids in olmo.ids]))
+        assert cache.rows.tolist() == order.tolist()
+        assert cache.lengths.tolist() == [len(olmo.ids[row]) for row in order]
+        assert cache.attributes["dtype"] == dtype
+        assert cache.attributes["model_revision"] == olmo.spec.revision
+
+
+def test_cache_of_a_shard_names_rows_of_the_data_set(tmp_path: Path, olmo: Case) -> None:
+    olmo.scan(tmp_path / "out.zarr.zip", "0002", 4, cache=tmp_path / "cache")
+    shard = olmo.plan_of(4).shard("0002")
+    done = forward(olmo.folder, olmo.ids)
+    with CacheReader(tmp_path / "cache") as cache:
+        assert sorted(cache.rows) == list(range(shard.start, shard.stop))
+        for row in cache.rows:
+            np.testing.assert_allclose(cache.read(1, row), done[row].x[1], rtol=1e-3, atol=1e-3)
+
+
+def test_cache_changes_no_statistic(tmp_path: Path, olmo: Case) -> None:
+    olmo.scan(tmp_path / "with.zarr.zip", cache=tmp_path / "cache")
+    olmo.scan(tmp_path / "without.zarr.zip")
+    pairs = (summaries(olmo, tmp_path / f"{name}.zarr.zip") for name in ("with", "without"))
+    for left, right in zip(*pairs, strict=True):
+        same(left, right)
+        np.testing.assert_array_equal(left.sum, right.sum)
+
+
+def test_sample_holds_the_values_at_its_tokens(tmp_path: Path, olmo: Case) -> None:
+    olmo.scan(tmp_path / "out.zarr.zip", samples=30, seed=3)
+    sample = read_sample(tmp_path / "out.zarr.zip")
+    chosen = choose_sample(3, np.array([len(ids) for ids in olmo.ids]), 30)
+    assert (sample.example.tolist(), sample.position.tolist()) == (chosen.example.tolist(), chosen.position.tolist())
+    done = forward(olmo.folder, olmo.ids)
+    for layer, summary in enumerate(summaries(olmo, tmp_path / "out.zarr.zip")):
+        values = np.stack(
+            [done[row].values[layer, at] for row, at in zip(sample.example, sample.position, strict=True)], axis=1
+        )
+        np.testing.assert_allclose(summary.sample_gate, values[..., 0], rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(summary.sample_in, values[..., 1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [0, 10_000])
+def test_sample_of_nothing_and_of_everything(tmp_path: Path, olmo: Case, samples: int) -> None:
+    olmo.scan(tmp_path / "out.zarr.zip", samples=samples)
+    expected = min(samples, sum(map(len, olmo.ids)))
+    assert len(read_sample(tmp_path / "out.zarr.zip").example) == expected
+    assert summaries(olmo, tmp_path / "out.zarr.zip")[1].sample_in.shape == (olmo.spec.d_mlp, expected)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_runs_agree_roughly(tmp_path: Path, olmo: Case, dtype: str) -> None:
+    olmo.scan(tmp_path / "out.zarr.zip", dtype=dtype, cache=tmp_path / "cache", cache_dtype=dtype)
+    done = forward(olmo.folder, olmo.ids)
+    tokens = sum(map(len, olmo.ids))
+    for layer, summary in enumerate(summaries(olmo, tmp_path / "out.zarr.zip")):
+        # Some hundredths of the tokens may change case; a value is known to three or two digits.
+        exact = np.concatenate([text.values[layer] for text in done])
+        assert abs(summary.count.sum(1) - tokens).max() <= 2
+        np.testing.assert_allclose(summary.sum.sum(1), exact.sum(0), atol=0.03 * tokens * np.abs(exact).mean())
+    assert read_attributes(tmp_path / "out.zarr.zip")["dtype"] == dtype
+    # Numbers of about 1 are rounded some times on the way to x, so its error is absolute.
+    few_roundings = 8 * torch.finfo(getattr(torch, dtype)).eps
+    cache_agrees(olmo, tmp_path / "cache", rtol=few_roundings, atol=few_roundings)
+
+
+def test_planted_neurons_show_their_tokens(tmp_path: Path) -> None:
+    """w_gate and w_in of some neurons point at a token's own x, so that this token is at the top."""
+    case = prepare(tmp_path, "OlmoForCausalLM", n_layers=2, d_model=32, d_mlp=12)
+    done = forward(case.folder, case.ids)
+    tokens = [token for ids in case.ids for token in ids]
+    rare = sorted({token for token in tokens if 3 <= tokens.count(token) <= 10})[:3]
+    assert len(rare) == 3
+    weights_file = case.folder / "model.safetensors"
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(weights_file)
+    xs = np.concatenate([text.x[0] for text in done])
+    centre = xs.mean(0)
+    for neuron, token in enumerate(rare):
+        direction = xs[np.array(tokens) == token].mean(0) - centre
+        direction = torch.from_numpy(direction / np.linalg.norm(direction)).float()
+        for part in ("gate_proj", "up_proj"):
+            weights[f"model.layers.0.mlp.{part}.weight"][neuron] = 3 * direction
+    save_file(weights, weights_file, {"format": "pt"})
+    case = Case(case.folder, describe(str(case.folder), None), case.data, case.ids, case.plan_of)
+    case.scan(tmp_path / "out.zarr.zip")
+    layer = read_layer(tmp_path / "out.zarr.zip", 0)
+    for neuron, token in enumerate(rare):
+        for quantity in range(4):
+            if quantity == 2:
+                continue
+            row, at = layer.extreme_example[neuron, 0, quantity, 0], layer.extreme_position[neuron, 0, quantity, 0]
+            assert case.ids[row][at] == token
+        assert layer.extreme_value[neuron, 0, 3, 0] > 2
+
+
+def test_equal_texts_tie_and_the_lower_row_comes_first(tmp_path: Path, olmo: Case) -> None:
+    olmo.scan(tmp_path / "out.zarr.zip", k=len(olmo.ids), batch_tokens=1)
+    twins = [[3, 25, 26], [10, 29]]
+    assert all(olmo.ids[row] == olmo.ids[rows[0]] for rows in twins for row in rows)
+    for summary in summaries(olmo, tmp_path / "out.zarr.zip"):
+        for rows in twins:
+            lists = summary.extreme_example.reshape(-1, len(olmo.ids))
+            values = summary.extreme_value.reshape(-1, len(olmo.ids))
+            for one, value in zip(lists, values, strict=True):
+                places = [int(place) for row in rows for place in np.flatnonzero(one == row)]
+                assert len(places) in (0, len(rows))
+                assert places == sorted(places)
+                assert len(set(value[places].tolist())) <= 1
+
+
+def test_attributes_say_what_was_scanned(tmp_path: Path, olmo: Case) -> None:
+    run_scan(
+        olmo.spec, olmo.data, olmo.plan_of(3), "0001",
+        ScanSettings(k=2, samples=5, seed=9, reducer="torch"), tmp_path / "out.zarr.zip", attributes={"code": "abc"},
+    )  # fmt: skip
+    attributes = read_attributes(tmp_path / "out.zarr.zip")
+    shard = olmo.plan_of(3).shard("0001")
+    expected = {
+        "model": str(olmo.folder), "model_revision": olmo.spec.revision, "k": 2, "seed": 9, "samples": 5,
+        "convention": "raw", "device": "cpu", "dtype": "float32", "first_row": shard.start,
+        "last_row": shard.stop - 1, "rows": shard.rows, "tokens": shard.tokens, "code": "abc",
+        "dataset_fingerprint": TokenDataset.open(olmo.data).record.fingerprint,
+    }  # fmt: skip
+    assert expected.items() <= attributes.items()
+    assert {"torch", "transformers", "gluscope"} <= attributes["versions"].keys()
+
+
+def test_case_names_are_those_of_the_brute_force() -> None:
+    for gate, in_, place in ((1, 1, 0), (1, -1, 1), (-1, 1, 2), (-1, -1, 3)):
+        assert case_of(gate, in_) == place
+        assert (CASES[place].gate_sign, CASES[place].in_sign) == (gate, in_)
+    assert case_of(0.0, 1.0) is None
