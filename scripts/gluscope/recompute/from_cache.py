@@ -1,0 +1,53 @@
+"""Recompute from the residual cache: rows of two weight matrices, x of the texts wanted, one small product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gluscope.core.errors import StoreError
+from gluscope.model.rows import WeightRows
+from gluscope.recompute.gather import Gather, Wanted
+from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.store.cache import CacheReader
+
+_APART = "remove the run's cache folder and run the same command again"
+
+
+def from_cache(weights: WeightRows, caches: Sequence[CacheReader], layer: int, wanted: Wanted) -> dict[int, Recomputed]:
+    """Gate and in of neurons of one layer at their texts, by neuron.
+
+    caches: of all shards that may hold the texts. wanted: for each neuron the rows of its texts. Every text is read
+    once for all neurons that want it, in the order of the files; memory holds one text and the results.
+    Raises StoreError for damage, and for a text that no cache has.
+    """
+    gather = Gather(weights, layer, wanted)
+    holders = _holders(caches, gather.by_row)
+    gather.set_lengths({row: length for row, (_, length) in holders.items()})
+    vectors = {neuron: (weights.gate(layer, neuron), weights.in_(layer, neuron)) for neuron in wanted}
+    biases = {neuron: (weights.bias_gate(layer, neuron), weights.bias_in(layer, neuron)) for neuron in wanted}
+    for row, (cache, _) in holders.items():
+        x, neurons = cache.read(layer, row), gather.by_row[row]
+        matrix = np.stack([vector for neuron in neurons for vector in vectors[neuron]], axis=1)
+        values = x @ matrix + np.array([bias for neuron in neurons for bias in biases[neuron]], np.float32)
+        longest = float(np.sqrt(np.einsum("td,td->t", x, x).max(initial=0.0)))
+        gather.put(row, values[:, ::2], values[:, 1::2], longest)
+    return gather.results("cache", _coarsest(cache.dtype for cache, _ in holders.values()))
+
+
+def _holders(caches: Sequence[CacheReader], rows: dict[int, list[int]]) -> dict[int, tuple[CacheReader, int]]:
+    """The cache of each row and its tokens, in the order in which the rows stand in the files."""
+    found: dict[int, tuple[CacheReader, int]] = {}
+    for cache in caches:
+        for row, length in zip(cache.rows.tolist(), cache.lengths.tolist(), strict=True):
+            if row in rows:
+                found[row] = cache, length
+    if missing := sorted(set(rows) - set(found)):
+        where = str(caches[0].folder.parent) if caches else "cache"
+        raise StoreError(where, f"text {missing[0]}, which the summary names", "no cache that has it", _APART)
+    return found
+
+
+def _coarsest(dtypes: Iterable[str]) -> str:
+    return max(set(dtypes), key=UNIT_ROUNDOFF.__getitem__, default="float32")

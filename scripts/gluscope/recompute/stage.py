@@ -1,0 +1,116 @@
+"""The recompute stage: gate and in of one neuron, or of many of a layer, at the texts that their pages show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gluscope.core.activation import act
+from gluscope.core.errors import ShardMismatch
+from gluscope.dataset.reader import TokenDataset
+from gluscope.model.rows import WeightRows
+from gluscope.model.spec import ModelSpec
+from gluscope.recompute.agreement import agreement
+from gluscope.recompute.examples import example_rows, typical_tokens
+from gluscope.recompute.from_cache import from_cache
+from gluscope.recompute.gather import Wanted
+from gluscope.recompute.types import Recomputed, Source
+from gluscope.store.cache import CacheReader
+from gluscope.store.summary import read_attributes, read_layer, read_neuron, read_sample
+from gluscope.summary.convention import refactor
+from gluscope.summary.types import LayerSummary
+from gluscope.weights.products import signs
+
+_AT_ONCE = 512  # neurons whose results are in memory together: half a GB
+_FEW = 16  # neurons that are read from the summary one by one
+_SAME = ("model_revision", "dataset_fingerprint")  # of the summary and what pages are computed from
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where values come from, and what that takes.
+
+    source: "cache", "replay" or "model". folders: the cache or replay of each shard. device, batch_tokens: of the
+    model's forward pass.
+    """
+
+    source: Source
+    folders: Sequence[str | Path] = ()
+    device: str = "auto"
+    batch_tokens: int = 16384
+
+
+def recompute(
+    spec: ModelSpec,
+    summary: str | Path,
+    tokens: str | Path,
+    layer: int,
+    outputs: Mapping[int, str | Path],
+    origin: Origin,
+) -> None:
+    """Write the recomputed values of neurons of one layer, each to its file in `outputs`.
+
+    summary: of the run. tokens: folder of the token data set. What a cache or replay holds is read once for all
+    neurons; with `origin.source` "model" the model runs once for all, up to the layer.
+    Raises ShardMismatch for files of another model or data set, StoreError for damage and where recomputed values
+    differ from the listed ones by more than rounding explains (it names the neuron).
+    """
+    about = read_attributes(summary)
+    dtype = str(about.get("dtype", "float32"))
+    weights, function = WeightRows(spec), act(spec.act_fn)
+    neurons = sorted(outputs)
+    for begin in range(0, len(neurons), _AT_ONCE):
+        parts = _raw_summaries(summary, about, weights, layer, neurons[begin : begin + _AT_ONCE])
+        sample = read_sample(summary)
+        wanted = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
+        found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
+        for neuron, values in found.items():
+            agreement(parts[neuron], values, function, dtype)
+            values.save(outputs[neuron])
+
+
+def _raw_summaries(
+    path: str | Path, about: dict[str, Any], weights: WeightRows, layer: int, neurons: list[int]
+) -> dict[int, LayerSummary]:
+    """Summaries of single neurons, in the raw convention whatever the run's is."""
+    if len(neurons) <= _FEW:
+        parts = {neuron: read_neuron(path, layer, neuron) for neuron in neurons}
+    else:
+        whole = read_layer(path, layer)
+        parts = {neuron: whole.neuron(neuron) for neuron in neurons}
+    if about.get("convention", "raw") == "raw":
+        return parts
+    sign = {n: signs(weights.gate(layer, n)[None], weights.in_(layer, n)[None]) for n in neurons}
+    return {neuron: refactor(part, sign[neuron]) for neuron, part in parts.items()}
+
+
+def _values(
+    spec: ModelSpec,
+    weights: WeightRows,
+    tokens: str | Path,
+    layer: int,
+    wanted: Wanted,
+    origin: Origin,
+    about: dict[str, Any],
+    dtype: str,
+) -> dict[int, Recomputed]:
+    if origin.source == "model":
+        from gluscope.recompute.from_model import from_model
+
+        how = origin.device, dtype, origin.batch_tokens
+        return from_model(spec, TokenDataset.open(tokens), layer, wanted, *how)
+    with ExitStack() as stack:
+        caches = [stack.enter_context(CacheReader(folder)) for folder in origin.folders]
+        for cache in caches:
+            _check_belongs(cache.folder, cache.attributes, about)
+        return from_cache(weights, caches, layer, wanted)
+
+
+def _check_belongs(where: Path, found: dict[str, Any], about: dict[str, Any]) -> None:
+    for key in _SAME:
+        if key in about and found.get(key) != about[key]:
+            step = "remove that folder and run the same command again"
+            raise ShardMismatch(str(where), f"{key} {about[key]}, as in the summary", str(found.get(key)), step)

@@ -1,0 +1,73 @@
+"""What a recompute gives, and its file. Imports numpy alone: pages read it."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gluscope.core.errors import StoreError
+from gluscope.store.atomic import new_file
+
+Source = Literal["cache", "replay", "model"]
+UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
+_REDO = "delete that file and run the same command again"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """Gate and in of one neuron at every token of some texts, in the raw convention.
+
+    rows: int64 [example], in the token data set, ascending. lengths: int64 [example], tokens.
+    gate, in_: float32 [token], the texts one after another, biases included.
+    source: where they come from; dtype: the number format that they, or the x they were computed from, were kept in.
+    gate_bound, in_bound: what |gate| and |in| cannot exceed, |x| |w| + |bias| at the largest x: the scale of rounding.
+    """
+
+    layer: int
+    neuron: int
+    rows: np.ndarray
+    lengths: np.ndarray
+    gate: np.ndarray
+    in_: np.ndarray
+    source: Source
+    dtype: str
+    gate_bound: float
+    in_bound: float
+
+    def has(self, row: int, position: int) -> bool:
+        """Whether this token is among them."""
+        place = int(np.searchsorted(self.rows, row))
+        there = place < len(self.rows) and self.rows[place] == row
+        return bool(there and 0 <= position < self.lengths[place])
+
+    def values(self, rows: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gate and in, float64 [token], at tokens that are among them."""
+        places = np.searchsorted(self.rows, rows)
+        tokens = (np.cumsum(self.lengths) - self.lengths)[places] + positions
+        return self.gate[tokens].astype(np.float64), self.in_[tokens].astype(np.float64)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as an .npz without pickles, whole or not at all."""
+        with new_file(path) as part, part.open("wb") as file:
+            np.savez(file, format=_FORMAT, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recomputed:
+        """Raises StoreError for a file that is missing, damaged or something else."""
+        try:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+                stored: dict[str, Any] = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise StoreError(str(path), "recomputed values", "no such file", _REDO) from None
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            found = " ".join(str(error).split())[:150] or type(error).__name__
+            raise StoreError(str(path), "recomputed values", f"damage ({found})", _REDO) from error
+        if set(stored) != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
+            raise StoreError(str(path), f"recomputed values of format {_FORMAT}", "others", _REDO)
+        return cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
