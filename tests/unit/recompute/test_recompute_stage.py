@@ -1,0 +1,155 @@
+"""The stage on tiny models from text to files: all sources against float64, and against what the scan listed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gluscope.core.activation import act
+from gluscope.core.cases import CASES, LISTS
+from gluscope.core.errors import GluscopeError, ShardMismatch, StoreError
+from gluscope.recompute.agreement import agreement
+from gluscope.recompute.stage import Origin, recompute
+from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.store.summary import read_layer
+from gluscope.summary.convention import refactor
+from gluscope.summary.shards import merge_shards
+from gluscope.weights.stage import read_signs
+from helpers.brute_scan import Text, forward
+from helpers.scan_case import Case, prepare
+
+MODELS: dict[str, dict[str, Any]] = {
+    "LlamaForCausalLM": {},  # with biases
+    "Phi3ForCausalLM": {"dtype": "float16"},  # gate and in are one tensor
+    "OlmoForCausalLM": {"n_layers": 3},
+}
+FORWARD = 1e-5  # of the largest value: float32 passes of two or three blocks, and of other batch shapes
+
+
+class Run:
+    """A scanned and merged run in two shards, and its values in float64."""
+
+    def __init__(self, architecture: str, folder: Path) -> None:
+        self.case: Case = prepare(
+            folder, architecture, **{"d_model": 16, "n_heads": 2, "d_mlp": 10} | MODELS[architecture]
+        )
+        self.folder, self.spec = folder, self.case.spec
+        self.caches = [folder / "cache" / f"{name}.zarr" for name in ("0000", "0001")]
+        scans = [folder / "scan" / f"{path.stem}.zarr.zip" for path in self.caches]
+        for scan, cache in zip(scans, self.caches, strict=True):
+            self.case.scan(scan, cache.stem, 2, cache)
+        self.sign = read_signs(self.spec)
+        for convention in ("raw", "refactored"):
+            merge_shards(scans, self.summary(convention), sign=self.sign, convention=convention)
+        self.exact: list[Text] = forward(self.case.folder, self.case.ids)
+
+    def summary(self, convention: str = "raw") -> Path:
+        return self.folder / f"{convention}.zarr"
+
+    def recompute(
+        self, out: Path, source: Any, layer: int, neurons: range, convention: str = "raw"
+    ) -> list[Recomputed]:
+        files = {neuron: out / source / f"L{layer}" / f"N{neuron}.npz" for neuron in neurons}
+        origin = Origin(source, self.caches, "cpu", batch_tokens=40)
+        recompute(self.spec, self.summary(convention), self.case.data, layer, files, origin)
+        return [Recomputed.read(file) for file in files.values()]
+
+    def check(self, found: Recomputed) -> None:
+        """Every value against float64: x's rounding in the cache, bounded by |x| |w|, and the forward pass's."""
+        assert found.lengths.tolist() == [len(self.case.ids[row]) for row in found.rows]
+        exact = np.concatenate([self.exact[row].values[found.layer, :, found.neuron] for row in found.rows])
+        for values, column, bound in ((found.gate, 0, found.gate_bound), (found.in_, 1, found.in_bound)):
+            assert np.abs(exact[:, column]).max() <= bound * (1 + FORWARD)
+            largest = np.abs(values - exact[:, column]).max()
+            assert largest <= bound * (UNIT_ROUNDOFF[found.dtype] + FORWARD)
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(request.param, tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize(("source", "dtype"), [("cache", "float16"), ("model", "float32")])
+def test_values_are_those_of_a_float64_pass(run: Run, tmp_path: Path, source: str, dtype: str) -> None:
+    for layer in (0, run.spec.n_layers - 1):
+        whole = read_layer(run.summary(), layer)
+        for found in run.recompute(tmp_path, source, layer, range(10)):
+            run.check(found)
+            part = whole.neuron(found.neuron)
+            listed = {int(row) for c, q in LISTS for row in part.extreme_example[0, c.index, q.index]} - {-1}
+            assert listed <= set(found.rows.tolist())
+            assert (found.source, found.dtype, found.layer) == (source, dtype, layer)
+            result = agreement(part, found, act(run.spec.act_fn), "float32")
+            assert result.compared == sum(int((part.extreme_example[0, c.index, q.index] >= 0).sum()) for c, q in LISTS)
+            u = UNIT_ROUNDOFF[dtype] + FORWARD
+            assert result.absolute <= 3 * u * found.gate_bound * (1 + found.in_bound) + u * found.in_bound
+
+
+def test_sources_agree_and_choose_the_same_texts(run: Run, tmp_path: Path) -> None:
+    for cached, fresh in zip(*(run.recompute(tmp_path, s, 1, range(4)) for s in ("cache", "model")), strict=True):
+        np.testing.assert_array_equal(cached.rows, fresh.rows)
+        u = UNIT_ROUNDOFF["float16"] + FORWARD
+        assert np.abs(cached.gate - fresh.gate).max() <= u * cached.gate_bound
+        assert np.abs(cached.in_ - fresh.in_).max() <= u * cached.in_bound
+        assert cached.gate_bound == pytest.approx(fresh.gate_bound, rel=1e-3)
+
+
+def test_one_and_many_neurons_give_the_same(run: Run, tmp_path: Path) -> None:
+    many = run.recompute(tmp_path / "many", "cache", 0, range(10))
+    for neuron in (0, 9):
+        (one,) = run.recompute(tmp_path / "one", "cache", 0, range(neuron, neuron + 1))
+        np.testing.assert_array_equal(one.rows, many[neuron].rows)
+        np.testing.assert_allclose(one.gate, many[neuron].gate, atol=1e-6 * one.gate_bound)
+
+
+def test_values_are_raw_whatever_the_runs_convention(run: Run, tmp_path: Path) -> None:
+    assert (run.sign[0] < 0).any()
+    raw, other = (run.recompute(tmp_path / how, "cache", 0, range(10), how) for how in ("raw", "refactored"))
+    for left, right in zip(raw, other, strict=True):
+        for name in ("rows", "gate", "in_"):
+            np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+    refactored, whole = read_layer(run.summary("refactored"), 0), read_layer(run.summary(), 0)
+    back = refactor(refactored, run.sign[0])
+    for case in CASES:
+        np.testing.assert_array_equal(back.extreme_value[:, case.index], whole.extreme_value[:, case.index])
+
+
+def test_a_cache_of_other_texts_is_refused_by_the_neurons_name(run: Run, tmp_path: Path) -> None:
+    """The cache says the right model and data, but two texts of equal length have changed places."""
+    from gluscope.store.cache import CacheReader, CacheWriter
+
+    with CacheReader(run.caches[0]) as old:
+        x = [np.concatenate([old.read(layer, row) for row in old.rows.tolist()]) for layer in range(run.spec.n_layers)]
+        rows, lengths, about = np.roll(old.rows, 1), np.roll(old.lengths, 1), old.attributes
+    how = {"n_layers": run.spec.n_layers, "d_model": run.spec.d_model, "dtype": "float16"}
+    with CacheWriter(tmp_path / "0000.zarr", rows=rows, lengths=lengths, attributes=about, **how) as writer:
+        for layer, values in enumerate(x):
+            writer.append(layer, values.astype(np.float16))
+    origin = Origin("cache", [tmp_path / "0000.zarr", run.caches[1]])
+    with pytest.raises(StoreError, match=r"L1/N3 .* do not belong together|L1/N3 .* none"):
+        recompute(run.spec, run.summary(), run.case.data, 1, {3: tmp_path / "N3.npz"}, origin)
+    assert not (tmp_path / "N3.npz").exists()
+
+
+def test_a_cache_of_another_model_is_refused_by_its_name(run: Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.summary(), tmp_path / "summary.zarr")
+    from gluscope.store import summary as store
+
+    about = {**store.read_attributes(copy), "model_revision": "sha256:other"}
+    layers = list(store.read_layers(copy))
+    sample, sign = store.read_sample(copy), store.read_sign(copy)
+    store.write_summary(copy, layers, n_layers=len(layers), sample=sample, attributes=about, sign=sign)
+    with pytest.raises(ShardMismatch, match=r"0000\.zarr.*sha256:other"):
+        recompute(run.spec, copy, run.case.data, 0, {3: tmp_path / "N3.npz"}, Origin("cache", run.caches))
+
+
+def test_another_models_weights_are_refused(run: Run, tmp_path: Path) -> None:
+    how = {"d_model": 16, "n_heads": 2, "d_mlp": 10} | MODELS[run.spec.architecture]
+    other = prepare(tmp_path, run.spec.architecture, seed=1, **how)
+    wrong = replace(run.spec, folder=other.spec.folder)
+    with pytest.raises(GluscopeError, match="L0/N3"):
+        recompute(wrong, run.summary(), run.case.data, 0, {3: tmp_path / "N3.npz"}, Origin("cache", run.caches))
