@@ -8,9 +8,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from gluscope.cluster.restart import make_good
 from gluscope.config.load import ConfigErrors
-from gluscope.config.neurons import Batch, as_ranges
+from gluscope.config.neurons import Batch
 from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import DatasetPaths, RunPaths
+from gluscope.core.ranges import as_ranges
 from gluscope.workflow import Workflow
 
 try:
@@ -82,6 +83,12 @@ def of_dataset(key):
 def tokens_of_run(wildcards):
     """The token data set of a run."""
     return flow.dataset_of(wildcards.run).paths.tokens
+
+
+@refusing
+def tokenizer_of_run(wildcards):
+    """What leads to the tokenizer of a run's texts."""
+    return flow.tokenizer_of_pages(wildcards.run)
 
 
 @refusing

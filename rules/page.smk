@@ -11,6 +11,7 @@ rule page:
         weights=RUN.weights,
         model=RUN.model,
         tokens=tokens_of_run,
+        tokenizer=tokenizer_of_run,
         code=RUN.code("page"),
     output:
         RUN.page("{layer}", "{neuron}"),
@@ -28,6 +29,7 @@ rule pages:
         weights=RUN.weights,
         model=RUN.model,
         tokens=tokens_of_run,
+        tokenizer=tokenizer_of_run,
         code=RUN.code("page"),
     output:
         touch(RUN.done("page", "{layer}", "{low}", "{high}")),

@@ -36,7 +36,6 @@ rule recompute:
         batch_tokens=batch_tokens,
     params:
         source=of_run("pages_source"),
-        dtype=of_run("dtype"),
     script:
         "../scripts/recompute.py"
 
@@ -67,7 +66,6 @@ rule recompute_batch:
     params:
         neurons=neurons_of_batch,
         source=of_run("pages_source"),
-        dtype=of_run("dtype"),
     script:
         "../scripts/recompute.py"
 

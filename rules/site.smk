@@ -7,6 +7,7 @@ rule site_index:
     """Make the start page of a run's site, with its listed pages."""
     input:
         pages=listed_pages,
+        summary=RUN.summary,
         model=RUN.model,
     output:
         RUN.index,

@@ -1,9 +1,8 @@
-"""Join the statistics of all shards."""
+"""Join the statistics of all shards of a run."""
 
 from typing import Any
 
 import numpy as np
-from gluscope.core.provenance import versions
 from gluscope.job import start
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
@@ -12,18 +11,14 @@ from gluscope.weights.products import signs
 
 
 def main(smk: Any) -> None:
-    """Write the summary whose last file is `smk.output[0]`, in the run's convention."""
+    """Write the summary whose last file is `smk.output[0]`, in the run's sign convention."""
     with start(smk) as job:
         spec = ModelSpec.read(smk.input.model)
-        weights = WeightRows(spec)
-        done = merge_shards(
-            smk.input.scans,
-            smk.output[0],
-            sign=np.stack([signs(weights.gate_matrix(i), weights.in_matrix(i)) for i in range(spec.n_layers)]),
-            convention="refactored" if smk.params.refactor_glu else "raw",
-            attributes={"merge_code": smk.params.code, "merge_versions": versions("numpy")},
-        )
-        job.say(f"{done['shards']} shards, {done['rows']:,} texts, {done['tokens']:,} tokens")
+        rows = WeightRows(spec)
+        sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
+        convention = "refactored" if smk.params.refactor_glu else "raw"
+        about = merge_shards(smk.input.scans, smk.output[0], sign=sign, convention=convention)
+        job.say(f"{about['shards']} shards, {about['rows']:,} texts, {about['tokens']:,} tokens, {convention}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,38 @@
-"""What the weights of every neuron say."""
+"""Gate and in of one neuron, or of a batch of neurons of a layer, at the texts that their pages show."""
 
+from pathlib import Path
 from typing import Any
 
+from gluscope.core.freshness import is_fresh
+from gluscope.core.paths import RunPaths
+from gluscope.core.ranges import from_ranges
 from gluscope.job import start
+from gluscope.model.spec import ModelSpec
+from gluscope.recompute.stage import Origin, recompute
 
 
 def main(smk: Any) -> None:
-    with start(smk):
-        pass
+    """Write the values of the neuron that `smk.wildcards` name, or of `smk.params.neurons` where they are not fresh."""
+    with start(smk) as job:
+        outputs = wanted(smk)
+        origin = Origin(
+            source=smk.params.source,
+            folders=[Path(cache).parent for cache in smk.input.caches],
+            device=smk.resources.device,
+            batch_tokens=smk.resources.batch_tokens,
+        )
+        tokens = Path(smk.input.tokens).parent
+        recompute(ModelSpec.read(smk.input.model), smk.input.summary, tokens, int(smk.wildcards.layer), outputs, origin)
+        job.say(f"{len(outputs)} neurons from the {origin.source}")
+
+
+def wanted(smk: Any) -> dict[int, str]:
+    """The file of each neuron that is to be made."""
+    if hasattr(smk.wildcards, "neuron"):
+        return {int(smk.wildcards.neuron): smk.output[0]}
+    paths, layer = RunPaths(smk.wildcards.run), smk.wildcards.layer
+    files = {neuron: paths.neuron(layer, neuron) for neuron in from_ranges(smk.params.neurons)}
+    return {neuron: file for neuron, file in files.items() if not is_fresh(file, smk.input)}
 
 
 if __name__ == "__main__":

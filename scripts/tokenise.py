@@ -14,8 +14,8 @@ def main(smk: Any) -> None:
     """Fill the folder of `smk.output[0]`, which is its last file."""
     with start(smk) as job:
         keys = smk.params
-        if getattr(smk.input, "fetched", None):
-            sources = Sources.read(smk.input.fetched)
+        if smk.input.fetched:
+            sources = Sources.read(smk.input.fetched[0])
         else:
             sources = fetch(keys.source, keys.tokenizer, keys.revision)
         made_with = versions("datasets", "tokenizers", "transformers", "pyarrow")

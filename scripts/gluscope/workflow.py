@@ -75,6 +75,14 @@ class Workflow:
         place = self._place(dataset, "tokenizer")
         return places.tokenizer_files(place) if place else []
 
+    def tokenizer_of_pages(self, run: str) -> list[str]:
+        """The file that leads to the tokenizer of a run's texts; none if that is the model's own."""
+        dataset = self.dataset_of(run)
+        if dataset.tokenizer is None:
+            return []
+        place = self._place(dataset.name, "tokenizer")
+        return [f"{place}/tokenizer.json"] if place else [dataset.paths.source]
+
     def fetched(self, dataset: str) -> list[str]:
         """The file that says what was fetched for a data set; none if nothing has to be."""
         keys = self.dataset(dataset)

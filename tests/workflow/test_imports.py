@@ -82,7 +82,7 @@ def test_the_library_knows_neither_snakemake_nor_the_command_line() -> None:
         assert not names & {"argparse", "sys.argv"}, module
 
 
-@pytest.mark.parametrize("stage", ["page", "site_index", "recompute", "fetch_dataset", "merge"])
+@pytest.mark.parametrize("stage", ["page", "site_index", "recompute", "fetch_dataset"])
 def test_what_has_to_start_quickly_imports_nothing_heavy(stage: str) -> None:
     assert not heavy_after(f"import {stage}")
 

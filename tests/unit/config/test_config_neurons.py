@@ -7,9 +7,10 @@ import time
 
 import pytest
 from gluscope.config.keys import RunConfig
-from gluscope.config.neurons import BATCH, FEW, as_ranges, from_ranges, in_batch, listed_neurons, share_out
+from gluscope.config.neurons import BATCH, FEW, in_batch, listed_neurons, share_out
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import NeuronId
+from gluscope.core.ranges import as_ranges, from_ranges
 from gluscope.core.size import Size
 from hypothesis import given
 from hypothesis import strategies as st

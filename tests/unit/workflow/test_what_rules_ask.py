@@ -59,6 +59,12 @@ def test_hub_ids_are_fetched(room: Room) -> None:
     assert flow(dataset={"tokenizer": "gpt2"}).fetched("mine-texts") != []
 
 
+def test_the_tokenizer_of_pages(room: Room) -> None:
+    assert flow().tokenizer_of_pages("mine") == ["my-model/tokenizer.json"]
+    assert flow(dataset={"tokenizer": "gpt2"}).tokenizer_of_pages("mine") == ["results/datasets/mine-texts.source.json"]
+    assert flow(dataset={"tokenizer": None}).tokenizer_of_pages("mine") == []
+
+
 def test_a_local_folder_wins_over_a_hub_id(room: Room) -> None:
     (room.folder / "some/model").mkdir(parents=True)
     (room.folder / "some/model/config.json").write_text("{}")
