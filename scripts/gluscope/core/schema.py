@@ -59,3 +59,10 @@ PER_RUN: dict[str, StoredArray] = {
     "sample_example": StoredArray(("sample",), "int64", "row", -1, "row of each sample token"),
     "sample_position": StoredArray(("sample",), "int32", "token", -1, "position of each sample token"),
 }
+CACHE: dict[str, StoredArray] = {
+    "x": StoredArray(
+        ("layer", "token", "d_model"), "float16", "activation", 0, "the MLP's input, texts one after another"
+    ),
+    "rows": StoredArray(("example",), "int64", "row", -1, "row of each text, in the order in which they are stored"),
+    "lengths": StoredArray(("example",), "int64", "tokens", 0, "tokens of each text"),
+}

@@ -1,72 +1,52 @@
 """The residual cache of a shard: x, the input of every layer's MLP, at every token, for pages without a model.
 
 A zarr group with one array `x` [layer, token, d_model] and, for each text, its row and length. Tokens stand in the
-order in which the scan went through them. The files of `x`, one a layer, are written here, byte by byte as the zarr v3
-sharding codec lays them out (inner chunks of 128 tokens with a crc32c each, an index with a crc32c at the end), because
-appending to a file is many times as fast as any store. zarr, tensorstore and xarray read them.
+order in which the scan went through them, texts one after another, without padding. There is one file a layer.
+bfloat16, which zarr-python lacks, is kept as its bits in uint16; the attribute `cache_dtype` says so.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import queue
+import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from gluscope.core.errors import ModelError, StoreError
+from gluscope.core.half import from_bfloat16, from_float16
+from gluscope.core.schema import CACHE
+from gluscope.store.appender import CHUNK, Backlog, LayerFile
 from gluscope.store.atomic import new_folder
-from gluscope.store.summary import folder_of
+from gluscope.store.zarrfile import (
+    Damaged,
+    ItemFile,
+    checked,
+    document_text,
+    folder_of,
+    group_text,
+    read_group,
+    read_index,
+)
 
-CHUNK = 128  # tokens
 _DAMAGED = "remove it and run the same command again: only it is made anew"
-_STORED = {"float16": ("float16", "<f2"), "bfloat16": ("uint16", "<u2")}  # zarr has no bfloat16: its bits are kept
-_WAITING = 8  # arrays that may wait for the writing thread
+_ZARR_TYPE = {"float16": "float16", "bfloat16": "uint16"}
+_INFINITE = {"float16": 0x7C00, "bfloat16": 0x7F80}  # bits of infinity; those of NaN are larger
+_FLOAT32 = {"float16": from_float16, "bfloat16": from_bfloat16}
 
 
-def _crc(data: bytes | memoryview) -> bytes:
-    value: int = google_crc32c.value(bytes(data))
-    return value.to_bytes(4, "little")
+def _layer_file(tokens: int, d_model: int) -> ItemFile:
+    return ItemFile(tokens, (d_model,), np.dtype("<u2"), CHUNK, 0, False)
 
 
-class _LayerFile:
-    """One layer's file while it grows: full chunks go to disk, the rest waits."""
-
-    def __init__(self, path: Path, d_model: int, dtype: str) -> None:
-        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 - closed by close or abandon
-        self._rest = np.empty((0, d_model), dtype)
-        self._index: list[tuple[int, int]] = []
-
-    def append(self, x: np.ndarray) -> None:
-        x = np.concatenate([self._rest, x]) if len(self._rest) else x
-        full = len(x) - len(x) % CHUNK
-        for begin in range(0, full, CHUNK):
-            self._write(x[begin : begin + CHUNK])
-        self._rest = x[full:].copy()
-
-    def close(self) -> None:
-        """Write the last, padded chunk and the index."""
-        if len(self._rest):
-            padding = np.zeros((CHUNK - len(self._rest), self._rest.shape[1]), self._rest.dtype)
-            self._write(np.concatenate([self._rest, padding]))
-        index = np.array(self._index, "<u8").tobytes()
-        self._file.write(index + _crc(index))
-        self._file.close()
-
-    def abandon(self) -> None:
-        self._file.close()
-
-    def _write(self, chunk: np.ndarray) -> None:
-        data = np.ascontiguousarray(chunk).data.cast("B")
-        self._index.append((self._file.tell(), len(data) + 4))
-        self._file.write(data)
-        self._file.write(_crc(data))
+def _vector_file(count: int) -> ItemFile:
+    return ItemFile(count, (), np.dtype("<i8"), max(1, count), 0, False)
 
 
 class CacheWriter:
@@ -75,8 +55,9 @@ class CacheWriter:
         with CacheWriter(path, n_layers=.., d_model=.., dtype="float16", rows=.., lengths=.., attributes=..) as cache:
             cache.append(layer, x)      # x: float16, or bfloat16 as uint16, [token, d_model], in processing order
 
-    rows, lengths: int64 [example], in processing order. Leaving the block puts the folder in place; an exception in it
-    leaves nothing. Raises ModelError for float16 values that are not finite, StoreError if the disk is full.
+    rows, lengths: int64 [example], in processing order. The bytes do not depend on how x is cut into appends. Leaving
+    the block puts the folder in place; an exception in it leaves nothing. Raises ModelError for values that are not
+    finite in `dtype`, StoreError if the disk is full, at the next append or at the end.
     """
 
     def __init__(
@@ -90,152 +71,116 @@ class CacheWriter:
         lengths: np.ndarray,
         attributes: dict[str, Any],
     ) -> None:
-        self._n_layers, self._d_model, self._dtype = n_layers, d_model, dtype
+        if dtype not in _ZARR_TYPE:
+            raise ValueError(f"no cache of {dtype}")
+        self._path, self._n_layers, self._d_model, self._dtype = folder_of(path), n_layers, d_model, dtype
         self._rows, self._lengths = np.asarray(rows, np.int64), np.asarray(lengths, np.int64)
         self._attributes = attributes
-        self._tokens = int(self._lengths.sum())
-        self._written = np.zeros(n_layers, np.int64)
-        self._target = new_folder(folder_of(path))
-        self._queue: queue.Queue[tuple[int, np.ndarray] | None] = queue.Queue(_WAITING)
+        self._backlog = Backlog()
         self._error: BaseException | None = None
 
     def __enter__(self) -> CacheWriter:
-        self._folder = self._target.__enter__()
-        with ExitStack() as cleanup:
-            cleanup.push(self._target)
-            _write_metadata(self._folder, self._n_layers, self._tokens, self._d_model, self._dtype)
-            kind = _STORED[self._dtype][1]
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(new_folder(self._path))
+            (self._folder / "x").mkdir()
             self._layers = [
-                _LayerFile(self._folder / f"x/{layer}.0.0", self._d_model, kind) for layer in range(self._n_layers)
+                LayerFile(self._folder / f"x/{layer}.0.0", self._d_model) for layer in range(self._n_layers)
             ]
-            cleanup.pop_all()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+            for layer in self._layers:
+                stack.callback(layer.close)
+            self._thread = threading.Thread(target=self._work, name="cache", daemon=True)
+            self._thread.start()
+            self._stack = stack.pop_all()
         return self
 
     def append(self, layer: int, x: np.ndarray) -> None:
         """Hand over the next tokens of a layer; the array must not be changed afterwards."""
         if self._error is not None:
             raise self._error
-        self._queue.put((layer, x))
+        whole = np.dtype(np.float16) if self._dtype == "float16" else None
+        if x.dtype.itemsize != 2 or x.shape[1:] != (self._d_model,) or (whole is not None and x.dtype != whole):
+            raise ValueError(f"x of {x.dtype} {x.shape} for a cache of {self._dtype} [token, {self._d_model}]")
+        self._backlog.put((layer, x))
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
+        for layer, x in self._backlog:
             if self._error is not None:
                 continue
             try:
-                self._write(*item)
+                bits = np.ascontiguousarray(x).view("<u2")
+                self._refuse_infinite(layer, bits)
+                self._layers[layer].append(bits)
             except BaseException as error:  # raised in the scan's thread, at the next append or at the end
                 self._error = error
 
-    def _write(self, layer: int, x: np.ndarray) -> None:
-        if x.dtype.itemsize != 2 or x.shape[1:] != (self._d_model,):
-            raise ValueError(f"x of {x.dtype} {x.shape} for a cache of {self._dtype} [token, {self._d_model}]")
-        if self._dtype == "float16" and not np.isfinite(x).all():
-            raise ModelError(
-                f"layer {layer}",
-                "MLP inputs within float16's range (65504)",
-                "larger ones",
-                "set cache_dtype: bfloat16",
-            )
-        self._layers[layer].append(x.view(_STORED[self._dtype][1]))
-        self._written[layer] += len(x)
+    def _refuse_infinite(self, layer: int, bits: np.ndarray) -> None:
+        if bits.size and (bits & 0x7FFF).max() >= _INFINITE[self._dtype]:
+            half = self._dtype == "float16"
+            expected = "MLP inputs within float16's range (65504)" if half else "finite MLP inputs"
+            step = "set cache_dtype: bfloat16" if half else "check the model: its activations overflow"
+            raise ModelError(f"layer {layer}", expected, "larger ones, or none that are numbers", step)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._queue.put(None)
+        if kind is not None:
+            self._error = self._error or error  # what still waits need not be written
+        self._backlog.close()
         self._thread.join()
         try:
             if kind is None:
                 if self._error is not None:
                     raise self._error
                 self._finish()
-        except BaseException as own:
-            for layer in self._layers:
-                layer.abandon()
-            self._target.__exit__(type(own), own, own.__traceback__)
+        except BaseException:
+            self._stack.__exit__(*sys.exc_info())
             raise
-        for layer in self._layers:
-            layer.abandon()
-        self._target.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
 
     def _finish(self) -> None:
-        if (self._written != self._tokens).any():
-            raise ValueError(f"tokens written {self._written.tolist()}, announced {self._tokens} for every layer")
-        for layer in self._layers:
-            layer.close()
+        tokens, written = int(self._lengths.sum()), [layer.tokens for layer in self._layers]
+        if any(count != tokens for count in written):
+            raise ValueError(f"tokens written {written}, announced {tokens} for every layer")
+        if tokens:
+            for layer in self._layers:
+                layer.finish()
+        else:  # arrays without values have no files
+            for number in range(self._n_layers):
+                (self._folder / f"x/{number}.0.0").unlink()
+        x = replace(CACHE["x"], dtype=_ZARR_TYPE[self._dtype])
+        shape = (self._n_layers, tokens, self._d_model)
+        documents = {"x": _layer_file(tokens, self._d_model).document(x, shape, axis=1)}
         for name, values in (("rows", self._rows), ("lengths", self._lengths)):
-            _write_vector(self._folder / name, values)
-        attributes = {**self._attributes, "dtype": self._dtype}
-        _write_json(self._folder, {"zarr_format": 3, "node_type": "group", "attributes": attributes})
-
-
-def _write_json(folder: Path, content: dict[str, Any]) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "zarr.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-_CRC = {"name": "crc32c", "configuration": {}}
-
-
-def _array(shape: list[int], dtype: str, chunk: list[int], codecs: list[Any], dims: list[str]) -> dict[str, Any]:
-    return {
-        "zarr_format": 3,
-        "node_type": "array",
-        "shape": shape,
-        "data_type": dtype,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
-        "chunk_key_encoding": {"name": "v2", "configuration": {"separator": "."}},
-        "fill_value": 0,
-        "codecs": codecs,
-        "dimension_names": dims,
-        "attributes": {},
-    }
-
-
-def _write_metadata(folder: Path, n_layers: int, tokens: int, d_model: int, dtype: str) -> None:
-    """zarr.json of `x`: a shard is one layer, an inner chunk CHUNK tokens of it."""
-    sharding = {
-        "name": "sharding_indexed",
-        "configuration": {
-            "chunk_shape": [1, CHUNK, d_model],
-            "codecs": [_BYTES, _CRC],
-            "index_codecs": [_BYTES, _CRC],
-            "index_location": "end",
-        },
-    }
-    whole = [1, max(1, -(-tokens // CHUNK)) * CHUNK, d_model]
-    dims = ["layer", "token", "d_model"]
-    _write_json(folder / "x", _array([n_layers, tokens, d_model], _STORED[dtype][0], whole, [sharding], dims))
-
-
-def _write_vector(folder: Path, values: np.ndarray) -> None:
-    size = max(1, len(values))
-    _write_json(folder, _array([len(values)], "int64", [size], [_BYTES, _CRC], ["example"]))
-    data = values.astype("<i8").tobytes()
-    if len(values):
-        (folder / "0").write_bytes(data + _crc(data))
+            file = _vector_file(len(values))
+            documents[name] = file.document(CACHE[name], values.shape, axis=0)
+            (self._folder / name).mkdir()
+            if not file.empty:
+                (self._folder / name / "0").write_bytes(b"".join(file.encode(values)))
+        for name, document in documents.items():
+            (self._folder / name / "zarr.json").write_bytes(document_text(document))
+        attributes = {**self._attributes, "cache_dtype": self._dtype}
+        (self._folder / "zarr.json").write_bytes(group_text(attributes, documents))
 
 
 class CacheReader:
     """Reads single texts of a shard's cache, and no more of it than they take; every chunk's checksum is compared.
 
-    rows, lengths: int64 [example], in stored order; attributes: what the scan wrote. bytes_read counts.
-    Raises StoreError for what is missing or damaged.
+    rows, lengths, offsets: int64 [example], in stored order; attributes: what the scan wrote; dtype: of the stored x.
+    bytes_read counts. Needs no zarr. Raises StoreError for what is missing or damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.folder = folder_of(path)
-        self.attributes: dict[str, Any] = self._json("zarr.json")["attributes"]
-        self.dtype: str = self.attributes["dtype"]
-        self.n_layers, self.tokens, self.d_model = self._json("x/zarr.json")["shape"]
         self.bytes_read = 0
-        self.rows, self.lengths = (self._vector(name) for name in ("rows", "lengths"))
+        if not (self.folder / "zarr.json").is_file():
+            raise StoreError(str(self.folder), "a cache", "no such file", "run the command that makes it")
+        with self._named("zarr.json"):
+            self.attributes, arrays = read_group((self.folder / "zarr.json").read_bytes())
+            self.dtype: str = self.attributes["cache_dtype"]
+            self.n_layers, self.tokens, self.d_model = arrays["x"]["shape"]
+            self._chunk: int = arrays["x"]["codecs"][0]["configuration"]["chunk_shape"][1]
+        self.rows, self.lengths = (self._vector(name, *arrays[name]["shape"]) for name in ("rows", "lengths"))
         self.offsets = np.cumsum(self.lengths) - self.lengths
-        if int(self.lengths.sum()) != self.tokens:
-            raise self._damage("lengths", f"{self.tokens} tokens in all", str(int(self.lengths.sum())))
         self._place = {int(row): place for place, row in enumerate(self.rows)}
         self._files: dict[int, tuple[int, np.ndarray]] = {}
 
@@ -243,25 +188,40 @@ class CacheReader:
         return row in self._place
 
     def read(self, layer: int, row: int) -> np.ndarray:
-        """x of one text at one layer, float32 [token, d_model]."""
-        place = self._place[row]
-        begin, length = int(self.offsets[place]), int(self.lengths[place])
-        first, last = begin // CHUNK, (begin + length - 1) // CHUNK
-        file, index = self._open(layer)
-        size = CHUNK * self.d_model * 2
-        start, stop = int(index[first, 0]), int(index[last, 0] + index[last, 1])
-        if (index[first : last + 1, 1] != size + 4).any() or stop - start != (last - first + 1) * (size + 4):
-            raise self._damage(f"x/{layer}.0.0", "chunks one after another", "another index")
-        data = os.pread(file, stop - start, start)
-        self.bytes_read += len(data)
-        if len(data) != stop - start:
-            raise self._damage(f"x/{layer}.0.0", f"{stop} bytes", "a shorter file")
-        chunks = np.frombuffer(data, np.uint8).reshape(-1, size + 4)
-        for number, chunk in enumerate(chunks, start=first):
-            if _crc(chunk[:size].data) != chunk[size:].tobytes():
-                raise self._damage(f"x/{layer}.0.0", f"chunk {number} as it was written", "other bytes (checksum)")
-        x = np.ascontiguousarray(chunks[:, :size]).view(_STORED[self.dtype][1]).reshape(-1, self.d_model)
-        return _float32(x[begin - first * CHUNK :][:length])
+        """x of one text at one layer, float32 [token, d_model]. Raises KeyError for a text that is not in it."""
+        begin, length = self._tokens_of(row)
+        out = np.empty((length, self.d_model), np.float32)
+        if not out.size:
+            return out
+        with self._named(f"x/{layer}.0.0"):
+            file, places = self._open(layer)
+            first, last, start, stop = self._span(places, begin, length)
+            data = self._pread(file, stop - start, start)
+            for number in range(first, last + 1):
+                at, size = int(places[number, 0]) - start, int(places[number, 1])
+                chunk = np.frombuffer(checked(data[at : at + size], f"chunk {number}"), "<u2").reshape(-1, self.d_model)
+                low = number * self._chunk - begin  # of the chunk's first token in the text
+                part = slice(max(0, low), min(length, low + self._chunk))
+                _FLOAT32[self.dtype](chunk[part.start - low : part.stop - low], out[part])
+        return out
+
+    def read_many(self, layer: int, rows: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Row and x of several texts, each once, in the order of the file; memory holds one at a time."""
+        ordered = sorted(set(rows), key=self._place.__getitem__)
+        self.will_read(layer, ordered)
+        return ((row, self.read(layer, row)) for row in ordered)
+
+    def will_read(self, layer: int, rows: Iterable[int]) -> None:
+        """Tell the system which texts come next, so that a disk looks for them while others are worked on."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with self._named(f"x/{layer}.0.0"):
+            file, places = self._open(layer)
+            for row in rows:
+                begin, length = self._tokens_of(row)
+                if length:
+                    _, _, start, stop = self._span(places, begin, length)
+                    os.posix_fadvise(file, start, stop - start, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:
         for file, _ in self._files.values():
@@ -274,52 +234,51 @@ class CacheReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _tokens_of(self, row: int) -> tuple[int, int]:
+        place = self._place[row]
+        return int(self.offsets[place]), int(self.lengths[place])
+
+    def _span(self, places: np.ndarray, begin: int, length: int) -> tuple[int, int, int, int]:
+        """First and last chunk of some tokens, first byte and the one behind the last."""
+        first, last = begin // self._chunk, (begin + length - 1) // self._chunk
+        return first, last, int(places[first, 0]), int(places[last].sum())
+
     def _open(self, layer: int) -> tuple[int, np.ndarray]:
-        """A layer's file and its index, uint64 [chunk, (offset, bytes)]."""
+        """A layer's file and its index, int64 [chunk, (first byte, bytes)]."""
+        if not 0 <= layer < self.n_layers:
+            raise IndexError(f"layer {layer} of {self.n_layers}")
         if layer not in self._files:
-            name = f"x/{layer}.0.0"
+            layout = replace(_layer_file(self.tokens, self.d_model), per_chunk=self._chunk)
+            file = os.open(self.folder / f"x/{layer}.0.0", os.O_RDONLY)
             try:
-                file = os.open(self.folder / name, os.O_RDONLY)
-            except FileNotFoundError:
-                raise self._damage(name, "the file of the layer", "no such file") from None
-            size = 16 * max(1, -(-self.tokens // CHUNK)) if self.tokens else 0
-            data = os.pread(file, size + 4, max(0, os.fstat(file).st_size - size - 4))
-            self.bytes_read += len(data)
-            if len(data) != size + 4 or _crc(data[:size]) != data[size:]:
+                size = os.fstat(file).st_size
+                places = read_index(layout.chunks, size, lambda start, length: self._pread(file, length, start))
+                if (places[:, 1] != self._chunk * layout.item_bytes + 4).any():
+                    raise Damaged("chunks of one size, found several")
+            except BaseException:
                 os.close(file)
-                raise self._damage(name, "its index at the end", "other bytes (checksum)")
-            self._files[layer] = file, np.frombuffer(data[:size], "<u8").reshape(-1, 2).astype(np.int64)
+                raise
+            self._files[layer] = file, places
         return self._files[layer]
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _pread(self, file: int, size: int, start: int) -> bytes:
+        data = os.pread(file, size, start)
+        self.bytes_read += len(data)
+        return data
+
+    def _vector(self, name: str, count: int) -> np.ndarray:
+        layout = _vector_file(count)
+        with self._named(f"{name}/0"):
+            data = b"" if layout.empty else (self.folder / name / "0").read_bytes()
+            self.bytes_read += len(data)
+            return np.zeros(0, np.int64) if layout.empty else layout.decode(data)
+
+    @contextmanager
+    def _named(self, part: str) -> Iterator[None]:
         try:
-            content: dict[str, Any] = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StoreError(
-                str(self.folder), f"a cache with {name}", "no such file", "run the command that makes it"
-            ) from None
-        except (ValueError, UnicodeDecodeError):
-            raise self._damage(name, "JSON", "something else") from None
-        return content
-
-    def _vector(self, name: str) -> np.ndarray:
-        (size,) = self._json(f"{name}/zarr.json")["shape"]
-        if not size:
-            return np.zeros(0, np.int64)
-        try:
-            data = (self.folder / name / "0").read_bytes()
-        except FileNotFoundError:
-            data = b""
-        if len(data) != 8 * size + 4 or _crc(data[:-4]) != data[-4:]:
-            raise self._damage(name, f"{size} numbers with their checksum", "other bytes")
-        return np.frombuffer(data[:-4], "<i8").astype(np.int64)
-
-    def _damage(self, part: str, expected: str, found: str) -> StoreError:
-        return StoreError(f"{self.folder}: {part}", expected, found, _DAMAGED)
-
-
-def _float32(stored: np.ndarray) -> np.ndarray:
-    """Exact float32 values of float16, or of bfloat16 kept as its bits."""
-    if stored.dtype == np.dtype("<u2"):
-        return (stored.astype(np.uint32) << 16).view(np.float32)
-    return stored.astype(np.float32)
+            yield
+        except Damaged as error:
+            expected, _, found = str(error).partition(", found ")
+            raise StoreError(f"{self.folder}: {part}", expected, found, _DAMAGED) from error
+        except FileNotFoundError as error:
+            raise StoreError(f"{self.folder}: {part}", "this part of the cache", "no such file", _DAMAGED) from error

@@ -1,16 +1,16 @@
 """Statistics of all neurons as a zarr group: of a shard in one zip file, of a run in a folder.
 
-Both open in zarr and xarray. Layers are written and read one at a time. Every chunk has a checksum, and every chunk is
-written, so that a missing one is damage and not an empty one.
+Both open in zarr and xarray. Layers are written and read one at a time. Every chunk is written and has a checksum, as
+the metadata have: what is missing or altered is refused, never read as an empty or another value.
 """
 
 from __future__ import annotations
 
-import json
-import warnings
+import math
+import os
 import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,24 @@ from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.core.errors import StoreError
 from gluscope.core.schema import PER_RUN, SUMMARY, StoredArray
 from gluscope.store.atomic import new_file, new_folder
+from gluscope.store.zarrfile import (
+    Damaged,
+    ItemFile,
+    document_text,
+    encode_labels,
+    folder_of,
+    group_text,
+    label_document,
+    read_group,
+)
 from gluscope.summary.types import LayerSummary, SampleTokens
 
-_CHUNK_BYTES = 32 * 1024  # of one inner chunk: what a page reads of each array is one of these
+_ZIP_CHUNK = 256 * 1024  # bytes: shards are read by the layer
 _DAMAGED = "remove it and run the same command again: only it is made anew"
-
-
-def folder_of(path: str | Path) -> Path:
-    """The group's folder, given that folder or the zarr.json in it."""
-    path = Path(path)
-    return path.parent if path.name == "zarr.json" else path
+_MISSING = "run the command that makes it"
+_LABELS = {"case": [case.value for case in CASES], "quantity": [quantity.value for quantity in QUANTITIES]}
+_DATE = (1980, 1, 1, 0, 0, 0)  # of every entry of a zip, so that equal statistics make equal files
+_Put = Callable[[str, Iterable[bytes]], None]
 
 
 def write_summary(
@@ -43,180 +51,215 @@ def write_summary(
 ) -> None:
     """Write the statistics of `n_layers` layers, which come one at a time. Whole or not at all.
 
-    path: ends in .zip for one file, else a folder (or its zarr.json). sign: int8 [layer, neuron].
+    path: ends in .zip for one file, else a folder (or its zarr.json). sign: int8 [layer, neuron]. attributes: JSON.
+    Memory: about two layers. Raises StoreError if the disk is full.
     """
-    import zarr
+    with ExitStack() as stack:
+        zipped = Path(path).suffix == ".zip"
+        if zipped:
+            put = _into_zip(stack.enter_context(zipfile.ZipFile(stack.enter_context(new_file(path)), "w")))
+        else:
+            put = _into_folder(stack.enter_context(new_folder(folder_of(path))))
+        documents = _write_layers(put, layers, n_layers, zipped)
+        per_run = {"sample_example": sample.example, "sample_position": sample.position, "sign": sign}
+        for name, values in per_run.items():
+            if values is not None:
+                per_chunk = 1 if name == "sign" else max(1, len(values))
+                file = _item_file(PER_RUN[name], values.shape, per_chunk)
+                documents[name] = file.document(PER_RUN[name], values.shape, axis=0)
+                if not file.empty:
+                    put(f"{name}/{_key(0, values.ndim)}", file.encode(values))
+        for name, labels in _LABELS.items():
+            documents[name] = label_document(name, len(labels))
+            put(f"{name}/0", [encode_labels(labels)])
+        for name, document in documents.items():
+            put(f"{name}/zarr.json", [document_text(document)])
+        put("zarr.json", [group_text(attributes, documents)])
 
-    zipped = Path(path).suffix == ".zip"
-    with new_file(path) if zipped else new_folder(folder_of(path)) as temporary:
-        store: Any = zarr.storage.ZipStore(temporary, mode="w") if zipped else zarr.storage.LocalStore(temporary)
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            try:
-                _write(zarr.create_group(store, attributes=attributes), layers, n_layers, sample, sign, zipped)
-                if not zipped:
-                    _consolidate(store)
-            finally:
-                store.close()
 
-
-def _write(
-    group: Any,
-    layers: Iterable[LayerSummary],
-    n_layers: int,
-    sample: SampleTokens,
-    sign: np.ndarray | None,
-    zipped: bool,
-) -> None:
-    arrays: dict[str, Any] = {}
+def _write_layers(put: _Put, layers: Iterable[LayerSummary], n_layers: int, zipped: bool) -> dict[str, dict[str, Any]]:
+    """The files of all layers; returns the zarr.json of every array."""
+    shapes: dict[str, tuple[int, ...]] = {}
     written = 0
     for layer, summary in enumerate(layers):
-        if not arrays:
-            arrays = {
-                name: _create(group, name, stored, (n_layers, *getattr(summary, name).shape), zipped)
-                for name, stored in SUMMARY.items()
-            }
-        for name, array in arrays.items():
-            if array.size:
-                array[layer] = getattr(summary, name)
+        found = {name: getattr(summary, name).shape for name in SUMMARY}
+        if found != (shapes := shapes or found):
+            raise ValueError(f"layer {layer} of shape {found}, others {shapes}")
+        for name, stored in SUMMARY.items():
+            file = _item_file(stored, found[name], _neurons_per_chunk(stored, found[name], zipped))
+            if not file.empty:
+                put(f"{name}/{_key(layer, len(stored.dims))}", file.encode(getattr(summary, name)))
         written += 1
     if written != n_layers:
         raise ValueError(f"{written} layers given, {n_layers} announced")
-    per_run = {"sample_example": sample.example, "sample_position": sample.position, "sign": sign}
-    for name, values in per_run.items():
-        if values is not None:
-            _create(group, name, PER_RUN[name], values.shape, zipped)[...] = values
-    for name, labels in (("case", CASES), ("quantity", QUANTITIES)):
-        array = group.create_array(name, shape=(len(labels),), dtype="str", dimension_names=[name])
-        array[:] = np.array([label.value for label in labels], dtype=object)
+    return {
+        name: _item_file(stored, shapes[name], _neurons_per_chunk(stored, shapes[name], zipped)).document(
+            stored, (n_layers, *shapes[name]), axis=1
+        )
+        for name, stored in SUMMARY.items()
+    }
 
 
-def _consolidate(store: Any) -> None:
-    """Keep all metadata in one file as well, so that xarray opens the group at once."""
-    import zarr
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*onsolidated metadata.*")
-        zarr.consolidate_metadata(store)
+def _neurons_per_chunk(stored: StoredArray, shape: tuple[int, ...], zipped: bool) -> int:
+    """In a folder as many as make the fewest bytes for one neuron, which takes a chunk and the index of all chunks."""
+    item_bytes = max(1, math.prod(shape[1:]) * np.dtype(stored.dtype).itemsize)
+    best = _ZIP_CHUNK // item_bytes if zipped else round(math.sqrt(16 * shape[0] / item_bytes))
+    return max(1, min(shape[0], best))
 
 
-def _create(group: Any, name: str, stored: StoredArray, shape: tuple[int, ...], zipped: bool) -> Any:
-    """An empty array: one stored object a layer, cut inside into chunks of some neurons."""
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    if stored.dims[0] == "layer":
-        row_bytes = max(1, int(np.prod(shape[2:], dtype=np.int64)) * np.dtype(stored.dtype).itemsize)
-        neurons = min(max(1, shape[1]), max(1, _CHUNK_BYTES // row_bytes))
-        whole = (1, -(-shape[1] // neurons) * neurons, *(max(1, size) for size in shape[2:]))
-        inner = (1, neurons, *whole[2:])
-    else:
-        whole = inner = tuple(max(1, size) for size in shape)
-    layout: dict[str, Any] = {"chunks": whole} if zipped else {"chunks": inner, "shards": whole}
-    return group.create_array(
-        name,
-        shape=shape,
-        dtype=stored.dtype,
-        fill_value=stored.fill,
-        dimension_names=list(stored.dims),
-        attributes={"unit": stored.unit, "meaning": stored.meaning},
-        chunk_key_encoding={"name": "v2", "separator": "."},
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        **layout,
-    )
+def _item_file(stored: StoredArray, shape: tuple[int, ...], per_chunk: int) -> ItemFile:
+    """Whole numbers are compressed: rows and positions to a third. Activations would save a tenth, and are not."""
+    dtype = np.dtype(stored.dtype)
+    return ItemFile(shape[0], shape[1:], dtype, per_chunk, stored.fill, dtype.kind == "i" and dtype.itemsize > 1)
 
 
-@contextmanager
-def _refusing_damage(path: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except (StoreError, MemoryError):
-        raise
-    except FileNotFoundError as error:
-        raise StoreError(str(path), "a summary", "no such file", "run the command that makes it") from error
-    except Exception as error:  # zarr, zip and codecs have no common class of errors for damage
-        found = " ".join(str(error).split())[:200] or type(error).__name__
-        raise StoreError(str(path), "a whole summary", f"damage ({found})", _DAMAGED) from error
+def _key(first: int, dimensions: int) -> str:
+    return ".".join([str(first), *["0"] * (dimensions - 1)])
 
 
-@contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
-    import zarr
+def _into_folder(folder: Path) -> _Put:
+    def put(name: str, parts: Iterable[bytes]) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        with open(folder / name, "wb") as file:
+            file.writelines(parts)
 
-    with _refusing_damage(path):
-        if Path(path).suffix == ".zip":
-            store: Any = zarr.storage.ZipStore(path, mode="r")
-        else:
-            store = zarr.storage.LocalStore(folder_of(path), read_only=True)
+    return put
+
+
+def _into_zip(archive: zipfile.ZipFile) -> _Put:
+    def put(name: str, parts: Iterable[bytes]) -> None:
+        with archive.open(zipfile.ZipInfo(name, _DATE), "w", force_zip64=True) as file:
+            for part in parts:
+                file.write(part)
+
+    return put
+
+
+class SummaryReader:
+    """A stored summary. Opening it reads its metadata alone; no file stays open.
+
+    attributes: what its writer gave. bytes_read: of array files of a folder, so far.
+    Every method raises StoreError for what is missing or damaged, IndexError for a layer or neuron that is not there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.zipped = Path(path).suffix == ".zip"
+        self.path = Path(path) if self.zipped else folder_of(path)
+        if not (self.path if self.zipped else self.path / "zarr.json").is_file():
+            raise StoreError(str(path), "a summary", "no such file", _MISSING)
+        self.bytes_read = 0
+        with self._named("zarr.json"):
+            self.attributes, self._arrays = read_group(self._whole("zarr.json"))
+            self._shapes = {name: tuple(document["shape"]) for name, document in self._arrays.items()}
+            self.n_layers, self.neurons = self._shapes["count"][:2]
+
+    def layer(self, layer: int) -> LayerSummary:
+        """The statistics of one layer."""
+        self._check(layer, 0, self.neurons == 0)
+        return LayerSummary(**{name: self._read(name, layer) for name in SUMMARY})
+
+    def neuron(self, layer: int, neuron: int) -> LayerSummary:
+        """The statistics of one neuron, as a layer of one."""
+        self._check(layer, neuron)
+        return LayerSummary(**{name: self._read(name, layer, neuron)[None] for name in SUMMARY})
+
+    def sample(self) -> SampleTokens:
+        """The tokens of the sample."""
+        return SampleTokens(self._read("sample_example", None), self._read("sample_position", None))
+
+    def sign(self) -> np.ndarray:
+        """int8 [layer, neuron]; only a whole run's summary has it."""
+        if "sign" not in self._arrays:
+            raise StoreError(str(self.path), "the summary of a whole run", "a shard's, without `sign`", _MISSING)
+        return self._read("sign", None)
+
+    def _check(self, layer: int, neuron: int, any_neuron: bool = False) -> None:
+        if not (0 <= layer < self.n_layers and (any_neuron or 0 <= neuron < self.neurons)):
+            raise IndexError(f"L{layer}/N{neuron} of {self.n_layers} layers of {self.neurons} neurons")
+
+    def _read(self, name: str, layer: int | None, item: int | None = None) -> np.ndarray:
+        """An array of the run, or of one layer, or one neuron's part of that."""
+        stored, shape = {**SUMMARY, **PER_RUN}[name], self._shapes[name]
+        key = f"{name}/{_key(layer or 0, len(shape))}"
+        with self._named(key):
+            axis = 0 if layer is None else 1
+            codec = self._arrays[name]["codecs"][0]["configuration"]
+            file = _item_file(stored, shape[axis:], codec["chunk_shape"][axis])
+            if file.empty:
+                empty = np.zeros((file.count, *file.item), file.dtype)
+                return empty if item is None else empty[item]
+            if item is None:
+                return file.decode(self._whole(key))
+            with self._partly(key) as (size, read):
+                return file.decode_item(item, size, read)
+
+    def _whole(self, name: str) -> bytes:
+        if not self.zipped:
+            data = (self.path / name).read_bytes()
+            self.bytes_read += len(data)
+            return data
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(name)
+
+    @contextmanager
+    def _partly(self, name: str) -> Iterator[tuple[int, Callable[[int, int], bytes]]]:
+        if self.zipped:
+            data = self._whole(name)
+            yield len(data), lambda start, size: data[start : start + size]
+            return
+        with open(self.path / name, "rb", buffering=0) as file:
+
+            def read(start: int, size: int) -> bytes:
+                found = os.pread(file.fileno(), size, start)
+                self.bytes_read += len(found)
+                return found
+
+            yield os.fstat(file.fileno()).st_size, read
+
+    @contextmanager
+    def _named(self, part: str) -> Iterator[None]:
+        """Turn whatever a damaged file leads to into a StoreError with its name."""
+        where = f"{self.path}: {part}"
         try:
-            yield zarr.open_group(store, mode="r")
-        finally:
-            store.close()
+            yield
+        except Damaged as error:
+            expected, _, found = str(error).partition(", found ")
+            raise StoreError(where, expected, found, _DAMAGED) from error
+        except (FileNotFoundError, KeyError) as error:
+            raise StoreError(where, "this part of the summary", "nothing there", _DAMAGED) from error
+        except OSError as error:
+            raise StoreError(where, "a readable file", error.strerror or "a fault", _DAMAGED) from error
+        except Exception as error:  # what zipfile raises for altered archives has no common class
+            found = " ".join(str(error).split())[:200] or type(error).__name__
+            raise StoreError(where, "a whole file", f"damage ({found})", _DAMAGED) from error
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """The attributes of a summary, without opening an array."""
-    with _refusing_damage(path):
-        if Path(path).suffix == ".zip":
-            with zipfile.ZipFile(path) as file:
-                text = file.read("zarr.json").decode("utf-8")
-        else:
-            text = (folder_of(path) / "zarr.json").read_text(encoding="utf-8")
-        attributes: dict[str, Any] = json.loads(text)["attributes"]
-        return attributes
-
-
-def _whole(path: str | Path, group: Any, name: str, layer: int | None = None) -> Any:
-    """An array, after a look that what will be read is there: zarr takes what is missing for empty."""
-    array = group[name]
-    key = ".".join(["0" if layer is None else str(layer), *["0"] * (array.ndim - 1)])
-    names = group.store._zf.namelist() if Path(path).suffix == ".zip" else None
-    there = f"{name}/{key}" in names if names is not None else (folder_of(path) / name / key).is_file()
-    if array.size and not there:
-        raise StoreError(str(path), f"its part {name}/{key}", "nothing there", _DAMAGED)
-    return array
+    """The attributes of a summary."""
+    return SummaryReader(path).attributes
 
 
 def read_layer(path: str | Path, layer: int) -> LayerSummary:
-    """The statistics of one layer. Raises StoreError if the file is missing or damaged."""
-    with _opened(path) as group:
-        return LayerSummary(**{name: np.asarray(_whole(path, group, name, layer)[layer]) for name in SUMMARY})
+    """The statistics of one layer."""
+    return SummaryReader(path).layer(layer)
 
 
 def read_layers(path: str | Path) -> Iterator[LayerSummary]:
     """All layers, one after another."""
-    with _opened(path) as group:
-        for layer in range(group["count"].shape[0]):
-            yield LayerSummary(**{name: np.asarray(_whole(path, group, name, layer)[layer]) for name in SUMMARY})
+    reader = SummaryReader(path)
+    return (reader.layer(layer) for layer in range(reader.n_layers))
 
 
 def read_sample(path: str | Path) -> SampleTokens:
     """The tokens of the sample."""
-    with _opened(path) as group:
-        example, position = (np.asarray(_whole(path, group, f"sample_{name}")[:]) for name in ("example", "position"))
-        return SampleTokens(example, position)
+    return SummaryReader(path).sample()
 
 
 def read_sign(path: str | Path) -> np.ndarray:
-    """int8 [layer, neuron] of a merged summary."""
-    with _opened(path) as group:
-        return np.stack([np.asarray(_whole(path, group, "sign", i)[i]) for i in range(group["sign"].shape[0])])
+    """int8 [layer, neuron] of a run's summary."""
+    return SummaryReader(path).sign()
 
 
 def read_neuron(path: str | Path, layer: int, neuron: int) -> LayerSummary:
-    """The statistics of one neuron of a merged summary, as a layer of one; quick, and without zarr-python."""
-    import tensorstore
-
-    folder = folder_of(path)
-    if not (folder / "zarr.json").is_file():
-        raise StoreError(str(path), "a summary", "no such file", "run the command that makes it")
-    with _refusing_damage(path):
-        opened = {name: tensorstore.open(_spec(folder / name)) for name in SUMMARY}
-        for name in SUMMARY:
-            shape = opened[name].result().shape
-            if 0 not in shape and not (folder / name / ".".join([str(layer), *["0"] * (len(shape) - 1)])).is_file():
-                raise StoreError(str(path), f"its part {name} of layer {layer}", "nothing there", _DAMAGED)
-        reads = {name: array.result()[layer, neuron].read() for name, array in opened.items()}
-        return LayerSummary(**{name: np.asarray(read.result())[None] for name, read in reads.items()})
-
-
-def _spec(folder: Path) -> dict[str, Any]:
-    return {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder.resolve()}/"}, "open": True}
+    """The statistics of one neuron, as a layer of one."""
+    return SummaryReader(path).neuron(layer, neuron)

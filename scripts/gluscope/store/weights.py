@@ -16,7 +16,7 @@ import numpy as np
 from gluscope.core.errors import StoreError
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.atomic import new_folder
-from gluscope.store.summary import folder_of
+from gluscope.store.zarrfile import folder_of
 from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import (
     CONVENTIONS,

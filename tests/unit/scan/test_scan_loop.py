@@ -145,7 +145,7 @@ def test_cache_holds_x_of_every_token(tmp_path: Path, olmo: Case, dtype: str) ->
         order = processing_order(np.array([len(ids) for ids in olmo.ids]))
         assert cache.rows.tolist() == order.tolist()
         assert cache.lengths.tolist() == [len(olmo.ids[row]) for row in order]
-        assert cache.attributes["dtype"] == dtype
+        assert cache.attributes["cache_dtype"] == dtype
         assert cache.attributes["model_revision"] == olmo.spec.revision
 
 
