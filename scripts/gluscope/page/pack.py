@@ -1,8 +1,8 @@
 """A page's data as one compressed block of text, and back.
 
-Block = base64(gzip(u32 length of header, header as ASCII JSON, padding to 4, arrays)). Arrays are little-endian and
-cut into byte planes (all low bytes, then all high bytes), which compress better. The header
-lists each distinct token once.
+Block = base85(gzip(u32 length of header, header as ASCII JSON, padding to 4, arrays)). Arrays are little-endian and
+cut into byte planes (all low bytes, then all high bytes), which compress better. The header lists each distinct token
+once, the commonest first; texts are numbers of tokens, one byte for the 176 commonest (see `varints`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import base64
 import gzip
 import json
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,29 +24,78 @@ from gluscope.page.record import CONVENTIONS, NeuronPage, stats_as_json
 from gluscope.page.tokens import Token
 
 FORMAT = 1
-LIMIT = 880_000  # characters; with the page's own code a file stays below 1 MB
-NEAR = 40  # tokens around a listed extreme that always keep full half precision
-MANTISSA = 10  # bits that float16 has
-COARSER = (7, 6, 5, 4, 3)
+LIMIT = 900_000  # characters; with the page's own code a file stays below 1 MB
+ONE_BYTE, TWO_BYTES = 176, 64
+_INERT, _RFC1924 = str.maketrans("<&", ",."), str.maketrans(",.", "<&")
 
 
-def pack(page: NeuronPage, limit: int = LIMIT) -> str:
-    """The block, at most `limit` characters if the page's values can be rounded to that.
+class Precision(NamedTuple):
+    """How exactly a block keeps gate and in of its texts.
 
-    Values are float16. Where that is too much, tokens farther than 40 from any listed extreme keep fewer bits; the
-    header's `far_bits` says how many.
+    near: float16 up to this many tokens from a listed extreme, None = everywhere. steps: beyond, multiples of
+    (largest |value| there) / steps. before, after: tokens of context around a sampled one.
     """
-    block = _block(page, MANTISSA)
-    for bits in COARSER:
+
+    near: int | None
+    steps: int
+    before: int
+    after: int
+
+
+PRECISIONS = (
+    Precision(None, 0, 8, 3),
+    Precision(40, 127, 8, 3),
+    Precision(40, 127, 4, 1),
+    Precision(24, 63, 4, 1),
+    Precision(16, 31, 2, 0),
+)
+
+
+def pack(page: NeuronPage, limit: int = LIMIT) -> tuple[str, Precision]:
+    """The block with the best precision that fits into `limit` characters, else with the least; and that precision."""
+    for precision in PRECISIONS:
+        block = pack_as(page, precision)
         if len(block) <= limit:
             break
-        block = _block(page, bits)
-    return block
+    return block, precision
+
+
+def pack_as(page: NeuronPage, precision: Precision) -> str:
+    """The block at one precision."""
+    contexts, at = _contexts(page, precision)
+    examples = [example.tokens for example in page.examples.values()]
+    counts = Counter(token for tokens in [*examples, *contexts] for token in tokens)
+    table = {token: number for number, (token, _) in enumerate(counts.most_common())}
+    values = {name: _values(page, name, precision) for name in ("gate", "in_")}
+    sample = page.sample
+    arrays = {
+        "token": varints(table[token] for tokens in examples for token in tokens),
+        **{f"{name.rstrip('_')}_{part}": array for name, (parts, _) in values.items() for part, array in parts.items()},
+        "sample_gate": np.asarray(sample.gate, "<f2"),
+        "sample_in": np.asarray(sample.in_, "<f2"),
+        "sample_example": np.asarray(sample.example, "<i4"),
+        "sample_position": np.asarray(sample.position, "<i4"),
+        "sample_token": varints(table[token] for tokens in contexts for token in tokens),
+        "sample_length": np.asarray([len(tokens) for tokens in contexts], np.uint8),
+        "sample_at": np.asarray(at, np.uint8),
+    }
+    header = _header(page) | {
+        "near": precision.near,
+        "step": {name.rstrip("_"): step for name, (_, step) in values.items()},
+        "tokens": [token.text for token in table],
+        "kinds": {str(number): int(token.kind) for token, number in table.items() if token.kind},
+        "arrays": {name: (array.dtype.str, len(array)) for name, array in arrays.items()},
+    }
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    text = len(text).to_bytes(4, "little") + text
+    text += b" " * (-len(text) % 4)
+    data = text + b"".join(map(_planes, arrays.values()))
+    return as_text(gzip.compress(data, 9, mtime=0))
 
 
 def unpack(block: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of a block."""
-    data = gzip.decompress(base64.b64decode(block))
+    """Header and arrays of a block, as stored."""
+    data = gzip.decompress(from_text(block))
     length = int.from_bytes(data[:4], "little")
     header = json.loads(data[4 : 4 + length])
     start = -(-(4 + length) // 4) * 4
@@ -57,37 +108,67 @@ def unpack(block: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, arrays
 
 
-def _block(page: NeuronPage, far_bits: int) -> str:
-    table = _Table()
-    arrays = {
-        "token": table.numbers(token for example in page.examples.values() for token in example.tokens),
-        "gate": _values(page, "gate", far_bits),
-        "in": _values(page, "in_", far_bits),
-        "sample_gate": np.asarray(page.sample.gate, "<f2"),
-        "sample_in": np.asarray(page.sample.in_, "<f2"),
-        "sample_example": np.asarray(page.sample.example, "<i4"),
-        "sample_position": np.asarray(page.sample.position, "<i4"),
-        "sample_token": table.numbers(token for context in page.sample.context for token in context),
-        "sample_length": np.asarray([len(context) for context in page.sample.context], "<u1"),
-        "sample_at": np.asarray(page.sample.at, "<u1"),
-    }
-    header = _header(page, far_bits) | {
-        "tokens": [token.text for token in table.place],
-        "kinds": {str(number): int(token.kind) for token, number in table.place.items() if token.kind},
-        "arrays": {name: (array.dtype.str, len(array)) for name, array in arrays.items()},
-    }
-    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
-    text = len(text).to_bytes(4, "little") + text
-    text += b" " * (-len(text) % 4)
-    data = text + b"".join(map(_planes, arrays.values()))
-    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii")
+def as_text(data: bytes) -> str:
+    """Bytes as base85 text (RFC 1924) without `<` and `&`: nothing that ends or escapes a script element."""
+    return base64.b85encode(data).decode("ascii").translate(_INERT)
 
 
-def _planes(array: np.ndarray) -> bytes:
-    return np.ascontiguousarray(array.view(np.uint8).reshape(len(array), array.itemsize).T).tobytes()
+def from_text(text: str) -> bytes:
+    """The bytes of `as_text`."""
+    return base64.b85decode(text.translate(_RFC1924))
 
 
-def _header(page: NeuronPage, far_bits: int) -> dict[str, Any]:
+def varints(numbers: Iterable[int]) -> np.ndarray:
+    """Numbers as uint8, big-endian: below 176 one byte; then two, the first from 176; then three, from 240."""
+    out = bytearray()
+    for number in numbers:
+        rest = number - ONE_BYTE
+        if rest < 0:
+            out.append(number)
+        elif rest < TWO_BYTES << 8:
+            out += bytes((ONE_BYTE + (rest >> 8), rest & 255))
+        else:
+            rest -= TWO_BYTES << 8
+            out += bytes((ONE_BYTE + TWO_BYTES + (rest >> 16), rest >> 8 & 255, rest & 255))
+    return np.frombuffer(bytes(out), np.uint8)
+
+
+def near_extremes(page: NeuronPage, reach: int | None) -> dict[int, np.ndarray]:
+    """bool [token] of each example: at most `reach` tokens from a listed extreme; everywhere if None."""
+    near = {row: np.full(len(example.tokens), reach is None) for row, example in page.examples.items()}
+    for case, quantity in LISTS if reach is not None else ():
+        for place in page.cases[case].extreme[quantity]:
+            near[place.example][max(0, place.position - (reach or 0)) : place.position + (reach or 0) + 1] = True
+    return near
+
+
+def _values(page: NeuronPage, name: str, precision: Precision) -> tuple[dict[str, np.ndarray], float]:
+    """One quantity of all examples, one text after another: `near` float16, `far` int8 in steps; and the step.
+
+    Far values stand in the middle of their step, so that none becomes 0 or changes its sign.
+    """
+    near = near_extremes(page, precision.near)
+    parts = [getattr(example, name) for example in page.examples.values()]
+    values = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    mask = np.concatenate([near[row] for row in page.examples]) if parts else np.zeros(0, bool)
+    far = values[~mask]
+    step = float(np.abs(far).max(initial=0)) / precision.steps if precision.steps else 0.0
+    steps = np.clip(np.floor(far / step), -128, 127) if step else np.zeros(far.shape)
+    half = np.clip(values[mask], -65504, 65504).astype("<f2")
+    return {"near": half, "far": steps.astype(np.int8)}, step
+
+
+def _contexts(page: NeuronPage, precision: Precision) -> tuple[list[list[Token]], list[int]]:
+    """The tokens around the sampled ones, and the place of the sampled one among them."""
+    contexts, at = [], []
+    for tokens, place in zip(page.sample.context, page.sample.at, strict=True):
+        start = max(0, place - precision.before)
+        contexts.append(tokens[start : place + precision.after + 1])
+        at.append(place - start)
+    return contexts, at
+
+
+def _header(page: NeuronPage) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "run": page.run,
@@ -96,8 +177,6 @@ def _header(page: NeuronPage, far_bits: int) -> dict[str, Any]:
         "convention": page.convention,
         "sign": page.sign,
         "act_fn": page.act_fn,
-        "far_bits": far_bits,
-        "near": NEAR,
         "headline": {name: headline(page.in_convention(name)) for name in CONVENTIONS},
         "cases": {case.value: stats_as_json(page.cases[case]) for case in CASES},
         "examples": [
@@ -109,45 +188,8 @@ def _header(page: NeuronPage, far_bits: int) -> dict[str, Any]:
     }
 
 
-def _values(page: NeuronPage, name: str, far_bits: int) -> np.ndarray:
-    """One quantity of all examples as float16, one text after another."""
-    near = _near(page)
-    parts = []
-    for row, example in page.examples.items():
-        values = np.clip(getattr(example, name), -65504, 65504).astype(np.float16)
-        parts.append(np.where(near[row], values, rounded(values, far_bits)).astype("<f2"))
-    return np.concatenate(parts) if parts else np.zeros(0, "<f2")
-
-
-def _near(page: NeuronPage) -> dict[int, np.ndarray]:
-    """bool [token] of each example: within NEAR tokens of a listed extreme."""
-    near = {row: np.zeros(len(example.tokens), bool) for row, example in page.examples.items()}
-    for case, quantity in LISTS:
-        for place in page.cases[case].extreme[quantity]:
-            near[place.example][max(0, place.position - NEAR) : place.position + NEAR + 1] = True
-    return near
-
-
-def rounded(values: np.ndarray, bits: int) -> np.ndarray:
-    """float16 values with `bits` bits of mantissa, rounded to nearest; never to 0 and never across a sign."""
-    drop = MANTISSA - bits
-    if drop == 0:
-        return values
-    raw = values.view(np.uint16).astype(np.uint32)
-    size = raw & 0x7FFF
-    kept = ((size + (1 << (drop - 1))) >> drop) << drop
-    kept = np.where((kept == 0) | (kept >= 0x7C00), size, kept)
-    return ((raw & 0x8000) | kept).astype(np.uint16).view(np.float16)
-
-
-class _Table:
-    """Numbers for tokens, in the order of first use. The commonest could come first; gzip gains nothing by it."""
-
-    def __init__(self) -> None:
-        self.place: dict[Token, int] = {}
-
-    def numbers(self, tokens: Any) -> np.ndarray:
-        return np.asarray([self.place.setdefault(token, len(self.place)) for token in tokens], "<u4")
+def _planes(array: np.ndarray) -> bytes:
+    return np.ascontiguousarray(array.view(np.uint8).reshape(len(array), array.itemsize).T).tobytes()
 
 
 def _plain(source: dict[str, Any]) -> dict[str, Any]:

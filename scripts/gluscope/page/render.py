@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.page.headline import headline, label, peaks, percent, plain, signed
-from gluscope.page.pack import MANTISSA, NEAR, pack, unpack
+from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
 
 _HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
 
     index: address of the site's start page, for the way to other neurons; None leaves these links out.
     """
-    block = pack(page)
+    block, precision = pack(page)
     script, style = joined("js/*.js"), joined("page*.css")
     line = headline(page)
     return (
@@ -49,10 +49,10 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
             headline=line,
             description=visible(plain(line)),
             card=inert_json(card(page)),
-            facts=_facts(page, unpack(block)[0]["far_bits"]),
+            facts=_facts(page, precision),
             quantities=QUANTITIES,
             plain_rows=[_plain_row(page, case) for case in CASES],
-            block=block,
+            block=Markup(block),
             script=script,
             style=style,
             script_hash=sha256(script),
@@ -106,12 +106,12 @@ def amount(count: int) -> str:
     return str(count)
 
 
-def _facts(page: NeuronPage, far_bits: int) -> list[tuple[str, str]]:
+def _facts(page: NeuronPage, kept: Precision) -> list[tuple[str, str]]:
     """What the footer says, without what is not known."""
     known = page.provenance
     precision = "float16 in this file; statistics and extremes in full"
-    if far_bits < MANTISSA:
-        precision += f"; beyond {NEAR} tokens from an extreme within {100 * 2.0 ** -(far_bits + 1):.2g} %"
+    if kept.near is not None:
+        precision += f"; {kept.near} tokens from an extreme and farther: within {50 / kept.steps:.2g} % of the largest"
     difference = None
     if known.difference is not None and known.relative_difference is not None:
         difference = f"{known.difference:.2g} (relative {known.relative_difference:.2g})"

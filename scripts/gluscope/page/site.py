@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 import re
@@ -10,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.pack import as_text
 from gluscope.page.render import environment, joined, sha256, short_name, visible
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
@@ -66,7 +68,7 @@ def render_index(
     """
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
             "make": f"{command} {RunPaths(run).site}"}  # fmt: skip
-    script, style = joined("site/*.js", "js/20-*.js", "js/85-*.js"), joined("page1.css", "site/*.css")
+    script, style = joined("site/*.js", "js/02-*.js", "js/20-*.js", "js/85-*.js"), joined("page1.css", "site/*.css")
     return environment().get_template("index.html.j2").render(
         run=visible(run),
         model_name=short_name(model),
@@ -75,7 +77,7 @@ def render_index(
         facts=[(name, visible(str(value))) for name, value in facts],
         cards=[{"name": f"L{c['layer']}/N{c['neuron']}", "line": visible(c["headline"])} for c in cards],
         finder=finder,
-        block=packed_json(data),
+        block=Markup(packed_json(data)),
         script=script,
         style=style,
         script_hash=sha256(script),
@@ -84,6 +86,6 @@ def render_index(
 
 
 def packed_json(value: Any) -> str:
-    """JSON as compressed base64."""
+    """JSON as compressed base85."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
-    return base64.b64encode(gzip.compress(text, 9, mtime=0)).decode("ascii")
+    return as_text(gzip.compress(text, 9, mtime=0))

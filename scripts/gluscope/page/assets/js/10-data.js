@@ -3,20 +3,7 @@ const CASES = ["gate+_in+", "gate+_in-", "gate-_in+", "gate-_in-"];
 const QUANTITIES = ["gate", "in", "act", "post"];
 const CONVENTIONS = ["raw", "refactored"];
 
-function fromBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  return bytes;
-}
-
-async function gunzip(bytes) {
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-/** Arrays by name: `<f2` becomes Float32Array, the rest plain integer arrays. */
+/** Arrays by name: `<f2` becomes Float32Array, the rest integer arrays. */
 function readArrays(bytes, start, arrays) {
   const found = {};
   for (const [name, [kind, count]] of Object.entries(arrays)) {
@@ -26,9 +13,44 @@ function readArrays(bytes, start, arrays) {
       for (let i = 0; i < count; i++) raw[i] |= bytes[start + plane * count + i] << (8 * plane);
     }
     start += size * count;
-    found[name] = kind === "<f2" ? fromHalf(raw) : kind === "<i4" ? new Int32Array(raw.buffer) : raw;
+    found[name] = kind === "<f2" ? fromHalf(raw) : kind === "<i4" ? new Int32Array(raw.buffer) : kind === "|i1" ? Int8Array.from(raw) : raw;
   }
   return found;
+}
+
+/** Numbers of tokens: one byte below 176, two from 176, three from 240 (pack.py has the other half). */
+function fromVarints(bytes) {
+  const numbers = new Uint32Array(bytes.length);
+  let count = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const first = bytes[i];
+    if (first < 176) numbers[count++] = first;
+    else if (first < 240) numbers[count++] = 176 + ((first - 176) << 8) + bytes[++i];
+    else numbers[count++] = 176 + (64 << 8) + ((first - 240) << 16) + (bytes[++i] << 8) + bytes[++i];
+  }
+  return numbers.subarray(0, count);
+}
+
+/** Which tokens keep float16: those at most `near` from a listed extreme, or all. */
+function nearMask(header) {
+  const starts = new Map();
+  let total = 0;
+  for (const { row, length } of header.examples) { starts.set(row, [total, length]); total += length; }
+  const mask = new Uint8Array(total).fill(header.near === null ? 1 : 0);
+  if (header.near === null) return mask;
+  for (const place of CASES.flatMap((name) => Object.values(header.cases[name].extreme).flat())) {
+    const [start, length] = starts.get(place.example);
+    mask.fill(1, start + Math.max(0, place.position - header.near), start + Math.min(length, place.position + header.near + 1));
+  }
+  return mask;
+}
+
+/** Near values as they are, far ones in the middle of their step. */
+function joinedValues(mask, near, far, step) {
+  const values = new Float32Array(mask.length);
+  let [i, j] = [0, 0];
+  for (let k = 0; k < mask.length; k++) values[k] = mask[k] ? near[i++] : (far[j++] + 0.5) * step;
+  return values;
 }
 
 function fromHalf(raw) {
@@ -44,21 +66,27 @@ function fromHalf(raw) {
 
 /** Everything the page knows, in the convention it was stored in. */
 async function openBlock(text) {
-  const bytes = await gunzip(fromBase64(text));
+  const bytes = await gunzip(fromText(text));
   const length = new DataView(bytes.buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   const arrays = readArrays(bytes, Math.ceil((4 + length) / 4) * 4, header.arrays);
   const act = ACTIVATIONS[header.act_fn];
+  const mask = nearMask(header);
+  const texts = {
+    ids: fromVarints(arrays.token),
+    gate: joinedValues(mask, arrays.gate_near, arrays.gate_far, header.step.gate),
+    in: joinedValues(mask, arrays.in_near, arrays.in_far, header.step.in),
+  };
   let start = 0;
   const examples = new Map();
   for (const { row, length: count, source } of header.examples) {
-    const part = (name) => arrays[name].subarray(start, start + count);
-    examples.set(row, { row, source, ids: part("token"), gate: part("gate"), in: part("in") });
+    const part = (name) => texts[name].subarray(start, start + count);
+    examples.set(row, { row, source, ids: part("ids"), gate: part("gate"), in: part("in") });
     start += count;
   }
   const sample = {
     gate: arrays.sample_gate, in: arrays.sample_in, row: arrays.sample_example, position: arrays.sample_position,
-    ids: arrays.sample_token, at: arrays.sample_at, start: [],
+    ids: fromVarints(arrays.sample_token), at: arrays.sample_at, start: [],
   };
   start = 0;
   for (const count of arrays.sample_length) { sample.start.push(start); start += count; }

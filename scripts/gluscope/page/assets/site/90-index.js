@@ -2,9 +2,7 @@
 const PAGE_ROWS = 200;
 
 async function openJson(element) {
-  const bytes = Uint8Array.from(atob(element.textContent.trim()), (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).json();
+  return JSON.parse(new TextDecoder().decode(await gunzip(fromText(element.textContent.trim()))));
 }
 
 const address = ({ layer, neuron }) => `L${layer}/N${neuron}.html`;
