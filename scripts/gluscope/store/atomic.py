@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gluscope.core.errors import StoreError
 
 _MARK = ".writing-"
-_OLD = 7 * 24 * 3600  # seconds after which an unfinished file of another host is given up
+_OLD = 24 * 3600  # seconds without a change after which an unfinished file of another host is given up
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 def _temporary(target: Path) -> Path:
@@ -24,23 +27,40 @@ def _temporary(target: Path) -> Path:
 
 
 def _abandoned(path: Path) -> bool:
-    host, _, rest = path.name.rpartition(_MARK)[2].rpartition("-")[0].rpartition("-")
+    """Whether the process that wrote it is gone, or, on another host, has not touched it for long."""
+    host, _, process = path.name.rpartition(_MARK)[2].rpartition("-")[0].rpartition("-")
     try:
         if host == socket.gethostname():
-            os.kill(int(rest), 0)
+            os.kill(int(process), 0)
             return False
-        return time.time() - path.stat().st_mtime > _OLD
+        newest = max(part.stat().st_mtime for part in [path, *path.rglob("*")])
+        return time.time() - newest > _OLD
     except ProcessLookupError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return False
 
 
 def remove_abandoned(target: Path) -> None:
     """Remove what dead jobs left beside `target` while they were writing it."""
-    for path in target.parent.glob(f"{target.name}{_MARK}*"):
+    for path in target.parent.glob(f"{glob.escape(target.name)}{_MARK}*"):
         if _abandoned(path):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def remove_unfinished(folder: Path) -> list[Path]:
+    """Remove all that was being written anywhere under `folder`; only when no job is left that writes there."""
+    found = [path for path in sorted(folder.rglob(f"*{_MARK}*")) if _MARK not in str(path.parent.relative_to(folder))]
+    for path in found:
+        _remove(path)
+    return found
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -48,7 +68,7 @@ def _explained(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             step = "free some space or name another folder, then run the same command again"
             raise StoreError(str(target), "room to write it", os.strerror(error.errno), step) from error
         raise
@@ -69,15 +89,17 @@ def new_file(target: str | Path) -> Iterator[Path]:
             yield temporary
             _sync(temporary)
             os.replace(temporary, target)
+            _sync(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def new_folder(target: str | Path) -> Iterator[Path]:
+def new_folder(target: str | Path, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """The same for a folder, which takes the place of one that is there.
 
-    Snakemake makes the folder of an output before its job runs, so an empty one is usual.
+    Snakemake makes the folder of an output before its job runs, so an empty one is usual. keep: says of a folder that
+    has appeared under the final name, made by another job at the same time, whether it is as good; then that one stays.
     """
     target = Path(target)
     with _explained(target):
@@ -87,10 +109,11 @@ def new_folder(target: str | Path) -> Iterator[Path]:
         temporary.mkdir()
         try:
             yield temporary
-            for path in temporary.rglob("*"):
-                if path.is_file():
-                    _sync(path)
-            _take_place(temporary, target)
+            for path in [*temporary.rglob("*"), temporary]:
+                _sync(path)
+            if not (keep and target.is_dir() and keep(target)):
+                _take_place(temporary, target)
+                _sync(target.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -100,24 +123,27 @@ def _take_place(temporary: Path, target: Path) -> None:
     for _ in range(10):
         if target.is_dir():
             old = _temporary(target)
-            os.rename(target, old)
+            with suppress(FileNotFoundError):  # another job was first
+                os.rename(target, old)
             shutil.rmtree(old, ignore_errors=True)
         try:
             os.rename(temporary, target)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            if error.errno not in _OCCUPIED:
                 raise
         else:
             return
-    raise StoreError(
-        str(target), "one job that writes it", "another that does so at once", "run the same command again"
-    )
+    step = "run the same command again"
+    raise StoreError(str(target), "one job that writes it", "another that does so at once", step)
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold it before it gets its name."""
+    """Have the disk hold a file, or the names in a folder, before what stands for them gets its name."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():  # some systems cannot, for folders
+            raise
     finally:
         os.close(handle)

@@ -7,6 +7,7 @@ bfloat16, which zarr-python lacks, is kept as its bits in uint16; the attribute 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
@@ -81,7 +82,7 @@ class CacheWriter:
 
     def __enter__(self) -> CacheWriter:
         with ExitStack() as stack:
-            self._folder = stack.enter_context(new_folder(self._path))
+            self._folder = stack.enter_context(new_folder(self._path, self._as_good))
             (self._folder / "x").mkdir()
             self._layers = [
                 LayerFile(self._folder / f"x/{layer}.0.0", self._d_model) for layer in range(self._n_layers)
@@ -137,6 +138,19 @@ class CacheWriter:
             raise
         self._stack.__exit__(kind, error, trace)
 
+    def _as_good(self, folder: Path) -> bool:
+        """Whether another job has put the same cache in place; one that reads it then goes on undisturbed."""
+        try:
+            with CacheReader(folder) as other:
+                same = other.attributes == json.loads(json.dumps(self._stored_attributes))
+                return same and all(other.is_complete(layer) for layer in range(self._n_layers))
+        except StoreError:
+            return False
+
+    @property
+    def _stored_attributes(self) -> dict[str, Any]:
+        return {**self._attributes, "cache_dtype": self._dtype}
+
     def _finish(self) -> None:
         tokens, written = int(self._lengths.sum()), [layer.tokens for layer in self._layers]
         if any(count != tokens for count in written):
@@ -158,8 +172,7 @@ class CacheWriter:
                 (self._folder / name / "0").write_bytes(b"".join(file.encode(values)))
         for name, document in documents.items():
             (self._folder / name / "zarr.json").write_bytes(document_text(document))
-        attributes = {**self._attributes, "cache_dtype": self._dtype}
-        (self._folder / "zarr.json").write_bytes(group_text(attributes, documents))
+        (self._folder / "zarr.json").write_bytes(group_text(self._stored_attributes, documents))
 
 
 class CacheReader:
@@ -222,6 +235,14 @@ class CacheReader:
                 if length:
                     _, _, start, stop = self._span(places, begin, length)
                     os.posix_fadvise(file, start, stop - start, os.POSIX_FADV_WILLNEED)
+
+    def is_complete(self, layer: int) -> bool:
+        """Whether the layer's file is as long as it should be, with a whole index."""
+        try:
+            with self._named(f"x/{layer}.0.0"):
+                return self.tokens == 0 or bool(self._open(layer))
+        except StoreError:
+            return False
 
     def close(self) -> None:
         for file, _ in self._files.values():
