@@ -1,11 +1,13 @@
-"""Weight statistics of all neurons as a zarr group: one file an array, cut inside into chunks of some neurons.
+"""Weight statistics of all neurons as a zarr group: a file an array and layer, cut inside into chunks of some neurons.
 
-zarr, tensorstore and xarray open it. Every chunk has a checksum, and every chunk is written.
+Written and read by `store.zarrfile`, as the summary is: zarr, tensorstore and xarray open it; every chunk and the
+metadata have a checksum; what is missing or altered is refused.
 """
 
 from __future__ import annotations
 
-import json
+import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +18,21 @@ import numpy as np
 from gluscope.core.errors import StoreError
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.atomic import new_folder
-from gluscope.store.zarrfile import folder_of
-from gluscope.weights.classes import RW_CLASSES
-from gluscope.weights.types import (
-    CONVENTIONS,
-    COSINES,
-    QUANTILES,
-    VECTORS,
-    LayerWeights,
-    NeuronWeights,
-    one_neuron,
+from gluscope.store.zarrfile import (
+    Damaged,
+    ItemFile,
+    document_text,
+    encode_labels,
+    folder_of,
+    group_text,
+    label_document,
+    read_group,
 )
+from gluscope.weights.classes import RW_CLASSES
+from gluscope.weights.types import CONVENTIONS, COSINES, QUANTILES, VECTORS, LayerWeights, NeuronWeights, one_neuron
 
-_CHUNK_BYTES = 32 * 1024
 _DAMAGED = "remove it and run the same command again: only it is made anew"
+_MISSING = "run the command that makes it"
 _LABELS: dict[str, list[str]] = {
     "pair": [kind.value for kind in COSINES],
     "vector": [vector.value for vector in VECTORS],
@@ -37,113 +40,128 @@ _LABELS: dict[str, list[str]] = {
     "convention": list(CONVENTIONS),
     "rw_class_name": [kind.label for kind in RW_CLASSES],
 }
+_QUANTILE = StoredArray(("quantile",), "float64", "", 0.0, "share of the cosines that are smaller")
 _OF_LAYER = [name for name, stored in WEIGHTS.items() if stored.dims[0] == "layer"]
+_OF_NEURON = [name for name in _OF_LAYER if WEIGHTS[name].dims[1] == "neuron"]
 
 
 def write_weights(
     path: str | Path, layers: Sequence[LayerWeights], chance_random: np.ndarray, attributes: dict[str, Any]
 ) -> None:
     """Write all layers of a model; whole or not at all. path: the group's folder, or the zarr.json in it."""
-    import zarr
-
-    with new_folder(folder_of(path)) as temporary, zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.create_group(zarr.storage.LocalStore(temporary), attributes=attributes)
+    documents: dict[str, dict[str, Any]] = {}
+    with new_folder(folder_of(path)) as folder:
         for name in _OF_LAYER:
-            _write(group, name, WEIGHTS[name], np.stack([getattr(layer, name) for layer in layers]))
-        _write(group, "chance_random", WEIGHTS["chance_random"], chance_random)
-        quantile = StoredArray(("quantile",), "float64", "", 0.0, "share of the cosines that are smaller")
-        _write(group, "quantile", quantile, np.array(QUANTILES))
+            for number, layer in enumerate(layers):
+                values = getattr(layer, name)
+                file = _layout(WEIGHTS[name], values.shape)
+                _write(folder / name / _key(number, values.ndim + 1), file, values)
+                documents[name] = file.document(WEIGHTS[name], (len(layers), *values.shape), axis=1)
+        for name, stored, values in (
+            ("chance_random", WEIGHTS["chance_random"], chance_random),
+            ("quantile", _QUANTILE, np.array(QUANTILES)),
+        ):
+            file = _layout(stored, values.shape)
+            _write(folder / name / "0", file, values)
+            documents[name] = file.document(stored, values.shape, axis=0)
         for name, labels in _LABELS.items():
-            array = group.create_array(name, shape=(len(labels),), dtype="str", dimension_names=[name])
-            array[:] = np.array(labels, dtype=object)
+            documents[name] = label_document(name, len(labels))
+            (folder / name).mkdir()
+            (folder / name / "0").write_bytes(encode_labels(labels))
+        for name, document in documents.items():
+            (folder / name / "zarr.json").write_bytes(document_text(document))
+        (folder / "zarr.json").write_bytes(group_text(attributes, documents))
 
 
-def _write(group: Any, name: str, stored: StoredArray, values: np.ndarray) -> None:
-    from zarr.codecs import Crc32cCodec, ZstdCodec
+class WeightsReader:
+    """Stored weight statistics. Opening them reads the metadata alone; no file stays open.
 
-    whole = inner = tuple(max(1, size) for size in values.shape)
-    if stored.dims[:2] == ("layer", "neuron"):
-        row_bytes = max(1, int(np.prod(whole[2:], dtype=np.int64)) * values.dtype.itemsize)
-        neurons = min(whole[1], max(1, _CHUNK_BYTES // row_bytes))
-        inner = (1, neurons, *whole[2:])
-        whole = (whole[0], -(-whole[1] // neurons) * neurons, *whole[2:])
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=stored.dtype,
-        fill_value=stored.fill,
-        dimension_names=list(stored.dims),
-        attributes={"unit": stored.unit, "meaning": stored.meaning},
-        chunk_key_encoding={"name": "v2", "separator": "."},
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        chunks=inner,
-        shards=whole,
-    )
-    array[...] = values
+    Every method raises StoreError for what is missing or damaged, IndexError for a layer or neuron that is not there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = folder_of(path)
+        if not (self.folder / "zarr.json").is_file():
+            raise StoreError(str(path), "weight statistics", "no such file", _MISSING)
+        with self._named("zarr.json"):
+            self.attributes, self._arrays = read_group((self.folder / "zarr.json").read_bytes())
+            self._shapes = {name: tuple(document["shape"]) for name, document in self._arrays.items()}
+            self.n_layers, self.neurons = self._shapes["sign"]
+
+    def neuron(self, layer: int, neuron: int) -> NeuronWeights:
+        """The weight statistics of one neuron."""
+        self._check(layer, neuron)
+        parts = {name: self._read(name, layer, neuron)[None] for name in _OF_NEURON}
+        part = LayerWeights(**parts, chance=self._read("chance", layer))
+        return one_neuron(part, layer, neuron, self._read("chance_random", None))
+
+    def layer(self, layer: int) -> LayerWeights:
+        """The weight statistics of one layer."""
+        self._check(layer, 0)
+        return LayerWeights(**{name: self._read(name, layer) for name in _OF_LAYER})
+
+    def _check(self, layer: int, neuron: int) -> None:
+        if not (0 <= layer < self.n_layers and 0 <= neuron < self.neurons):
+            raise IndexError(f"L{layer}/N{neuron} of {self.n_layers} layers of {self.neurons} neurons")
+
+    def _read(self, name: str, layer: int | None, item: int | None = None) -> np.ndarray:
+        """An array of the model, or of one layer, or one neuron's part of that."""
+        key = f"{name}/{_key(layer or 0, len(self._shapes[name]))}"
+        with self._named(key):
+            axis = 0 if layer is None else 1
+            per_chunk = self._arrays[name]["codecs"][0]["configuration"]["chunk_shape"][axis]
+            file = _layout(WEIGHTS[name], self._shapes[name][axis:], per_chunk)
+            if item is None:
+                return file.decode((self.folder / key).read_bytes())
+            with open(self.folder / key, "rb", buffering=0) as handle:
+                number = handle.fileno()
+                return file.decode_item(item, os.fstat(number).st_size, lambda at, size: os.pread(number, size, at))
+
+    @contextmanager
+    def _named(self, part: str) -> Iterator[None]:
+        where = f"{self.folder}: {part}"
+        try:
+            yield
+        except Damaged as error:
+            expected, _, found = str(error).partition(", found ")
+            raise StoreError(where, expected, found, _DAMAGED) from error
+        except (FileNotFoundError, KeyError) as error:
+            raise StoreError(where, "this part of the weight statistics", "no such file", _DAMAGED) from error
 
 
 def read_neuron_weights(path: str | Path, layer: int, neuron: int) -> NeuronWeights:
-    """The weight statistics of one neuron; quick, and without zarr-python.
-
-    Raises StoreError for files that are missing or damaged, IndexError for a neuron that the model lacks.
-    """
-    with _refusing_damage(path):
-        opened = _open(path)
-        n_layers, d_mlp = opened["sign"].shape
-        if not (0 <= layer < n_layers and 0 <= neuron < d_mlp):
-            raise IndexError(f"L{layer}/N{neuron} of {n_layers} layers of {d_mlp} neurons")
-        reads = {
-            name: opened[name][layer, neuron if WEIGHTS[name].dims[1] == "neuron" else slice(None)].read()
-            for name in _OF_LAYER
-        }
-        parts = {name: np.asarray(read.result()) for name, read in reads.items()}
-        part = LayerWeights(**{name: values if name == "chance" else values[None] for name, values in parts.items()})
-        return one_neuron(part, layer, neuron, np.asarray(opened["chance_random"].read().result()))
+    """The weight statistics of one neuron; see WeightsReader."""
+    return WeightsReader(path).neuron(layer, neuron)
 
 
 def read_layer_weights(path: str | Path, layer: int) -> LayerWeights:
-    """The weight statistics of one layer. Raises as `read_neuron_weights` does."""
-    with _refusing_damage(path):
-        opened = _open(path)
-        reads = {name: opened[name][layer].read() for name in _OF_LAYER}
-        return LayerWeights(**{name: np.asarray(read.result()) for name, read in reads.items()})
+    """The weight statistics of one layer; see WeightsReader."""
+    return WeightsReader(path).layer(layer)
 
 
 def read_weights_attributes(path: str | Path) -> dict[str, Any]:
     """Attributes of the group: model, revision, versions."""
-    with _refusing_damage(path):
-        text = (folder_of(path) / "zarr.json").read_text(encoding="utf-8")
-        attributes: dict[str, Any] = json.loads(text)["attributes"]
-        return attributes
+    return WeightsReader(path).attributes
 
 
-def _open(path: str | Path) -> dict[str, Any]:
-    """All arrays, opened by tensorstore; after a look that each has its file: a missing one would read as empty."""
-    import tensorstore
+def _layout(stored: StoredArray, shape: tuple[int, ...], per_chunk: int | None = None) -> ItemFile:
+    """Of the file of one layer (or of an array without layers), the first axis of `shape` cut into chunks.
 
-    folder = folder_of(path).resolve()
-    if not (folder / "zarr.json").is_file():
-        raise StoreError(str(path), "weight statistics", "no such file", "run the command that makes it")
-    spec = {"driver": "zarr3", "open": True}
-    opened = {
-        name: tensorstore.open(spec | {"kvstore": {"driver": "file", "path": f"{folder / name}/"}}) for name in WEIGHTS
-    }
-    arrays = {name: array.result() for name, array in opened.items()}
-    for name, array in arrays.items():
-        key = ".".join(["0"] * len(array.shape))
-        if 0 not in array.shape and not (folder / name / key).is_file():
-            raise StoreError(str(path), f"its part {name}/{key}", "nothing there", _DAMAGED)
-    return arrays
+    By default as many items to a chunk as make the fewest bytes for one, which takes a chunk and all chunks' index.
+    """
+    dtype = np.dtype(stored.dtype)
+    if per_chunk is None:
+        item_bytes = max(1, math.prod(shape[1:]) * dtype.itemsize)
+        by_neuron = "neuron" in stored.dims
+        per_chunk = max(1, min(shape[0], round(math.sqrt(16 * shape[0] / item_bytes)) if by_neuron else shape[0]))
+    return ItemFile(shape[0], shape[1:], dtype, per_chunk, stored.fill, dtype.kind == "i")
 
 
-@contextmanager
-def _refusing_damage(path: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except (StoreError, MemoryError, IndexError):
-        raise
-    except FileNotFoundError as error:
-        raise StoreError(str(path), "weight statistics", "no such file", "run the command that makes it") from error
-    except Exception as error:  # tensorstore raises ValueError and others for damage
-        found = " ".join(str(error).split())[:200] or type(error).__name__
-        raise StoreError(str(path), "whole weight statistics", f"damage ({found})", _DAMAGED) from error
+def _write(path: Path, file: ItemFile, values: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "wb") as handle:
+        handle.writelines(file.encode(values))
+
+
+def _key(first: int, dimensions: int) -> str:
+    return ".".join([str(first), *["0"] * (dimensions - 1)])

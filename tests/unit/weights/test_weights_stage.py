@@ -21,6 +21,7 @@ from gluscope.weights.classes import rw_class
 from gluscope.weights.types import COSINES, NEAREST, TOKENS, Cosine, LayerWeights, Vector
 from helpers.tiny_models import make
 
+LABELS = ("pair", "vector", "end", "convention", "quantile", "rw_class_name")
 MODELS: dict[str, dict[str, Any]] = {
     "OlmoForCausalLM": {"dtype": "bfloat16", "max_shard_size": "40KB", "n_layers": 3},
     "Phi3ForCausalLM": {"dtype": "float16"},  # gate and in are one tensor
@@ -159,7 +160,7 @@ def same_scores(a: Any, b: Any) -> bool:
 def test_stored_form(case: Case) -> None:
     import xarray
 
-    with xarray.open_zarr(case.path, consolidated=False) as opened:
+    with xarray.open_zarr(case.path, consolidated=True) as opened:
         assert {name: opened[name].dims for name in WEIGHTS} == {name: s.dims for name, s in WEIGHTS.items()}
         assert {name: opened[name].dtype.name for name in WEIGHTS} == {name: s.dtype for name, s in WEIGHTS.items()}
         assert opened["pair"].values.tolist() == [kind.value for kind in COSINES]
@@ -168,7 +169,9 @@ def test_stored_form(case: Case) -> None:
     assert (about["model_revision"], about["convention"], about["code"]) == (case.spec.revision, "raw", "abc")
     assert len(case.said) == 2 * case.spec.n_layers
     files = [path for path in case.path.rglob("*") if path.is_file()]
-    assert len(files) == 2 * (len(WEIGHTS) + 6) + 1, "a file and its zarr.json an array"
+    of_layers = sum(stored.dims[0] == "layer" for stored in WEIGHTS.values())
+    data = of_layers * case.spec.n_layers + 1 + len(LABELS)
+    assert len(files) == data + len(WEIGHTS) + len(LABELS) + 1, "files of layers, and a zarr.json an array"
 
 
 def test_a_neuron_is_the_layers_row(case: Case) -> None:
@@ -191,17 +194,18 @@ def cut(path: Path) -> None:
 
 def flip_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
-    data[10] ^= 4
+    data[12] ^= 4
     path.write_bytes(data)
 
 
 @pytest.mark.parametrize("damage", [cut, flip_bit, Path.unlink])
-def test_damage_is_refused_by_name(case: Case, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("name", ["token_id/0.0.0.0.0", "chance/0.0.0.0", "chance_random/0", "zarr.json"])
+def test_damage_is_refused_by_name(case: Case, tmp_path: Path, damage: Callable[[Path], None], name: str) -> None:
     import shutil
 
     copy = shutil.copytree(case.path, tmp_path / "weights.zarr")
-    damage(copy / "token_id" / "0.0.0.0.0")
-    with pytest.raises(StoreError, match=r"weights\.zarr"):
+    damage(copy / name)
+    with pytest.raises(StoreError, match=r"weights\.zarr" if name == "zarr.json" else name):
         read_neuron_weights(copy, 0, 0)
     with pytest.raises(StoreError, match="no such file"):
         read_neuron_weights(tmp_path / "nothing.zarr", 0, 0)
