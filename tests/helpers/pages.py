@@ -18,9 +18,9 @@ from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import COSINES, QUANTILES, VECTORS, NearNeuron, NeuronWeights, TokenEnds, TokenScore
 
 HOSTILE = (
-    "<script>window.hacked=1</script>", "</script><script>window.hacked=1</script>", "<!--", "-->", "<!--<script>", "]]>",
-    "<img src=x onerror=window.hacked=1>", "\x00", "\x1b[31m", "\ud800", "\u202eevil", "\u200f", "\"'`", "&lt;b&gt;", "&",
-    "{{ 7*7 }}", "{% raw %}", "</textarea></title></style>", "javascript:window.hacked=1", "${window.hacked=1}",
+    "<script>window.hacked=1</script>", "</script><script>window.hacked=1</script>", "<!--", "-->", "<!--<script>",
+    "]]>", "<img src=x onerror=window.hacked=1>", "\x00", "\x1b[31m", "\ud800", "\u202eevil", "\u200f", "\"'`",
+    "&lt;b&gt;", "&", "{{ 7*7 }}", "{% raw %}", "</textarea></title></style>", "javascript:window.hacked=1", "${window.hacked=1}",
     "\u2028", "\ufeff", "\r\n", "\\u003c", "<svg/onload=window.hacked=1>",
 )  # fmt: skip
 READABLE = (
@@ -165,7 +165,7 @@ def weights(n_vocab: int, layers: int = 2, neurons: int = 20, seed: int = 1) -> 
         layer=1, neuron=7, cosine=cosine, norm=dict(zip(VECTORS, (1.2, 0.9, 1.5), strict=True)),
         norm_quantile=dict(zip(VECTORS, (0.5, 0.31, 0.97), strict=True)), sign=-1, rw_class=RW_CLASSES[4],
         tokens=dict(zip(VECTORS, ends, strict=True)),
-        nearest=tuple(NearNeuron(int(rng.integers(layers)), int(n), float(0.4 - 0.05 * n), 1 if n % 2 else -1) for n in range(5)),
+        nearest=tuple(NearNeuron(int(rng.integers(layers)), n, 0.4 - 0.05 * n, 1 if n % 2 else -1) for n in range(5)),
         chance=chance, chance_random=tuple(np.linspace(-0.05, 0.05, len(QUANTILES)).tolist()),
         chance_refactored={kind: tuple(np.linspace(-0.1, 0.2, len(QUANTILES)).tolist()) for kind in COSINES},
     )  # fmt: skip
@@ -187,6 +187,6 @@ def largest_page(texts: int = 208, length: int = 1024, vocabulary: int = 30_000,
     sample = SampleTokens(*(np.array(part) for part in zip(*chosen, strict=True)))
     recomputed = Recomputed(np.arange(texts), np.full(texts, length), np.concatenate(gate), np.concatenate(in_))
     return made.build(
-        dataset=Rows(ids, made.rows.source), summary=summarise(gate, in_, 16, chosen), sample=sample, recomputed=recomputed,
-        tokens=texts * length, weights=weights(len(words)),
+        dataset=Rows(ids, made.rows.source), summary=summarise(gate, in_, 16, chosen), sample=sample,
+        recomputed=recomputed, tokens=texts * length, weights=weights(len(words)),
     )  # fmt: skip

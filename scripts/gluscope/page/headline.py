@@ -63,7 +63,9 @@ def percent(share: float | None) -> str:
     """A share of tokens: two significant digits, `< 0.0001 %` for what rounds to nothing."""
     if share is None:
         return "unknown"
-    if 0 < share < 1e-6:
+    if share == 0:
+        return "0 %"
+    if share < 1e-6:
         return "< 0.0001 %"
     value = 100 * share
     digits = 1 if value >= 10 else 2 if value >= 0.1 else 4

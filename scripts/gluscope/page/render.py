@@ -171,10 +171,18 @@ def sha256(text: str) -> str:
 
 @cache
 def environment() -> Environment:
-    """Templates, with escaping on."""
+    """Templates. All text that they put in is escaped and made visible; only `Markup` goes in as it is."""
     templates = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_shown,
     )
     templates.filters |= {"amount": amount, "visible": visible, "case_label": lambda name: label(SignCase(name)),
                             "grouped": lambda count: f"{count:,}"}  # fmt: skip
     return templates
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

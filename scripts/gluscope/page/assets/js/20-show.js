@@ -35,7 +35,8 @@ function number(value, { plus = false, decimals = null } = {}) {
 
 function percent(share) {
   if (share === null) return "unknown";
-  if (share > 0 && share < 1e-6) return "< 0.0001 %";
+  if (share === 0) return "0 %";
+  if (share < 1e-6) return "< 0.0001 %";
   const value = 100 * share;
   const text = value.toFixed(value >= 10 ? 1 : value >= 0.1 ? 2 : 4);
   return `${text.replace(/\.0$/, "")} %`;

@@ -123,14 +123,12 @@ function contours({ gates, ins, x, y, view }, data) {
       if (!path) continue;
       group.append(svg("path", { d: path }));
       if (side > 0 && last[0] > 0.97 * end) {
-        group.append(svg("text", { x: x(end) - 3, y: y(last[1]) - 3, "text-anchor": "end" }, number(level, { plus: true, decimals: decimalsOf(level) })));
+        group.append(svg("text", { x: x(end) - 3, y: y(last[1]) - 3, "text-anchor": "end" }, (level > 0 ? "+" : "") + tick(level)));
       }
     }
   }
   return group;
 }
-
-const decimalsOf = (value) => Math.max(0, -Math.floor(Math.log10(Math.abs(value)) + 1e-9));
 
 function axes({ gates, ins, x, y }) {
   const { width, height, left, right, top, bottom } = PLANE;

@@ -18,12 +18,12 @@ function card(name, view, data, choose) {
       h("strong.share", {}, percent(stats.frequency))),
     bar,
     stats.count === 0 ? h("p.muted", {}, "No token of this data set is in this case.") : [
-      statsTable(name, stats, view, data, choose),
-      topExample(name, stats, view, data, choose),
+      statsTable(name, stats, view, data),
+      topExamples(name, stats, view, data),
       effect(name, view.weights)]);
 }
 
-function statsTable(name, stats, view, data, choose) {
+function statsTable(name, stats, view, data) {
   const columns = ["post", "gate", "in", "act"];
   const first = (quantity) => stats.extreme[quantity]?.[0]?.value ?? (quantity === "act" ? firstAct(stats, data) : null);
   const decimals = data.provenance.decimals;
@@ -73,15 +73,14 @@ function allTokens(view) {
   return pooled.get(view);
 }
 
-function topExample(name, stats, view, data, choose) {
-  const place = stats.extreme.post[0];
-  if (!place) return null;
-  const example = view.examples.get(place.example);
-  const text = heatText(example, {
-    from: Math.max(0, place.position - 14), to: Math.min(example.ids.length, place.position + 4), mark: place.position, quantity: "post",
-    scale: Math.abs(place.value), data, label: `strongest text of ${caseLabel(name)}; arrow keys move through its tokens`,
-  });
-  return h("div.top-example", {}, text);
+/** The case's two strongest texts, around their extremes; texts that read the same count once. */
+function topExamples(name, stats, view, data) {
+  const places = stats.extreme.post.map((place) => ({ example: view.examples.get(place.example), position: place.position, value: place.value }));
+  const texts = folded(places, data).slice(0, 2).map(([{ example, position, value }], i) => heatText(example, {
+    from: Math.max(0, position - 13), to: Math.min(example.ids.length, position + 4), mark: position, quantity: "post",
+    scale: Math.abs(places[0].value), data, label: `text ${i + 1} of ${caseLabel(name)}, post ${number(value)}; arrow keys move through its tokens`,
+  }));
+  return h("div.top-examples", {}, texts);
 }
 
 function effect(name, weights) {

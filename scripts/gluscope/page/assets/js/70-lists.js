@@ -103,7 +103,7 @@ function drawList(root, view, data) {
   let note = null;
   const rows = [];
   for (const [entry, ...same] of folded(entries, data)) {
-    if (entry.note !== note) { note = entry.note; rows.push(h("li.band", {}, note)); }
+    if (entry.note && entry.note !== note) { note = entry.note; rows.push(h("li.band", {}, note)); }
     rows.push(exampleRow(entry, entries.indexOf(entry), scale, data));
     if (same.length) {
       rows.push(h("li.same", {}, h("details", {}, h("summary", {}, `${same.length} more with the same text around it`),

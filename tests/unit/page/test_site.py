@@ -1,0 +1,51 @@
+"""The start page's text and the cards it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.render import card, render_page
+from gluscope.page.site import existing_pages, read_card, read_cards, render_index
+from helpers.pages import make
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A run's site with two pages, a file that is none, and one whose name is none."""
+    monkeypatch.chdir(tmp_path)
+    page = make().build()
+    paths = RunPaths("demo")
+    for neuron in ("L0/N12", "L1/N7"):
+        file = Path(f"{paths.site}/{neuron}.html")
+        file.parent.mkdir(parents=True)
+        file.write_text(render_page(page), encoding="utf-8")
+    Path(f"{paths.site}/L1/N8.html").write_text("no page")
+    Path(f"{paths.site}/L1/Nx.html").write_text("no page")
+    return card(page)
+
+
+def test_pages_that_exist_are_found_in_order(site: dict[str, Any]) -> None:
+    assert existing_pages("demo") == [NeuronId(0, 12), NeuronId(1, 7), NeuronId(1, 8)]
+    assert read_cards("demo") == [site, site]
+    assert read_cards("demo", [NeuronId(1, 7)]) == [site]
+
+
+def test_other_files_have_no_card(site: dict[str, Any], tmp_path: Path) -> None:
+    assert read_card("results/demo/site/L1/N8.html") is None
+    damaged = tmp_path / "x.html"
+    damaged.write_text('<script type="application/json" id="card">{"layer": 1</script>')
+    assert read_card(damaged) is None
+
+
+def test_without_javascript_the_index_lists_its_pages(site: dict[str, Any]) -> None:
+    html = render_index(run="demo<b>", model="org/model", n_layers=2, d_mlp=48, cards=[site], facts=[("tokens", "5 k")])
+    assert '<a href="L1/N7.html">L1/N7</a>' in html
+    assert "demo&lt;b&gt;" in html
+    assert "2 layers of 48 neurons · tokens 5 k" in html
+
+
+def test_an_index_without_pages() -> None:
+    assert "0" in render_index(run="demo", model="m", n_layers=2, d_mlp=48, cards=[])
