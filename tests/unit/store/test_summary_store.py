@@ -26,7 +26,7 @@ from gluscope.store.summary import (
 )
 from gluscope.summary.types import LayerSummary, SampleTokens
 from helpers.checkout import REPO
-from helpers.damage import check_cuts, check_flips
+from helpers.damage import altered, check_cuts, check_flips, flip, refused_or_equal
 from helpers.summaries import FIELDS, assert_equal, random_layer, random_sample
 
 N_LAYERS, NEURONS, K, SAMPLES = 3, 37, 4, 5
@@ -151,6 +151,21 @@ def test_turned_bits_are_refused_or_harmless(made: Made, form: int) -> None:
         return whole, one, asdict(read_sample(path)), read_sign(path), read_attributes(path)
 
     assert check_flips(path, read, rng, (300, 6)[form]) > (200, 120)[form]
+
+
+def test_turned_bits_of_the_metadata_are_refused_or_harmless(made: Made) -> None:
+    file = made.paths[1] / "zarr.json"
+    data, whole, refused = file.read_bytes(), SummaryReader(made.paths[1]), 0
+    bits = [*range(8 * 60, 8 * 260, 11), *np.random.default_rng(3).integers(0, 8 * len(data), 100).tolist()]
+
+    def read() -> object:
+        reader = SummaryReader(made.paths[1])
+        return reader.attributes, reader._arrays
+
+    for bit in bits:
+        with altered(file, flip(data, bit)):
+            refused += refused_or_equal(read, (whole.attributes, whole._arrays))
+    assert refused > 0.7 * len(bits)
 
 
 @pytest.mark.parametrize("form", [0, 1])
