@@ -29,7 +29,8 @@ BOS = "<|endoftext|>"
 class TrainSettings:
     """Everything that decides the result, besides the texts.
 
-    steps, batch, window: optimiser steps, windows a step, tokens a window.
+    steps, batch, window: optimiser steps that the learning rate is planned for, windows a step, tokens a window.
+    stop: the step to end at, before the plan is through; the shipped model is the state of step 1500 of 2000.
     rate: peak learning rate, reached after `warmup` steps; falls to a twentieth of it on a cosine.
     bfloat16: matrix products in bfloat16 (twice as fast where the CPU has AVX-512 bf16, slow elsewhere).
     save_every: steps between two saved states.
@@ -41,6 +42,7 @@ class TrainSettings:
     d_mlp: int = 768
     n_heads: int = 6
     steps: int = 2000
+    stop: int = 1500
     batch: int = 8
     window: int = 512
     rate: float = 3e-3
@@ -72,15 +74,16 @@ def train(out: Path, settings: TrainSettings, say: Callable[[str], None] = print
     probe_ids = learn_ids[:: max(1, len(learn_ids) // len(held_out_ids))]
     windows = training_windows(learn_ids, settings)
     optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=settings.weight_decay)
+    last = min(settings.stop, settings.steps)
     started, held_out_loss = time.monotonic(), math.nan
-    for step in range(1, settings.steps + 1):
+    for step in range(1, last + 1):
         loss = _step(model, optimiser, next(windows), rate_at(step, settings), settings.bfloat16)
         seconds = time.monotonic() - started
-        if step % 20 == 0 or step == settings.steps:
+        if step % 20 == 0 or step == last:
             speed = step * settings.batch * settings.window / seconds
-            left = seconds / step * (settings.steps - step)
+            left = seconds / step * (last - step)
             say(f"step {step}: loss {loss:.3f}, {speed:.0f} tokens/s, {left / 60:.0f} min left")
-        if step % settings.save_every == 0 or step == settings.steps:
+        if step % settings.save_every == 0 or step == last:
             half = _as_saved(model)
             held_out_loss = mean_loss(half, held_out_ids, settings.window)
             report = {

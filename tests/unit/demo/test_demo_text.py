@@ -106,7 +106,7 @@ def test_demo_model_predicts_texts_it_was_not_trained_on(documents: list[Documen
     model = transformers.AutoModelForCausalLM.from_pretrained(
         DEMO / "model", dtype=torch.float32, local_files_only=True
     )
-    texts = [document.text for document in documents if is_held_out(document.text)][::20]
+    texts = [document.text for document in documents if is_held_out(document.text)][::8]
     total, count = 0.0, 0
     with torch.inference_mode():
         for text in texts:
@@ -117,4 +117,4 @@ def test_demo_model_predicts_texts_it_was_not_trained_on(documents: list[Documen
             count += ids.shape[1] - 1
     assert model.config.architectures == ["OlmoForCausalLM"]
     # Uniform guessing over 4096 tokens has 8.3; token frequencies alone about 6.5.
-    assert total / count < 4.5 < math.log(model.config.vocab_size) / 1.8
+    assert total / count < 4.0 < math.log(model.config.vocab_size) / 2
