@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -25,44 +25,28 @@ _CACHE_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _HALF_MAX = float(np.finfo(np.float16).max)
 
 
-class Passes:
-    """Runs batches through a model; what comes of them goes to a reducer, the sample and the cache.
+class ForwardPasses:
+    """Runs batches through a model and hands each wanted layer's tensors on, once, however often a batch is cut.
 
-    with Passes(model, reducer, sample, cache, "float16") as passes:
-        for batch in batches:
-            passes.run(batch)
-        passes.finish()
-    summaries = passes.layers()
-
-    sample: tokens of which gate and in are kept, sorted by (example, position). cache: None for none.
     halved: batches that did not fit into memory and were run in two halves. That leaves the results as they are:
-    layers that were reduced already are not reduced again.
+    layers that were handed on already are not handed on again.
     """
 
-    def __init__(
-        self, model: GatedModel, reducer: Reducer, sample: SampleTokens, cache: CacheWriter | None, cache_dtype: str
-    ) -> None:
-        spec = model.spec
-        self._model, self._reducer, self._sample = model, reducer, sample
-        self._cache, self._cache_dtype = cache, _CACHE_DTYPES[cache_dtype]
-        self._sampled = np.zeros((2, spec.n_layers, len(sample.example), spec.d_mlp), np.float16)
+    def __init__(self, model: GatedModel, layers: Sequence[int]) -> None:
+        self._model, self._wanted = model, layers
         self._copies = HostCopies()
         self._limit: int | None = None
         self._layers_done = 0
         self._stack = ExitStack()
         self.halved = 0
 
-    def __enter__(self) -> Passes:
+    def __enter__(self) -> Self:
         self._stack.enter_context(self._copies)
-        self._stack.enter_context(self._model.capture(range(self._model.spec.n_layers), self._on_layer))
+        self._stack.enter_context(self._model.capture(self._wanted, self._on_layer))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
-        self._stack.__exit__(kind, *error)
-        if kind is not None and issubclass(kind, ModelError):
-            # What is not finite fits no cache either; the reducer knows in which layer it began.
-            for _ in self.layers():
-                pass
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def run(self, batch: TokenBatch) -> None:
         """One forward pass, or more where memory does not suffice. Raises ModelError where one text does not fit."""
@@ -73,23 +57,27 @@ class Passes:
             self._run(batch, 0)
 
     def finish(self) -> None:
-        """Wait until all values have arrived in sample and cache."""
+        """Wait until all values have arrived where they go."""
         self._copies.close()
 
-    def layers(self) -> Iterator[LayerSummary]:
-        """The statistics with the sample, layer by layer. Raises ModelError for values that are not finite."""
-        for layer in range(self._model.spec.n_layers):
-            gate, in_ = (np.ascontiguousarray(part[layer].T) for part in self._sampled)
-            yield replace(self._reducer.layer_summary(layer), sample_gate=gate, sample_in=in_)
+    def _begin(self, batch: TokenBatch) -> None:
+        """A pass over `batch` comes next."""
+        raise NotImplementedError
+
+    def _use(
+        self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, act: torch.Tensor, post: torch.Tensor
+    ) -> None:
+        """A layer's tensors. What takes memory comes before what changes a state: it is done whole or not at all."""
+        raise NotImplementedError
 
     def _run(self, batch: TokenBatch, layers_done: int) -> None:
-        """A pass whose first `layers_done` layers have been reduced before."""
+        """A pass whose first `layers_done` layers have been handed on before."""
         self._layers_done = layers_done
-        self._batch = _OnDevice(batch, self._sample)
+        self._begin(batch)
         try:
             # The last layer's output, the final norm and the logits are nobody's input.
             ids = to_device(batch.input_ids, self._model.device)
-            self._model.forward(ids, batch.lengths, stop_at_layer=self._model.spec.n_layers - 1)
+            self._model.forward(ids, batch.lengths, stop_at_layer=max(self._wanted))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -105,13 +93,53 @@ class Passes:
         for half in batch.halves():
             self._run(half, done)
 
-    def _on_layer(
+    def _on_layer(self, layer: int, *tensors: torch.Tensor) -> None:
+        if layer >= self._layers_done:
+            self._use(layer, *tensors)
+            self._layers_done = layer + 1
+
+
+class Passes(ForwardPasses):
+    """Runs batches through a model; what comes of them goes to a reducer, the sample and the cache.
+
+    with Passes(model, reducer, sample, cache, "float16") as passes:
+        for batch in batches:
+            passes.run(batch)
+        passes.finish()
+    summaries = passes.layers()
+
+    sample: tokens of which gate and in are kept, sorted by (example, position). cache: None for none.
+    """
+
+    def __init__(
+        self, model: GatedModel, reducer: Reducer, sample: SampleTokens, cache: CacheWriter | None, cache_dtype: str
+    ) -> None:
+        spec = model.spec
+        super().__init__(model, range(spec.n_layers))
+        self._reducer, self._sample = reducer, sample
+        self._cache, self._cache_dtype = cache, _CACHE_DTYPES[cache_dtype]
+        self._sampled = np.zeros((2, spec.n_layers, len(sample.example), spec.d_mlp), np.float16)
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        super().__exit__(kind, *error)
+        if kind is not None and issubclass(kind, ModelError):
+            # What is not finite fits no cache either; the reducer knows in which layer it began.
+            for _ in self.layers():
+                pass
+
+    def layers(self) -> Iterator[LayerSummary]:
+        """The statistics with the sample, layer by layer. Raises ModelError for values that are not finite."""
+        for layer in range(self._model.spec.n_layers):
+            gate, in_ = (np.ascontiguousarray(part[layer].T) for part in self._sampled)
+            yield replace(self._reducer.layer_summary(layer), sample_gate=gate, sample_in=in_)
+
+    def _begin(self, batch: TokenBatch) -> None:
+        self._batch = _OnDevice(batch, self._sample)
+
+    def _use(
         self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, act: torch.Tensor, post: torch.Tensor
     ) -> None:
-        if layer < self._layers_done:
-            return
         batch = self._batch
-        # What takes memory comes before what changes a state: a layer is done whole or not at all.
         cached = None if self._cache is None else batch.real(x).to(self._cache_dtype, copy=True)
         sampled = batch.sampled(gate, in_)
         values = [batch.real(tensor) for tensor in (gate, in_, act, post)]
@@ -120,7 +148,6 @@ class Passes:
             self._copies.put(cached, partial(self._cache.append, layer))
         if sampled is not None:
             self._copies.put(sampled, partial(self._keep, layer, batch.places))
-        self._layers_done = layer + 1
 
     def _keep(self, layer: int, places: np.ndarray, values: np.ndarray) -> None:
         self._sampled[:, layer, places] = values
