@@ -38,7 +38,7 @@ def refused_or_equal(read: Callable[[], object], what: object) -> bool:
     try:
         found = read()
     except StoreError as error:
-        assert "\n" not in str(error)
+        assert "\n" not in str(error)  # noqa: PT017
         return True
     np.testing.assert_equal(found, what)
     return False

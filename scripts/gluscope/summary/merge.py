@@ -21,7 +21,7 @@ def merge(left: LayerSummary, right: LayerSummary) -> LayerSummary:
         np.concatenate([getattr(left, name), getattr(right, name)], axis=-1)
         for name in ("extreme_value", "extreme_example", "extreme_position")
     )
-    best = _order(value, example)
+    best = np.argsort(_keys(value, example), axis=-1)
     _refuse_shared_rows(example)
     return LayerSummary(
         count=left.count + right.count,
@@ -34,12 +34,11 @@ def merge(left: LayerSummary, right: LayerSummary) -> LayerSummary:
     )
 
 
-def _order(value: np.ndarray, example: np.ndarray) -> np.ndarray:
-    """Places of each list by |value| descending, then row; unfilled ones last."""
-    magnitude = np.where(np.isnan(value), np.float32(-1), np.abs(value))
-    by_row = np.argsort(example, axis=-1, kind="stable")
-    magnitude = np.take_along_axis(magnitude, by_row, -1)
-    return np.take_along_axis(by_row, np.argsort(-magnitude, axis=-1, kind="stable"), -1)
+def _keys(value: np.ndarray, example: np.ndarray) -> np.ndarray:
+    """uint64, smallest first: |value| descending, then row (below 2^32); unfilled places last."""
+    magnitude = np.abs(value).view(np.uint32)  # bits of floats that are not negative grow with the value
+    keys = (~magnitude).astype(np.uint64) << np.uint64(32) | example.astype(np.uint32)
+    return np.where(example < 0, np.uint64(2**64 - 1), keys)
 
 
 def _refuse_shared_rows(example: np.ndarray) -> None:

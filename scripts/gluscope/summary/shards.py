@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gluscope.summary.types import LayerSummary, SampleTokens
 # Attributes in which the shards of one run may differ; in all others they must agree.
 OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens"})
 INDIFFERENT = frozenset({"device", "batch_tokens", "reducer", "cache_dtype", "versions"})
+_LARGE = 100_000  # neurons, counted once for every shard and layer
 REDO = "remove it and run the same command again: only it is made anew"
 
 
@@ -127,6 +128,7 @@ def _joined(shards: Sequence[_Shard]) -> dict[str, Any]:
 
 
 def _layers(shards: Sequence[_Shard], sign: np.ndarray, samples: int, convention: str) -> Iterator[LayerSummary]:
+    quick = _quick(len(shards) * sign.size)
     for layer, flips in enumerate(sign):
         whole: LayerSummary | None = None
         gate, in_ = np.empty((2, len(flips), samples), np.float16)
@@ -138,10 +140,24 @@ def _layers(shards: Sequence[_Shard], sign: np.ndarray, samples: int, convention
             gate[:, done : done + width], in_[:, done : done + width] = part.sample_gate, part.sample_in
             done += width
             bare = replace(part, sample_gate=part.sample_gate[:, :0], sample_in=part.sample_in[:, :0])
-            whole = bare if whole is None else merge(whole, bare)
+            if whole is None:
+                whole = bare
+            elif quick is not None:
+                quick(whole, bare)
+            else:
+                whole = merge(whole, bare)
         assert whole is not None
         whole = replace(whole, sample_gate=gate, sample_in=in_)
         yield refactor(whole, flips) if convention == "refactored" else whole
+
+
+def _quick(neurons: int) -> Callable[[LayerSummary, LayerSummary], None] | None:
+    """The compiled `merge`, where there is so much to join that it pays to compile it."""
+    if neurons < _LARGE:
+        return None
+    from gluscope.summary.in_place import add
+
+    return add
 
 
 def _refuse_strange_lists(shard: _Shard, part: LayerSummary, layer: int, neurons: int) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def write(path: Path, x: np.ndarray, lengths: Iterable[int], cuts: Iterable[int]
     how: dict[str, Any] = {"n_layers": len(x), "d_model": x.shape[2], "dtype": dtype, "attributes": {"model": "m"}}
     with CacheWriter(path, rows=100 - np.arange(len(lengths)), lengths=lengths, **how | more) as cache:
         edges = sorted({0, *cuts, x.shape[1]})
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             for layer in range(len(x)):
                 cache.append(layer, x[layer, begin:end])
     return path
