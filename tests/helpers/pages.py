@@ -20,8 +20,8 @@ from gluscope.weights.types import COSINES, QUANTILES, VECTORS, NearNeuron, Neur
 HOSTILE = (
     "<script>window.hacked=1</script>", "</script><script>window.hacked=1</script>", "<!--", "-->", "<!--<script>",
     "]]>", "<img src=x onerror=window.hacked=1>", "\x00", "\x1b[31m", "\ud800", "\u202eevil", "\u200f", "\"'`",
-    "&lt;b&gt;", "&", "{{ 7*7 }}", "{% raw %}", "</textarea></title></style>", "javascript:window.hacked=1", "${window.hacked=1}",
-    "\u2028", "\ufeff", "\r\n", "\\u003c", "<svg/onload=window.hacked=1>",
+    "&lt;b&gt;", "&", "{{ 7*7 }}", "{% raw %}", "</textarea></title></style>", "javascript:window.hacked=1", 
+    "${window.hacked=1}", "\u2028", "\ufeff", "\r\n", "\\u003c", "<svg/onload=window.hacked=1>",
 )  # fmt: skip
 READABLE = (
     " the",

@@ -8,7 +8,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gluscope.page.pack import unpack
 from gluscope.page.record import NeuronPage
 from gluscope.page.render import card, inert_json, joined, render_page, short_name, visible
 from helpers.pages import HOSTILE, make, weights
@@ -123,7 +125,9 @@ def test_visible_text_can_be_encoded() -> None:
 
 
 def test_the_page_is_the_stored_one(page: NeuronPage) -> None:
-    """Scripts and styles aside, which change often and are tested in a browser."""
+    """Scripts and styles aside, which change often and are tested in a browser. The data block may be compressed
+    otherwise; what it opens to is the same.
+    """
     html = render_page(page)
     for part in (joined("js/*.js"), joined("page*.css")):
         html = html.replace(part, "")
@@ -131,7 +135,16 @@ def test_the_page_is_the_stored_one(page: NeuronPage) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(html, encoding="utf-8", newline="\n")
-    same = GOLDEN.read_text(encoding="utf-8") == html
-    assert same, (
-        f"the page changed. If that is meant: UPDATE_GOLDEN=1 pytest {Path(__file__).name}, then look at git diff"
-    )
+    stored, block = _without_block(GOLDEN.read_text(encoding="utf-8"))
+    now, new_block = _without_block(html)
+    step = "If that is meant: UPDATE_GOLDEN=1 pytest tests/unit/page/test_render.py, then look at git diff"
+    assert stored == now, f"the page differs from {GOLDEN.name}. {step}"
+    (header, arrays), (new_header, new_arrays) = unpack(block), unpack(new_block)
+    assert header == new_header, f"the data differ from {GOLDEN.name}. {step}"
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, new_arrays[name], err_msg=f"{name} differs from {GOLDEN.name}. {step}")
+
+
+def _without_block(html: str) -> tuple[str, str]:
+    before, block, after = re.split(r'(?<=id="data">)([^<]*)', html)
+    return before + after, block

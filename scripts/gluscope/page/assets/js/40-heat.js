@@ -7,7 +7,7 @@ function paint(element, value, scale) {
   const strength = scale > 0 ? Math.min(1, Math.abs(value) / scale) : 0;
   element.style.setProperty("--t", strength.toFixed(3));
   element.classList.toggle("neg", value < 0);
-  element.classList.toggle("strong", strength > 0.55);
+  element.classList.toggle("strong", strength > 0.1);
 }
 
 /** Tokens from..to of an example as a block. `values` null: no colours. `breaks`: newlines break the line. */

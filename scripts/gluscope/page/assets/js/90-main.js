@@ -13,6 +13,7 @@ async function start() {
   startState({ convention: data.convention, case: strongestCase(data) });
   page = data;
   document.body.append(tip, live);
+  performance.mark("ready");
   document.documentElement.classList.add("ready");
   wire(data);
   redraw(new Set(["convention"]), data);

@@ -1,0 +1,83 @@
+"""A headless Chromium for all tests here. In CI a missing one is a failure; elsewhere the tests are skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+AXE = "4.10.3"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Playwright's handle of a running browser."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None and os.environ.get("CI") != "true":
+        pytest.skip("needs Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """`open_page(file, hash="", **context options)`: the file in a browser tab, ready.
+
+    Afterwards: no error was written to the console, no script ran that was not the page's, nothing was requested but
+    files beside the page.
+    """
+    contexts, complaints, requests = [], [], []
+
+    def opened(file: Path, address: str = "", *, ready: str = "html.ready", **options: Any) -> Any:
+        context = browser.new_context(**({"viewport": {"width": 1366, "height": 768}} | options))
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(file.as_uri() + address)
+        tab.wait_for_selector(ready, timeout=30_000)
+        return tab
+
+    yield opened
+    for context in contexts:
+        for tab in context.pages:
+            assert tab.evaluate("window.hacked") is None
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("file://") and not url.startswith("blob:")] == []
+    opened.requests = requests  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core's script, fetched by npm once into the user's cache, not part of this repository."""
+    import subprocess
+    import tarfile
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gluscope-tests"
+    script = cache / f"axe-{AXE}.js"
+    if not script.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("needs npm, to fetch axe-core")
+        cache.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [npm, "pack", f"axe-core@{AXE}"], cwd=cache, capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"npm could not fetch axe-core: {done.stderr[-200:]}")
+        with tarfile.open(cache / f"axe-core-{AXE}.tgz") as archive:
+            member = archive.extractfile("package/axe.min.js")
+            assert member is not None
+            script.write_bytes(member.read())
+    return script.read_text(encoding="utf-8")
