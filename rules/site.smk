@@ -14,6 +14,7 @@ rule site_index:
     log:
         "logs/site_index/{run}.log",
     params:
+        unlisted=refusing(lambda wildcards: flow.unlisted(wildcards.run)),
         code=code("site_index"),
     script:
         "../scripts/site_index.py"

@@ -128,6 +128,16 @@ class Workflow:
         """The pages of a run's site, by job."""
         return share_out(self.listed(run))
 
+    def unlisted(self, run: str) -> str:
+        """Neurons that have a page without being listed, as text; the site's start page shows them as well."""
+        listed = {layer: set(neurons) for layer, neurons in self.listed(run).items()}
+        found = []
+        for path in Path(RunPaths(run).site).glob("L*/N*.html"):
+            layer, neuron = path.parent.name[1:], path.stem[1:]
+            if layer.isdecimal() and neuron.isdecimal() and int(neuron) not in listed.get(int(layer), ()):
+                found.append(NeuronId(int(layer), int(neuron)))
+        return " ".join(map(str, sorted(found)))
+
     def batch(self, run: str, batch: Batch) -> list[int]:
         return in_batch(self.listed(run), batch)
 

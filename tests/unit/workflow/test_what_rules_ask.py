@@ -134,3 +134,11 @@ def test_pages_of_a_run(room: Room) -> None:
     (batch,) = many.pages("mine").batches
     assert many.batch("mine", batch) == list(range(48))
     assert many.batch("mine", Batch(1, 3, 5)) == [3, 4, 5]
+
+
+def test_pages_that_are_there_without_being_listed(room: Room) -> None:
+    for name in ("L0/N3.html", "L1/N11.html", "L1/N5.html", "L1/notes.html", "index.html", "Lx/N1.html"):
+        path = room.folder / "results/mine/site" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert flow().unlisted("mine") == "L1/N5 L1/N11"
