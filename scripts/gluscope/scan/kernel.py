@@ -1,184 +1,274 @@
-"""The reduction on a CPU: one pass over gate, in, act and post, compiled by numba.
+"""The reduction on a CPU, compiled: one read of gate, in, act and post, parallel over blocks of neurons.
 
-A block of neurons goes through a text a few tokens at a time. Within a case every quantity has one sign, so magnitudes
-do. The vectorised part adds up counts and sums and asks whether any magnitude beats its list's bar: the running k-th
-magnitude, or what the text itself has reached. Only then are the neurons looked at one by one. After some thousand
-texts that is rare, so the lists cost almost nothing. docs/decisions/0003-reduction-kernel.md has the measurements.
+A block goes through a text in tiles of some tokens; `vector.py` has what happens there. A text's extremes start at the
+running k-th value of each list instead of 0, so that after some hundred texts most texts change nothing, and only
+where one does is its tile searched for the position and a list touched. docs/decisions/0003-reduction-kernel.md has
+the measurements.
 """
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numba as nb
 import numpy as np
+import torch
+from llvmlite import ir
+from numba import carray, types  # type: ignore[attr-defined]
+from numba.extending import intrinsic
 
-BLOCK = 128  # neurons of a block: their sums and bars stay in the first-level cache
-N_LISTS = 14
-N_SUMS = 16
-UNFILLED_MAGNITUDE = np.float32(-1.0)
-UNFILLED_ROW = np.int64(2**62)
-_FLUSH = 64  # tokens after which float32 sums go into float64 totals
-_BELOW_ZERO = np.float32(-0.5).view(np.int32)  # less than every magnitude, more than UNFILLED_MAGNITUDE
+from gluscope.core.cases import LISTS, QUANTITIES
+from gluscope.scan.reduce import not_finite
+from gluscope.scan.threads import Threads
+from gluscope.scan.vector import CHANGED, N_CASES, N_LISTS, N_SUMS, NOT_FINITE, WIDTH, make_load, make_tile
+from gluscope.summary.types import LayerSummary
+
+TILE = 32  # tokens: float32 sums of so many go into the float64 totals
+BLOCK = 16  # groups of WIDTH neurons that a thread takes at a time
+_DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+
+# What a call passes to the compiled function, as int64; arrays by their addresses.
+_FIELDS = (
+    "block", "not_finite", "gate", "in_", "act", "post", "in_row", "out_row", "examples", "rows", "lengths", "neurons",
+    "k", "start", "total", "count", "value", "row_of", "position_of",
+)  # fmt: skip
+(
+    _NEXT, _BAD, _GATE, _IN, _ACT, _POST, _IN_ROW, _OUT_ROW, _EXAMPLES, _ROWS, _LENGTHS, _NEURONS,
+    _K, _START, _TOTAL, _COUNT, _VALUE, _ROW_OF, _POSITION_OF,
+) = range(len(_FIELDS))  # fmt: skip
+
+_GATE_SIGN = np.array([case.gate_sign for case, _ in LISTS], np.float32)
+_IN_SIGN = np.array([case.in_sign for case, _ in LISTS], np.float32)
+_SIGN = np.array([case.sign(quantity) for case, quantity in LISTS], np.float32)
+_TENSOR = np.array([_GATE + quantity.index for _, quantity in LISTS])
 
 
-@nb.njit(nogil=True, error_model="numpy")
-def _set_bars(bits, row_of, row, low, n, bar):
-    """What this text's magnitudes must exceed to enter their lists.
+@intrinsic
+def _take_number(typing, address):  # type: ignore[no-untyped-def]
+    """The int64 at an address, raised by one for whoever asks next, on whatever thread."""
 
-    That is the list's last magnitude, or the number below it where the last row is higher: then equal is enough.
-    bits: int32 [list, k, neuron], magnitudes as their bits, which for numbers above 0 are in the same order.
-    """
-    last = bits.shape[1] - 1
-    for i in range(N_LISTS):
-        for j in range(n):
-            b = bits[i, last, low + j]
-            lower = _BELOW_ZERO if b == 0 else np.int32(b - 1)
-            bar[i * BLOCK + j] = b if (b < 0) | (row > row_of[i, last, low + j]) else lower
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+        one = ir.Constant(ir.IntType(64), 1)
+        return builder.atomic_rmw("add", builder.inttoptr(args[0], ir.PointerType()), one, "monotonic")
+
+    return types.int64(types.int64), codegen
 
 
-@nb.njit(nogil=True, error_model="numpy")
-def _enter(magnitude, row_of, position_of, i, neuron, value, row, position):
+def _pointer_to(kind: types.Type) -> Any:
+    @intrinsic
+    def pointer(typing, address):  # type: ignore[no-untyped-def]
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), codegen
+
+    return pointer
+
+
+_floats, _int32s, _int64s = (_pointer_to(kind) for kind in (types.float32, types.int32, types.int64))
+
+
+@nb.njit(error_model="numpy")
+def _just_below(value, sign):  # type: ignore[no-untyped-def]
+    """What beats a list whose last value is `value` (NaN: not full) is above this; an equal magnitude is."""
+    magnitude = np.float32(abs(value))
+    if not magnitude > 0:
+        return -sign
+    return sign * np.nextafter(magnitude, np.float32(0))
+
+
+@nb.njit(error_model="numpy")
+def _enter(values, rows, positions, value, row, position):  # type: ignore[no-untyped-def]
     """Put a text into a list that is sorted by magnitude descending, then row; the last one drops out."""
-    place = magnitude.shape[1] - 1
+    place = len(values) - 1
     while place > 0:
-        above = magnitude[i, place - 1, neuron]
-        if above > value or (above == value and row_of[i, place - 1, neuron] < row):
+        above = abs(values[place - 1])
+        if above > abs(value) or (above == abs(value) and rows[place - 1] < row):
             break
-        magnitude[i, place, neuron] = above
-        row_of[i, place, neuron] = row_of[i, place - 1, neuron]
-        position_of[i, place, neuron] = position_of[i, place - 1, neuron]
+        values[place], rows[place], positions[place] = values[place - 1], rows[place - 1], positions[place - 1]
         place -= 1
-    magnitude[i, place, neuron] = value
-    row_of[i, place, neuron] = row
-    position_of[i, place, neuron] = position
+    values[place], rows[place], positions[place] = value, row, position
 
 
-@nb.njit(nogil=True, error_model="numpy", inline="always")
-def _beats(g, u, a, p, b):
-    """Whether any magnitude of one token exceeds its bar; b: the 14 bars of the neuron."""
-    zero = np.float32(0)
-    open_ = g > zero
-    hit = open_ & (u > zero) & ((g > b[0]) | (u > b[1]) | (p > b[2]))
-    hit |= open_ & (u < zero) & ((g > b[3]) | (-u > b[4]) | (-p > b[5]))
-    closed = g < zero
-    hit |= closed & (u > zero) & ((-g > b[6]) | (u > b[7]) | (-a > b[8]) | (-p > b[9]))
-    hit |= closed & (u < zero) & ((-g > b[10]) | (-u > b[11]) | (-a > b[12]) | (p > b[13]))
-    return np.int32(hit)
+@functools.cache
+def compiled(dtype: str) -> Any:
+    """The C function `void reduce(int64 *fields)` for tensors of a dtype. Takes about two seconds."""
+    tile, load = make_tile(dtype), make_load(dtype)
+    raw, size = (np.uint32, 4) if dtype == "float32" else (np.uint16, 2)
+    raws = _pointer_to(types.uint32 if dtype == "float32" else types.uint16)
+
+    @nb.njit(error_model="numpy")
+    def find(p, i, neuron, begin, stop, value):  # type: ignore[no-untyped-def]
+        """First token from `begin` on that is in list i's case and has the value; -1 if there is none."""
+        gate, in_, wanted = p[_GATE] + neuron * size, p[_IN] + neuron * size, p[_TENSOR[i]] + neuron * size
+        row = p[_IN_ROW] if _TENSOR[i] < _ACT else p[_OUT_ROW]
+        for t in range(begin, stop):
+            if load(wanted + t * row) == value:
+                g, u = load(gate + t * p[_IN_ROW]), load(in_ + t * p[_IN_ROW])
+                if g * _GATE_SIGN[i] > 0 and u * _IN_SIGN[i] > 0:
+                    return t
+        return -1
+
+    @nb.njit(error_model="numpy")
+    def settle(p, group, best, tile_of, row, begin, end):  # type: ignore[no-untyped-def]
+        """Put a text, tokens `begin` to `end`, into the lists of a group's neurons that it beats."""
+        k, width = p[_K], min(WIDTH, p[_NEURONS] - group * WIDTH)
+        start = carray(_floats(p[_START] + group * N_LISTS * WIDTH * 4), (N_LISTS, WIDTH))
+        for i in range(N_LISTS):
+            for lane in range(width):
+                value = best[i, lane]
+                if value == start[i, lane]:
+                    continue
+                neuron = group * WIDTH + lane
+                at = (neuron * N_LISTS + i) * k
+                values = carray(_floats(p[_VALUE] + at * 4), (k,))
+                rows = carray(_int64s(p[_ROW_OF] + at * 8), (k,))
+                if abs(value) == abs(values[k - 1]) and row > rows[k - 1]:
+                    continue
+                first = begin + tile_of[i, lane] * TILE
+                found = find(p, i, neuron, first, min(first + TILE, end), value)
+                if found >= 0:
+                    positions = carray(_int32s(p[_POSITION_OF] + at * 4), (k,))
+                    _enter(values, rows, positions, value + np.float32(0), row, found - begin)  # + 0: no -0
+                    start[i, lane] = _just_below(values[k - 1], _SIGN[i])
+
+    @nb.njit(error_model="numpy")
+    def copy(p, group, begin, tokens, to):  # type: ignore[no-untyped-def]
+        """A tile of a last group with fewer than WIDTH neurons, as [tensor, token, WIDTH]; the rest stays 0."""
+        for i in range(len(QUANTITIES)):
+            row = p[_IN_ROW] if _GATE + i < _ACT else p[_OUT_ROW]
+            for t in range(tokens):
+                address = p[_GATE + i] + (begin + t) * row + group * WIDTH * size
+                source = carray(raws(address), (WIDTH,))
+                for j in range(p[_NEURONS] - group * WIDTH):
+                    to[i, t, j] = source[j]
+
+    @nb.njit(error_model="numpy")
+    def reduce_tile(p, group, begin, tokens, number, best, tile_of, copied):  # type: ignore[no-untyped-def]
+        """Tile `number` of a text, tokens `begin` and so on."""
+        ins, outs = group * WIDTH * size + begin * p[_IN_ROW], group * WIDTH * size + begin * p[_OUT_ROW]
+        gate, in_, act, post = p[_GATE] + ins, p[_IN] + ins, p[_ACT] + outs, p[_POST] + outs
+        in_row, out_row = p[_IN_ROW], p[_OUT_ROW]
+        if (group + 1) * WIDTH > p[_NEURONS]:
+            copy(p, group, begin, tokens, copied)
+            gate, in_, act, post = [np.int64(copied[i].ctypes.data) for i in range(4)]
+            in_row = out_row = np.int64(WIDTH * size)
+        to = np.int64(best.ctypes.data)
+        start = to if number else p[_START] + group * N_LISTS * WIDTH * 4
+        total, count = p[_TOTAL] + group * N_SUMS * WIDTH * 8, p[_COUNT] + group * N_CASES * WIDTH * 8
+        where = np.int64(tile_of.ctypes.data)
+        return tile(gate, in_, act, post, in_row, out_row, tokens, start, to, where, number, total, count)
+
+    @nb.cfunc(types.void(types.CPointer(types.int64)), error_model="numpy")
+    def reduce(fields):  # type: ignore[no-untyped-def]
+        p = carray(fields, (len(_FIELDS),))
+        rows, lengths = carray(_int64s(p[_ROWS]), (p[_EXAMPLES],)), carray(_int64s(p[_LENGTHS]), (p[_EXAMPLES],))
+        best, tile_of = np.empty((BLOCK, N_LISTS, WIDTH), np.float32), np.zeros((BLOCK, N_LISTS, WIDTH), np.int32)
+        copied = np.zeros((len(QUANTITIES), TILE, WIDTH), raw)
+        groups = -(-p[_NEURONS] // WIDTH)
+        while True:
+            low = _take_number(p.ctypes.data) * BLOCK  # type: ignore[call-arg]
+            high = min(low + BLOCK, groups)
+            if low >= groups:
+                return
+            begin = 0
+            for e in range(p[_EXAMPLES]):
+                end, said = begin + lengths[e], 0
+                for number in range(-(-lengths[e] // TILE)):
+                    first = begin + number * TILE
+                    tokens = min(TILE, end - first)
+                    for group in range(low, high):
+                        b = group - low
+                        said |= reduce_tile(p, group, first, tokens, number, best[b], tile_of[b], copied)
+                if said & CHANGED:
+                    for group in range(low, high):
+                        settle(p, group, best[group - low], tile_of[group - low], rows[e], begin, end)
+                if said & NOT_FINITE:
+                    p[_BAD] = 1
+                begin = end
+
+    return reduce
 
 
-@nb.njit(nogil=True, error_model="numpy", fastmath={"nsz"})
-def _tokens(gate, in_, act, post, t, steps, low, n, bar, sums, counts):
-    """Add tokens t to t + steps - 1 of `n` neurons from `low`; nonzero if any magnitude exceeds its bar.
+class NumbaReducer:
+    """A `Reducer` for CPUs. It works on the threads that torch has, and copies no tensor whose rows are contiguous."""
 
-    gate, in_, act, post: float32 [token, neuron]. bar: float32 [14 * BLOCK]. sums: float32 [16 * BLOCK].
-    counts: int32 [4 * BLOCK]. Indices are unsigned: with the check for negative ones nothing would be vectorised.
-    """
-    B = np.uint64(BLOCK)
-    zero = np.float32(0)
-    found = np.int32(0)
-    for s in range(np.uint64(t), np.uint64(t + steps)):
-        for j in range(np.uint64(n)):
-            i = np.uint64(low) + j
-            g, u, a, p = gate[s, i], in_[s, i], act[s, i], post[s, i]
-            b = (
-                bar[j], bar[B + j], bar[np.uint64(2) * B + j], bar[np.uint64(3) * B + j], bar[np.uint64(4) * B + j],
-                bar[np.uint64(5) * B + j], bar[np.uint64(6) * B + j], bar[np.uint64(7) * B + j],
-                bar[np.uint64(8) * B + j], bar[np.uint64(9) * B + j], bar[np.uint64(10) * B + j],
-                bar[np.uint64(11) * B + j], bar[np.uint64(12) * B + j], bar[np.uint64(13) * B + j],
-            )  # fmt: skip
-            found |= _beats(g, u, a, p, b)
-            pp, pn = (g > zero) & (u > zero), (g > zero) & (u < zero)
-            np_, nn = (g < zero) & (u > zero), (g < zero) & (u < zero)
-            counts[j] += np.int32(pp)
-            counts[B + j] += np.int32(pn)
-            counts[np.uint64(2) * B + j] += np.int32(np_)
-            counts[np.uint64(3) * B + j] += np.int32(nn)
-            sums[j] += g if pp else zero
-            sums[B + j] += u if pp else zero
-            sums[np.uint64(2) * B + j] += a if pp else zero
-            sums[np.uint64(3) * B + j] += p if pp else zero
-            sums[np.uint64(4) * B + j] += g if pn else zero
-            sums[np.uint64(5) * B + j] += u if pn else zero
-            sums[np.uint64(6) * B + j] += a if pn else zero
-            sums[np.uint64(7) * B + j] += p if pn else zero
-            sums[np.uint64(8) * B + j] += g if np_ else zero
-            sums[np.uint64(9) * B + j] += u if np_ else zero
-            sums[np.uint64(10) * B + j] += a if np_ else zero
-            sums[np.uint64(11) * B + j] += p if np_ else zero
-            sums[np.uint64(12) * B + j] += g if nn else zero
-            sums[np.uint64(13) * B + j] += u if nn else zero
-            sums[np.uint64(14) * B + j] += a if nn else zero
-            sums[np.uint64(15) * B + j] += p if nn else zero
-    return found
+    def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:
+        self._n_neurons, self._k = n_neurons, k
+        self._state: list[_State | None] = [None] * n_layers
+        self._threads = Threads()
 
+    def update(
+        self,
+        layer: int,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        gate: torch.Tensor,
+        in_: torch.Tensor,
+        act: torch.Tensor,
+        post: torch.Tensor,
+    ) -> None:
+        state = self._state[layer]
+        if state is None:
+            state = self._state[layer] = _State(self._n_neurons, self._k)
+        dtype = gate.dtype if {t.dtype for t in (gate, in_, act, post)} == {gate.dtype} else torch.float32
+        dtype = dtype if dtype in _DTYPES else torch.float32
+        (gate, in_, in_row), (act, post, out_row) = _alike(gate, in_, dtype), _alike(act, post, dtype)
+        rows, lengths = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(lengths, np.int64)
+        if lengths.sum() != len(gate) or len(rows) != len(lengths):
+            raise ValueError(f"{len(gate)} tokens for texts of {lengths.sum()}")
+        fields = np.array(
+            [
+                0, 0, gate.data_ptr(), in_.data_ptr(), act.data_ptr(), post.data_ptr(), in_row, out_row,
+                len(rows), rows.ctypes.data, lengths.ctypes.data, self._n_neurons, self._k, *state.addresses,
+            ],
+            np.int64,
+        )  # fmt: skip
+        self._threads.run(compiled(_DTYPES[dtype]).address, fields.ctypes.data)
+        if fields[_BAD]:
+            raise not_finite(layer)
 
-@nb.njit(nogil=True, error_model="numpy")
-def _note(g, u, a, p, j, position, bar, where):
-    """Raise the bars that one neuron's magnitudes at a token exceed, and note the position there."""
-    if g == 0 or u == 0 or g != g or u != u:
-        return
-    first = (0 if u > 0 else 3) if g > 0 else (6 if u > 0 else 10)
-    n_lists = 3 if g > 0 else 4
-    for i in range(n_lists):
-        value = abs(g)
-        if i == 1:
-            value = abs(u)
-        elif i == 2 and g < 0:
-            value = abs(a)
-        elif i >= 2:
-            value = abs(p)
-        at = (first + i) * BLOCK + j
-        if value > bar[at]:
-            bar[at] = value
-            where[at] = position
+    def layer_summary(self, layer: int) -> LayerSummary:
+        state = self._state[layer]
+        if state is None:
+            return LayerSummary.empty(self._n_neurons, self._k)
+        if not np.isfinite(state.total).all():
+            raise not_finite(layer)
+        return state.summary(self._n_neurons, self._k)
 
 
-@nb.njit(nogil=True, error_model="numpy")
-def _flush(sums, total, low, n):
-    """Move float32 sums into the float64 totals, [16, neuron]."""
-    for i in range(N_SUMS):
-        for j in range(n):
-            total[i, low + j] += np.float64(sums[i * BLOCK + j])
-    sums[:] = 0
+class _State:
+    """A layer's statistics, WIDTH neurons side by side where vectors are loaded."""
+
+    def __init__(self, neurons: int, k: int) -> None:
+        groups = -(-neurons // WIDTH)
+        self.start = np.empty((groups, N_LISTS, WIDTH), np.float32)
+        self.start[:] = -_SIGN[:, None]
+        self.total = np.zeros((groups, N_SUMS, WIDTH))
+        self.count = np.zeros((groups, N_CASES, WIDTH), np.int64)
+        self.value = np.full((neurons, N_LISTS, k), np.nan, np.float32)
+        self.row_of = np.full(self.value.shape, -1, np.int64)
+        self.position_of = np.full(self.value.shape, -1, np.int32)
+        arrays = (self.start, self.total, self.count, self.value, self.row_of, self.position_of)
+        self.addresses = [array.ctypes.data for array in arrays]
+
+    def summary(self, neurons: int, k: int) -> LayerSummary:
+        summary = LayerSummary.empty(neurons, k)
+        summary.count[:] = self.count.transpose(0, 2, 1).reshape(-1, N_CASES)[:neurons]
+        total = self.total.transpose(0, 2, 1).reshape(-1, N_CASES, len(QUANTITIES))
+        summary.sum[:] = total[:neurons]
+        for i, (case, quantity) in enumerate(LISTS):
+            at = (slice(None), case.index, quantity.index)
+            summary.extreme_value[at] = self.value[:, i]
+            summary.extreme_example[at] = self.row_of[:, i]
+            summary.extreme_position[at] = self.position_of[:, i]
+        return summary
 
 
-@nb.njit(nogil=True, error_model="numpy")
-def reduce_block(gate, in_, act, post, rows, lengths, low, high, count, total, magnitude, bits, row_of, position_of):
-    """Take a batch of texts into the statistics of neurons `low` to `high` (at most BLOCK of them).
-
-    gate, in_, act, post: float32 [token, neuron], texts one after another. rows, lengths: int64 [example].
-    count: int64 [4, neuron]. total: float64 [16, neuron]. magnitude, row_of, position_of: [list, k, neuron], updated;
-    bits: the same memory as magnitude, as int32.
-    """
-    n = high - low
-    bar_bits = np.empty(N_LISTS * BLOCK, np.int32)
-    bar = bar_bits.view(np.float32)
-    where = np.full(N_LISTS * BLOCK, -1, np.int32)
-    sums = np.zeros(N_SUMS * BLOCK, np.float32)
-    counts = np.zeros(4 * BLOCK, np.int32)
-    begin = since = 0
-    for e in range(lengths.shape[0]):
-        row, end = rows[e], begin + lengths[e]
-        _set_bars(bits, row_of, row, low, n, bar_bits)
-        noted = False
-        for t in range(begin, end):
-            if _tokens(gate, in_, act, post, t, 1, low, n, bar, sums, counts):
-                for j in range(n):
-                    i = low + j
-                    _note(gate[t, i], in_[t, i], act[t, i], post[t, i], j, t - begin, bar, where)
-                noted = True
-            since += 1
-            if since == _FLUSH:
-                _flush(sums, total, low, n)
-                since = 0
-        if noted:
-            for i in range(N_LISTS):
-                for j in range(n):
-                    at = i * BLOCK + j
-                    if where[at] >= 0:
-                        _enter(magnitude, row_of, position_of, i, low + j, bar[at], row, where[at])
-            where[:] = -1
-        begin = end
-    _flush(sums, total, low, n)
-    for c in range(4):
-        for j in range(n):
-            count[c, low + j] += counts[c * BLOCK + j]
+def _alike(one: torch.Tensor, other: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Two tensors [token, neuron] of a dtype, rows contiguous, and the bytes from a row to the next in both."""
+    one, other = one.detach().to(dtype), other.detach().to(dtype)
+    if one.stride() != other.stride() or one.stride(1) != 1:
+        one, other = one.contiguous(), other.contiguous()
+    return one, other, one.stride(0) * one.element_size()

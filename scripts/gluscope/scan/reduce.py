@@ -6,7 +6,6 @@ and counts, and sums equal to rounding.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -45,11 +44,14 @@ class Reducer(Protocol):
 def make_reducer(n_layers: int, n_neurons: int, k: int, device: str = "cpu", kind: str = "auto") -> Reducer:
     """The reducer for a device. kind: "auto" (numba on a CPU, torch elsewhere), "numba" or "torch"."""
     if kind == "numba" or (kind == "auto" and torch.device(device).type == "cpu"):
+        from gluscope.scan.kernel import NumbaReducer  # numba is not needed on a GPU
+
         return NumbaReducer(n_layers, n_neurons, k)
     return TorchReducer(n_layers, n_neurons, k)
 
 
-def _refuse(layer: int) -> ModelError:
+def not_finite(layer: int) -> ModelError:
+    """What a reducer raises when it meets NaN or infinity."""
     step = "try dtype float32 or bfloat16, or another model"
     return ModelError(f"layer {layer}", "finite activations", "NaN or infinity", step)
 
@@ -99,7 +101,7 @@ class TorchReducer:
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer] or _TorchState(self._n_neurons, self._k, torch.device("cpu"))
         if not state.finite.item():
-            raise _refuse(layer)
+            raise not_finite(layer)
         lists = (state.magnitude, state.rows, state.positions)
         return _summary(state.count.cpu().numpy(), state.total.cpu().numpy(), *(one.cpu().numpy() for one in lists))
 
@@ -146,62 +148,3 @@ class _TorchState:
         by_size = magnitude.gather(-1, by_row).argsort(dim=-1, descending=True, stable=True)
         order = by_row.gather(-1, by_size)[..., : self.magnitude.shape[-1]]
         self.magnitude, self.rows, self.positions = (part.gather(-1, order) for part in (magnitude, rows, positions))
-
-
-class NumbaReducer:
-    """For CPUs: compiled, parallel over blocks of neurons, one read of the tensors."""
-
-    def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:
-        from gluscope.scan import kernel
-
-        self._kernel = kernel
-        lists = (n_layers, kernel.N_LISTS, k, n_neurons)
-        self._count = np.zeros((n_layers, len(CASES), n_neurons), np.int64)
-        self._total = np.zeros((n_layers, kernel.N_SUMS, n_neurons), np.float64)
-        self._magnitude = np.full(lists, kernel.UNFILLED_MAGNITUDE, np.float32)
-        self._rows = np.full(lists, kernel.UNFILLED_ROW, np.int64)
-        self._positions = np.full(lists, -1, np.int32)
-        threads = max(1, torch.get_num_threads())
-        self._blocks = [(low, min(low + kernel.BLOCK, n_neurons)) for low in range(0, n_neurons, kernel.BLOCK)]
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._n_parts = min(threads, len(self._blocks))
-
-    def update(
-        self,
-        layer: int,
-        rows: np.ndarray,
-        lengths: np.ndarray,
-        gate: torch.Tensor,
-        in_: torch.Tensor,
-        act: torch.Tensor,
-        post: torch.Tensor,
-    ) -> None:
-        values = tuple(value.detach().float().contiguous().numpy() for value in (gate, in_, act, post))
-        state = (
-            self._count[layer], self._total[layer], self._magnitude[layer], self._magnitude[layer].view(np.int32),
-            self._rows[layer], self._positions[layer],
-        )  # fmt: skip
-        rows, lengths = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(lengths, np.int64)
-        before = int(self._count[layer].sum())
-
-        def work(part: int) -> None:
-            for low, high in self._blocks[part :: self._n_parts]:
-                self._kernel.reduce_block(*values, rows, lengths, low, high, *state)
-
-        if self._pool is None:
-            work(0)
-        else:
-            list(self._pool.map(work, range(self._n_parts)))
-        self._look_for_infinities(layer, int(self._count[layer].sum()) - before, values)
-
-    def _look_for_infinities(self, layer: int, counted: int, values: tuple[np.ndarray, ...]) -> None:
-        """Infinities show in the sums, NaN in tokens that are in no case; only then are the values looked through."""
-        if np.isfinite(self._total[layer]).all() and counted == values[0].size:
-            return
-        if not all(np.isfinite(value).all() for value in values):
-            raise _refuse(layer)
-
-    def layer_summary(self, layer: int) -> LayerSummary:
-        total = self._total[layer].reshape(len(CASES), len(QUANTITIES), -1)
-        lists = (self._magnitude[layer], self._rows[layer], self._positions[layer])
-        return _summary(self._count[layer].T, total.transpose(2, 0, 1), *(one.transpose(2, 0, 1) for one in lists))

@@ -1,4 +1,4 @@
-"""The tokens at which every neuron's gate and in are kept: chosen by a hash, so that no cut of the work changes them."""
+"""The tokens at which every neuron's gate and in are kept, chosen by a hash: no cut of the work changes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _mix(state: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    return np.asarray(state ^ (state >> np.uint64(31)))
 
 
 def token_hash(seed: int, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
