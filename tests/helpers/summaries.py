@@ -12,7 +12,7 @@ FIELDS = tuple(LayerSummary.__dataclass_fields__)
 
 
 def random_layer(rng: np.random.Generator, neurons: int, k: int, samples: int, rows: range) -> LayerSummary:
-    """Statistics as a scan of `rows` could have found them: sorted lists, not all full, with the signs of their cases."""
+    """Statistics as a scan of `rows` could have found them: sorted lists, not all full, signs by case."""
     layer = LayerSummary.empty(neurons, k, samples)
     layer.count[:] = rng.integers(0, 50, layer.count.shape)
     layer.sum[:] = rng.normal(size=layer.sum.shape)

@@ -36,6 +36,7 @@ from gluscope.store.zarrfile import (
     read_index,
 )
 
+_BLOCK = 1 << 17  # values looked at together: they stay in the processor's cache
 _DAMAGED = "remove it and run the same command again: only it is made anew"
 _ZARR_TYPE = {"float16": "float16", "bfloat16": "uint16"}
 _INFINITE = {"float16": 0x7C00, "bfloat16": 0x7F80}  # bits of infinity; those of NaN are larger
@@ -115,7 +116,9 @@ class CacheWriter:
                 self._error = error
 
     def _refuse_infinite(self, layer: int, bits: np.ndarray) -> None:
-        if bits.size and (bits & 0x7FFF).max() >= _INFINITE[self._dtype]:
+        values = bits.reshape(-1)
+        blocks = (values[begin : begin + _BLOCK] for begin in range(0, len(values), _BLOCK))
+        if any((block & 0x7FFF).max() >= _INFINITE[self._dtype] for block in blocks):
             half = self._dtype == "float16"
             expected = "MLP inputs within float16's range (65504)" if half else "finite MLP inputs"
             step = "set cache_dtype: bfloat16" if half else "check the model: its activations overflow"
