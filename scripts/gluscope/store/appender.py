@@ -13,7 +13,7 @@ from gluscope.store.zarrfile import Index, crc
 
 CHUNK = 64  # tokens
 BACKLOG = 256 << 20  # bytes that may wait to be written
-_RUN = 8  # chunks that are written at once
+_RUN = 4  # chunks that are written at once
 
 
 class LayerFile:

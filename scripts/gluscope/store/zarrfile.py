@@ -89,11 +89,32 @@ class ItemFile:
         return out.reshape(-1).view(self.dtype).reshape(-1, *self.item)[: self.count]
 
     def decode_item(self, number: int, size: int, read: ReadAt) -> np.ndarray:
-        """One item, [*item], of a file of `size` bytes: its chunk and the index are read. Raises Damaged."""
-        places = read_index(self.chunks, size, read)
-        chunk, place = divmod(number, self.per_chunk)
-        data = self._chunk(read(*places[chunk].tolist()), chunk)
-        return np.asarray(np.frombuffer(data, self.dtype).reshape(self.per_chunk, *self.item)[place])
+        """One item, [*item], of a file of `size` bytes. Raises Damaged."""
+        return np.asarray(self.decode_range(number, number + 1, size, read)[0])
+
+    def decode_range(self, begin: int, end: int, size: int, read: ReadAt) -> np.ndarray:
+        """Items `begin` to `end` - 1 of a file of `size` bytes. Raises Damaged.
+
+        Chunks that are not compressed stand at equal distances: then their index, long in a large file, is not read.
+        """
+        first, last = begin // self.per_chunk, -(-end // self.per_chunk)
+        if self.empty or begin >= end:
+            return np.empty((0, *self.item), self.dtype)
+        stored = self.per_chunk * self.item_bytes + 4
+        if self.compressed:
+            places = read_index(self.chunks, size, read)[first:last].tolist()
+        elif size != self.chunks * (stored + 16) + 4:
+            raise Damaged(f"{self.chunks * (stored + 16) + 4} bytes, found {size}")
+        else:
+            places = [[number * stored, stored] for number in range(first, last)]
+        data = read(places[0][0], sum(length for _, length in places))
+        starts = [at - places[0][0] for at, _ in places]
+        chunks = [
+            self._chunk(data[start : start + length], number)
+            for number, start, (_, length) in zip(range(first, last), starts, places, strict=True)
+        ]
+        items = np.frombuffer(b"".join(chunks), self.dtype).reshape(-1, *self.item)
+        return items[begin - first * self.per_chunk : end - first * self.per_chunk]
 
     def _chunk(self, stored: bytes, number: int) -> bytes:
         data = checked(stored, f"chunk {number}")
