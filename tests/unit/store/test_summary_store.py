@@ -104,7 +104,7 @@ def test_xarray_shows_dimensions_and_labels_without_warnings(made: Made) -> None
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        data = xarray.open_zarr(made.paths[1], mask_and_scale=False)
+        data = xarray.open_zarr(made.paths[1])
         assert dict(data.sizes) == {
             "layer": N_LAYERS, "neuron": NEURONS, "case": 4, "quantity": 4, "k": K, "sample": SAMPLES,
         }  # fmt: skip
@@ -113,6 +113,7 @@ def test_xarray_shows_dimensions_and_labels_without_warnings(made: Made) -> None
         found = data["sum"].sel(layer=2, neuron=36, case="gate-_in+", quantity="post")
         assert float(found) == made.layers[2].sum[36, 2, 3]
         assert data.attrs["model"] == "a/b"
+        assert {name: str(data[name].dtype) for name in SUMMARY} == {name: SUMMARY[name].dtype for name in SUMMARY}
 
 
 def test_tensorstore_reads_the_same(made: Made) -> None:
