@@ -59,6 +59,16 @@ PER_RUN: dict[str, StoredArray] = {
     "sample_example": StoredArray(("sample",), "int64", "row", -1, "row of each sample token"),
     "sample_position": StoredArray(("sample",), "int32", "token", -1, "position of each sample token"),
 }
+REPLAY: dict[str, StoredArray] = {
+    "value": StoredArray(("token", "branch"), "float16", "activation", 0, "gate and in, neurons and texts in turn"),
+    "pairs": StoredArray(
+        ("neuron_of_model", "bound"), "int64", "pair", 0, "first and last + 1 of each neuron's; layer * d_mlp + neuron"
+    ),
+    "text": StoredArray(
+        ("pair", "field"), "int64", "row, token, tokens", -1, "a text of a neuron: row, its first `value`, its length"
+    ),
+    "longest": StoredArray(("pair",), "float32", "activation", 0.0, "largest |x| in that text and layer"),
+}
 CACHE: dict[str, StoredArray] = {
     "x": StoredArray(
         ("layer", "token", "d_model"), "float16", "activation", 0, "the MLP's input, texts one after another"

@@ -39,9 +39,13 @@ class Gather:
     def put(self, row: int, gate: np.ndarray, in_: np.ndarray, longest: float) -> None:
         """One text's values, [token, neuron] for the neurons `by_row[row]`; longest: the largest |x| in it."""
         for i, neuron in enumerate(self.by_row[row]):
-            part = slice(start := self._starts[neuron][row], start + len(gate))
-            self._values[neuron][0, part], self._values[neuron][1, part] = gate[:, i], in_[:, i]
-            self._longest[neuron] = max(self._longest[neuron], longest)
+            self.put_one(row, neuron, gate[:, i], in_[:, i], longest)
+
+    def put_one(self, row: int, neuron: int, gate: np.ndarray, in_: np.ndarray, longest: float) -> None:
+        """One text's values of one neuron, [token]."""
+        part = slice(start := self._starts[neuron][row], start + len(gate))
+        self._values[neuron][0, part], self._values[neuron][1, part] = gate, in_
+        self._longest[neuron] = max(self._longest[neuron], longest)
 
     def results(self, source: Source, dtype: str) -> dict[int, Recomputed]:
         """By neuron; every text must have been put. dtype: see Recomputed."""

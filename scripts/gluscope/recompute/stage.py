@@ -16,9 +16,11 @@ from gluscope.model.spec import ModelSpec
 from gluscope.recompute.agreement import agreement
 from gluscope.recompute.examples import example_rows, typical_tokens
 from gluscope.recompute.from_cache import from_cache
+from gluscope.recompute.from_replay import from_replay
 from gluscope.recompute.gather import Wanted
 from gluscope.recompute.types import Recomputed, Source
 from gluscope.store.cache import CacheReader
+from gluscope.store.replay import ReplayReader
 from gluscope.store.summary import read_attributes, read_layer, read_neuron, read_sample
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
@@ -103,6 +105,11 @@ def _values(
         how = origin.device, dtype, origin.batch_tokens
         return from_model(spec, TokenDataset.open(tokens), layer, wanted, *how)
     with ExitStack() as stack:
+        if origin.source == "replay":
+            replays = [stack.enter_context(ReplayReader(folder)) for folder in origin.folders]
+            for replay in replays:
+                _check_belongs(replay.folder, replay.attributes, about)
+            return from_replay(weights, replays, layer, wanted)
         caches = [stack.enter_context(CacheReader(folder)) for folder in origin.folders]
         for cache in caches:
             _check_belongs(cache.folder, cache.attributes, about)

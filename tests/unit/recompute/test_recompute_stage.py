@@ -13,6 +13,7 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, LISTS
 from gluscope.core.errors import GluscopeError, ShardMismatch, StoreError
 from gluscope.recompute.agreement import agreement
+from gluscope.recompute.replay import run_replay
 from gluscope.recompute.stage import Origin, recompute
 from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
 from gluscope.store.summary import read_layer
@@ -45,6 +46,10 @@ class Run:
         self.sign = read_signs(self.spec)
         for convention in ("raw", "refactored"):
             merge_shards(scans, self.summary(convention), sign=self.sign, convention=convention)
+        self.replays = [folder / "replay" / path.name for path in self.caches]
+        plan, neurons = self.case.plan_of(2), dict.fromkeys(range(self.spec.n_layers), range(10))
+        for path in self.replays:
+            run_replay(self.spec, self.case.data, plan, path.stem, self.summary(), neurons, path, device="cpu")
         self.exact: list[Text] = forward(self.case.folder, self.case.ids)
 
     def summary(self, convention: str = "raw") -> Path:
@@ -54,7 +59,8 @@ class Run:
         self, out: Path, source: Any, layer: int, neurons: range, convention: str = "raw"
     ) -> list[Recomputed]:
         files = {neuron: out / source / f"L{layer}" / f"N{neuron}.npz" for neuron in neurons}
-        origin = Origin(source, self.caches, "cpu", batch_tokens=40)
+        folders = {"cache": self.caches, "replay": self.replays, "model": []}[source]
+        origin = Origin(source, folders, "cpu", batch_tokens=40)
         recompute(self.spec, self.summary(convention), self.case.data, layer, files, origin)
         return [Recomputed.read(file) for file in files.values()]
 
@@ -73,7 +79,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return Run(request.param, tmp_path_factory.mktemp("run"))
 
 
-@pytest.mark.parametrize(("source", "dtype"), [("cache", "float16"), ("model", "float32")])
+@pytest.mark.parametrize(("source", "dtype"), [("cache", "float16"), ("replay", "float16"), ("model", "float32")])
 def test_values_are_those_of_a_float64_pass(run: Run, tmp_path: Path, source: str, dtype: str) -> None:
     for layer in (0, run.spec.n_layers - 1):
         whole = read_layer(run.summary(), layer)
@@ -90,12 +96,16 @@ def test_values_are_those_of_a_float64_pass(run: Run, tmp_path: Path, source: st
 
 
 def test_sources_agree_and_choose_the_same_texts(run: Run, tmp_path: Path) -> None:
-    for cached, fresh in zip(*(run.recompute(tmp_path, s, 1, range(4)) for s in ("cache", "model")), strict=True):
-        np.testing.assert_array_equal(cached.rows, fresh.rows)
+    sources = ("cache", "replay", "model")
+    for cached, replayed, fresh in zip(*(run.recompute(tmp_path, s, 1, range(4)) for s in sources), strict=True):
         u = UNIT_ROUNDOFF["float16"] + FORWARD
-        assert np.abs(cached.gate - fresh.gate).max() <= u * cached.gate_bound
-        assert np.abs(cached.in_ - fresh.in_).max() <= u * cached.in_bound
-        assert cached.gate_bound == pytest.approx(fresh.gate_bound, rel=1e-3)
+        for other in (cached, replayed):
+            np.testing.assert_array_equal(other.rows, fresh.rows)
+            assert np.abs(other.gate - fresh.gate).max() <= u * fresh.gate_bound
+            assert np.abs(other.in_ - fresh.in_).max() <= u * fresh.in_bound
+            assert other.gate_bound == pytest.approx(fresh.gate_bound, rel=1e-3)
+        # a replay rounds the values themselves, once
+        assert (np.abs(replayed.gate - fresh.gate) <= 2.0**-11 * np.abs(fresh.gate) + FORWARD * fresh.gate_bound).all()
 
 
 def test_one_and_many_neurons_give_the_same(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""The replay stage: a second forward pass that keeps gate and in of just what chosen neurons' pages show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from gluscope.core.activation import act
+from gluscope.core.errors import ShardMismatch
+from gluscope.core.provenance import versions
+from gluscope.dataset.plan import Plan, Shard
+from gluscope.dataset.reader import TokenDataset
+from gluscope.model.spec import ModelSpec
+from gluscope.recompute.examples import example_rows, typical_tokens
+from gluscope.scan.batches import TokenBatch, make_batches
+from gluscope.scan.progress import Progress
+from gluscope.store.replay import LayerPairs, ReplayWriter
+from gluscope.store.summary import SummaryReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FEW = 16  # neurons of a layer that are read from the summary one by one
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay did. pairs: neurons' texts kept. rows, tokens: texts that went through the model."""
+
+    pairs: int
+    rows: int
+    tokens: int
+
+
+def run_replay(
+    spec: ModelSpec,
+    folder: str | Path,
+    plan: Plan,
+    name: str,
+    summary: str | Path,
+    neurons: Mapping[int, Sequence[int]],
+    out: str | Path,
+    *,
+    device: str = "auto",
+    batch_tokens: int = 16384,
+    attributes: dict[str, Any] | None = None,
+    stream: TextIO | None = None,
+) -> Replayed:
+    """Write the replay of shard `name` of `plan`: gate and in of `neurons` (by layer) at their texts in the shard.
+
+    folder: the token data set's. summary: of the whole run; it says which texts, and the forward pass's dtype. Only
+    texts that some neuron shows go through the model, up to the last layer that has one. Memory: the model, a batch,
+    and about 50 bytes for each pair of neuron and text.
+    Raises ShardMismatch for a plan or data set other than the summary's, ModelError for values beyond float16.
+    """
+    data = TokenDataset.open(folder)
+    reader, shard = SummaryReader(summary), plan.shard(name)
+    about = reader.attributes
+    for what, found in (("plan", plan.fingerprint), ("summary", about.get("dataset_fingerprint", plan.fingerprint))):
+        if found != data.record.fingerprint:
+            step = "run the same command again from the start"
+            raise ShardMismatch(f"replay {name}", f"a {what} of {folder}", "one of another data set", step)
+    layers = wanted_pairs(reader, spec, neurons, shard)
+    rows = np.unique(np.concatenate([pairs.row for pairs in layers]))
+    lengths = data.lengths
+    own = {
+        "model": spec.model,
+        "model_revision": spec.revision,
+        "dataset_fingerprint": data.record.fingerprint,
+        "dtype": about.get("dtype", "float32"),
+        "shard": name,
+        "versions": versions("torch", "transformers", "numpy"),
+    }
+    tokens = [lengths[pairs.row] for pairs in layers]
+    with ReplayWriter(out, layers, tokens, spec.d_mlp, own | (attributes or {})) as writer:
+        if len(rows):
+            _pass(spec, data, rows, layers, writer, str(own["dtype"]), device, batch_tokens, f"replay {name}", stream)
+    return Replayed(sum(len(pairs.row) for pairs in layers), len(rows), int(lengths[rows].sum()))
+
+
+def wanted_pairs(
+    summary: SummaryReader, spec: ModelSpec, neurons: Mapping[int, Sequence[int]], shard: Shard
+) -> list[LayerPairs]:
+    """For every layer of the model the pairs of `neurons` and the texts in the shard that their pages show."""
+    function, sample = act(spec.act_fn), summary.sample()
+    found = []
+    for layer in range(spec.n_layers):
+        chosen = sorted(set(neurons.get(layer, ())))
+        whole = summary.layer(layer) if len(chosen) > _FEW else None
+        rows, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for neuron in chosen:
+            part = summary.neuron(layer, neuron) if whole is None else whole.neuron(neuron)
+            own = example_rows(part, typical_tokens(part, sample, function))
+            own = own[(own >= shard.start) & (own < shard.stop)]
+            rows.append(own)
+            owners.append(np.full(len(own), neuron))
+        row, owner = np.concatenate(rows), np.concatenate(owners)
+        order = np.lexsort((owner, row))
+        found.append(LayerPairs(row[order], owner[order]))
+    return found
+
+
+def _pass(
+    spec: ModelSpec,
+    data: TokenDataset,
+    rows: np.ndarray,
+    layers: list[LayerPairs],
+    writer: ReplayWriter,
+    dtype: str,
+    device: str,
+    batch_tokens: int,
+    title: str,
+    stream: TextIO | None,
+) -> None:
+    from gluscope.model.load import load
+    from gluscope.recompute.replay_passes import ReplayPasses
+    from gluscope.scan.loop import PADDING
+
+    model = load(spec, device, dtype)
+    lengths = data.lengths[rows]
+    passes = ReplayPasses(model, layers, writer)
+    with Progress(int(lengths.sum()), title, stream) as progress, passes:
+        for batch in _batches(data, rows, lengths, batch_tokens, PADDING[model.device.type]):
+            passes.run(batch)
+            progress.add(batch.tokens)
+        passes.finish()
+
+
+def _batches(
+    data: TokenDataset, rows: np.ndarray, lengths: np.ndarray, max_tokens: int, padding: float
+) -> Iterator[TokenBatch]:
+    for places in make_batches(lengths, max_tokens, padding):
+        ids = np.zeros((len(places), lengths[places].max()), np.int64)
+        for i, place in enumerate(places):
+            ids[i, : lengths[place]] = data.input_ids(int(rows[place]))
+        yield TokenBatch(rows[places], lengths[places], ids)
