@@ -84,9 +84,14 @@ def pack_as(page: NeuronPage, precision: Precision) -> str:
         "step": {name.rstrip("_"): step for name, (_, step) in values.items()},
         "tokens": [token.text for token in table],
         "kinds": {str(number): int(token.kind) for token, number in table.items() if token.kind},
-        "arrays": {name: (array.dtype.str, len(array)) for name, array in arrays.items()},
     }
-    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return pack_arrays(header, arrays)
+
+
+def pack_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """A block of a header and one-dimensional arrays."""
+    about = header | {"arrays": {name: (array.dtype.str, len(array)) for name, array in arrays.items()}}
+    text = json.dumps(about, separators=(",", ":"), allow_nan=False).encode("ascii")
     text = len(text).to_bytes(4, "little") + text
     text += b" " * (-len(text) % 4)
     data = text + b"".join(map(_planes, arrays.values()))

@@ -20,3 +20,29 @@ async function gunzip(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
+
+/** Arrays by name: `<f2` becomes Float32Array, the rest integer arrays. */
+function readArrays(bytes, start, arrays) {
+  const found = {};
+  for (const [name, [kind, count]] of Object.entries(arrays)) {
+    const size = Number(kind.at(-1));
+    const raw = size > 2 ? new Uint32Array(count) : new Uint16Array(count);
+    for (let plane = 0; plane < size; plane++) {
+      for (let i = 0; i < count; i++) raw[i] |= bytes[start + plane * count + i] << (8 * plane);
+    }
+    start += size * count;
+    found[name] = kind === "<f2" ? fromHalf(raw) : kind === "<i4" ? new Int32Array(raw.buffer) : kind === "|i1" ? Int8Array.from(raw) : raw;
+  }
+  return found;
+}
+
+function fromHalf(raw) {
+  const values = new Float32Array(raw.length);
+  for (let i = 0; i < raw.length; i++) {
+    const exponent = (raw[i] >> 10) & 31;
+    const fraction = raw[i] & 1023;
+    const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    values[i] = raw[i] & 0x8000 ? -size : size;
+  }
+  return values;
+}

@@ -1,5 +1,5 @@
 // The start page: pages that exist, a picker, and the way from one page to the next.
-const PAGE_ROWS = 200;
+const PAGE_ROWS = 100, ROWS_ABOVE_FINDER = 12;
 
 async function openJson(element) {
   return JSON.parse(new TextDecoder().decode(await gunzip(fromText(element.textContent.trim()))));
@@ -63,7 +63,8 @@ function drawLayers(site) {
 }
 
 function wireSearch(site) {
-  let shown = PAGE_ROWS;
+  const first = site.finder ? ROWS_ABOVE_FINDER : PAGE_ROWS;
+  let shown = first;
   const texts = site.cards.map((card) => `L${card.layer}/N${card.neuron} ${card.headline} ${card.rw_class ?? ""}`.toLowerCase());
   const draw = () => {
     const words = $("search").value.toLowerCase();
@@ -72,7 +73,7 @@ function wireSearch(site) {
     $("found").textContent = found.length === site.cards.length ? `${grouped(found.length)} neurons` : `${grouped(found.length)} of ${grouped(site.cards.length)}`;
     $("more").hidden = found.length <= shown;
   };
-  $("search").addEventListener("input", () => { shown = PAGE_ROWS; draw(); });
+  $("search").addEventListener("input", () => { shown = first; draw(); });
   $("more").addEventListener("click", () => { shown += PAGE_ROWS; draw(); });
   draw();
 }

@@ -1,0 +1,91 @@
+// All neurons as columns, loaded layer by layer; filters and sorting over them.
+function loadScript(source) {
+  return new Promise((done, failed) => {
+    const script = h("script", { src: source });
+    script.onload = () => { script.remove(); done(); };
+    script.onerror = () => failed(new Error(`${source} cannot be read`));
+    document.head.append(script);
+  });
+}
+
+/** Columns of all neurons, filled as layers arrive; `told(layers so far)`. */
+async function loadColumns(site, told) {
+  const { finder, d_mlp } = site;
+  const columns = { layer: new Float32Array(finder.rows), neuron: new Float32Array(finder.rows) };
+  const table = { columns, rows: 0, tokens: [], layers: 0 };
+  let arrived;
+  window.gluscopeLayer = (text) => { arrived = text; };
+  window.gluscopeTokens = (text) => { arrived = text; };
+  const block = async (name) => {
+    await loadScript(`${finder.folder}/${name}`);
+    const text = arrived;
+    const bytes = await gunzip(fromText(text));
+    const length = new DataView(bytes.buffer).getUint32(0, true);
+    const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+    return [header, readArrays(bytes, Math.ceil((4 + length) / 4) * 4, header.arrays)];
+  };
+  table.tokens = (await block("tokens.js"))[0].tokens;
+  for (const name of finder.layers) {
+    const [{ layer }, arrays] = await block(name);
+    for (const [key, values] of Object.entries(arrays)) {
+      columns[key] ??= key === "token" ? new Uint32Array(finder.rows) : new Float32Array(finder.rows);
+      columns[key].set(values, table.rows);
+    }
+    const count = arrays.token.length;
+    columns.layer.fill(layer, table.rows, table.rows + count);
+    for (let i = 0; i < count; i++) columns.neuron[table.rows + i] = i;
+    table.rows += count;
+    table.layers++;
+    if (table.layers % 4 === 0) { told(table); await new Promise((next) => setTimeout(next)); }
+  }
+  told(table);
+  return table;
+}
+
+/** Row numbers that pass all filters: {class, token, from, to, ranges: [{column, low, high}]}. */
+function passing({ columns, rows, tokens }, filters) {
+  const ranges = filters.ranges.map(({ column, low, high }) => ({ values: columns[column], low, high }));
+  if (filters.class !== "") ranges.push({ values: columns.class, low: Number(filters.class), high: Number(filters.class) });
+  ranges.push({ values: columns.layer, low: filters.from ?? 0, high: filters.to ?? Infinity });
+  let wanted = null;
+  if (filters.token) {
+    const part = filters.token.toLowerCase();
+    wanted = Uint8Array.from(tokens, (token) => token.toLowerCase().includes(part));
+  }
+  const found = new Uint32Array(rows);
+  let count = 0;
+  next: for (let row = 0; row < rows; row++) {
+    if (wanted && !wanted[columns.token[row]]) continue;
+    for (const { values, low, high } of ranges) if (!(values[row] >= low && values[row] <= high)) continue next;
+    found[count++] = row;
+  }
+  return found.subarray(0, count);
+}
+
+const ROW_LIMIT = 2 ** 27;
+
+/** The rows ordered by a column, posts by size: 26 bits of the value above 27 bits of the row make one number to sort.
+ * 26 bits keep a float16, and whole numbers to 262,144, exactly.
+ */
+function sortedRows(table, rows, column, descending) {
+  const values = column === "token" ? tokenRanks(table) : table.columns[column];
+  const by = column.startsWith("post") ? (row) => Math.abs(values[row]) : (row) => values[row];
+  const bits = new Uint32Array(Float32Array.from(rows, by).buffer);
+  const keys = new Float64Array(rows.length);
+  for (let i = 0; i < rows.length; i++) {
+    const ordered = (bits[i] & 0x80000000 ? ~bits[i] >>> 0 : (bits[i] | 0x80000000) >>> 0) >>> 6;
+    keys[i] = (descending ? 0x3ffffff - ordered : ordered) * ROW_LIMIT + rows[i];
+  }
+  keys.sort();
+  return Uint32Array.from(keys, (key) => key % ROW_LIMIT);
+}
+
+/** Each row's place by the alphabet of its token. */
+function tokenRanks(table) {
+  if (table.ranks?.length === table.rows) return table.ranks;
+  const order = [...table.tokens.keys()].sort((a, b) => (table.tokens[a] < table.tokens[b] ? -1 : 1));
+  const rank = new Float32Array(table.tokens.length);
+  order.forEach((token, place) => { rank[token] = place; });
+  table.ranks = Float32Array.from(table.columns.token.subarray(0, table.rows), (token) => rank[token] ?? -1);
+  return table.ranks;
+}

@@ -1,0 +1,202 @@
+"""The start page in a real browser: the way between pages, the picker, and the finder over all neurons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gluscope.core.cases import Quantity
+from gluscope.core.paths import NeuronId
+from gluscope.page.render import card, render_page
+from gluscope.page.site import render_index
+from gluscope.weights.classes import RW_CLASSES, RWClass
+from helpers.finder_data import Model, model
+from helpers.pages import make
+
+Open = Callable[..., Any]
+PAGES = (NeuronId(0, 12), NeuronId(1, 7), NeuronId(2, 0))
+
+
+@pytest.fixture(scope="module")
+def made() -> Model:
+    return model()
+
+
+@pytest.fixture(scope="module")
+def site(made: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """index.html of a site with three pages and a finder."""
+    folder, page = tmp_path_factory.mktemp("site"), make().build()
+    cards = []
+    for neuron in PAGES:
+        file = folder / f"{neuron}.html"
+        file.parent.mkdir()
+        file.write_text(render_page(replace(page, id=neuron)), encoding="utf-8")
+        cards.append(card(replace(page, id=neuron)))
+    index = folder / "index.html"
+    html = render_index(
+        run="demo", model="org/model", n_layers=3, d_mlp=40, cards=cards, finder=made.write(folder), facts=[("k", "16")]
+    )
+    index.write_text(html, encoding="utf-8")
+    return index
+
+
+def arrives(tab: Any, neuron: NeuronId) -> bool:
+    tab.wait_for_url(f"**/{neuron}.html*", timeout=15_000)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("at", "link", "to"), [(1, "#next", 2), (1, "#previous", 0), (2, "#next", 0), (0, "#previous", 2)]
+)
+def test_to_the_neighbours(open_page: Open, site: Path, at: int, link: str, to: int) -> None:
+    tab = open_page(site.parent / f"{PAGES[at]}.html")
+    tab.click(link)
+    assert arrives(tab, PAGES[to])
+
+
+def test_from_a_neuron_without_a_page_and_at_random(open_page: Open, site: Path) -> None:
+    tab = open_page(site.parent / f"{PAGES[0]}.html")
+    tab.goto(site.as_uri() + "#go=next&from=L1/N8")
+    assert arrives(tab, PAGES[2])
+    tab.goto(site.as_uri() + "#go=random&from=L1/N7")
+    tab.wait_for_url(re.compile(r"/L[02]/N\d+\.html"))
+
+
+def test_the_list_and_its_search(open_page: Open, site: Path) -> None:
+    tab = open_page(site)
+    assert tab.locator("#pages .name").all_inner_texts() == ["L0 · N12", "L1 · N7", "L2 · N0"]
+    tab.fill("#search", "l1/n7")
+    assert tab.locator("#pages .name").all_inner_texts() == ["L1 · N7"]
+    assert tab.inner_text("#found") == "1 of 3"
+    tab.click("#pages .name")
+    assert arrives(tab, PAGES[1])
+
+
+def test_the_picker_opens_a_page_or_says_how_to_make_it(open_page: Open, site: Path) -> None:
+    tab = open_page(site)
+    tab.fill("#layer", "1")
+    tab.fill("#neuron", "9")
+    tab.click("#picker button")
+    assert "snakemake --cores 2 results/demo/site/L1/N9.html" in tab.inner_text("#picked")
+    tab.fill("#neuron", "7")
+    tab.click("#picker button")
+    assert arrives(tab, PAGES[1])
+
+
+def rows(tab: Any) -> list[tuple[int, int]]:
+    while tab.locator("#finder-more").is_visible():
+        tab.click("#finder-more")
+    cells = tab.locator("#finder-table tbody tr").evaluate_all(
+        "(all) => all.map((row) => [row.cells[0].innerText, row.cells[1].innerText])"
+    )
+    return [(int(layer), int(neuron[1:])) for layer, neuron in cells]
+
+
+def open_finder(open_page: Open, site: Path) -> Any:
+    return open_page(site, ready="html.finder-ready")
+
+
+def test_the_finder_sorts(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    post = np.stack([summary.extreme_value[:, 0, Quantity.POST.index, 0] for summary in made.summaries])
+    expected = np.argsort(-np.nan_to_num(post).astype(np.float16).ravel(), kind="stable")
+    assert rows(tab) == [divmod(int(i), 40) for i in expected]
+    tab.get_by_role("button", name="neuron", exact=True).click()
+    assert rows(tab)[:3] == [(0, 39), (1, 39), (2, 39)]
+    tab.get_by_role("button", name="neuron", exact=True).click()
+    assert rows(tab)[:3] == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_the_finder_filters(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    tab.select_option("[name=class]", label="orthogonal output")
+    number = RWClass.ORTHOGONAL_OUTPUT.index
+    assert RW_CLASSES[number].label == "orthogonal output"
+    expected = {(i, int(n)) for i, w in enumerate(made.weights) for n in np.flatnonzero(w.rw_class == number)}
+    assert set(rows(tab)) == expected
+    tab.fill("[name=from]", "1")
+    assert set(rows(tab)) == {place for place in expected if place[0] >= 1}
+    tab.fill("[name=token]", "SCRIPT")
+    for _, neuron in rows(tab):
+        assert neuron >= 0
+    assert all("</script>" in text for text in tab.locator("#finder-table tbody tr").all_inner_texts())
+    tab.click("#finder-reset")
+    assert len(rows(tab)) == 120
+
+
+def test_a_region_of_the_scatter_is_a_filter(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    box = tab.locator("#scatter").bounding_box()
+    tab.locator("#scatter").scroll_into_view_if_needed()
+    box = tab.locator("#scatter").bounding_box()
+    tab.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.3 * box["height"])
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 0.95 * box["width"], box["y"] + 0.8 * box["height"])
+    tab.mouse.up()
+    limits = [float(field.input_value()) for field in tab.locator("#ranges input").all()]
+    cosine = np.concatenate([weights.cosine for weights in made.weights]).astype(np.float16).astype(float)
+    inside = (cosine[:, 0] >= limits[0]) & (cosine[:, 0] <= limits[1])
+    inside &= (cosine[:, 1] >= limits[2]) & (cosine[:, 1] <= limits[3])
+    assert 0 < inside.sum() < 120
+    assert set(rows(tab)) == {divmod(int(i), 40) for i in np.flatnonzero(inside)}
+
+
+def test_rows_lead_to_the_page_or_to_its_command(open_page: Open, site: Path) -> None:
+    tab = open_finder(open_page, site)
+    while tab.locator("#finder-more").is_visible():
+        tab.click("#finder-more")
+    tab.locator("#finder-table tbody tr button").first.click()
+    assert "snakemake --cores 2 results/demo/site/L" in tab.inner_text("#finder-table tbody code")
+    tab.locator('#finder-table a[href="L1/N7.html"]').click()
+    assert arrives(tab, PAGES[1])
+
+
+def test_an_index_whose_data_are_gone_says_so(browser: Any, site: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "index.html"
+    alone.write_bytes(site.read_bytes())
+    tab = browser.new_page()
+    tab.goto(alone.as_uri())
+    tab.wait_for_function("document.getElementById('finder-found').textContent.includes('cannot be read')")
+    tab.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_on_the_index(open_page: Open, site: Path, axe: str, theme: str) -> None:
+    tab = open_page(site, ready="html.finder-ready", color_scheme=theme, bypass_csp=True)
+    tab.evaluate(axe)
+    found = tab.evaluate("axe.run().then((found) => found.violations)")
+    assert [(one["id"], [node["html"] for node in one["nodes"][:3]]) for one in found] == []
+
+
+def test_nothing_on_the_index_is_wider_than_a_phone(open_page: Open, site: Path) -> None:
+    tab = open_page(site, ready="html.finder-ready", viewport={"width": 360, "height": 740})
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_finder_at_full_size(open_page: Open, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = tuple({"".join(rng.choice(list("etaoinshr"), rng.integers(2, 8))) for _ in range(20_000)})
+    small = model(layers=1, neurons=11_008, words=words)
+    large = Model(words, small.rows, small.summaries * 32, small.weights * 32)
+    finder = large.write(tmp_path)
+    assert finder["rows"] == 352_256
+    index = tmp_path / "index.html"
+    index.write_text(
+        render_index(run="demo", model="m", n_layers=32, d_mlp=11_008, cards=[], finder=finder), encoding="utf-8"
+    )
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*.js"))
+    tab = open_page(index)
+    ready = tab.evaluate("performance.now()")
+    tab.wait_for_selector("html.finder-ready", timeout=60_000)
+    loaded = tab.evaluate("performance.getEntriesByName('finder-ready')[0].startTime")
+    tab.fill("[name=token]", "ea")
+    step = tab.evaluate("performance.getEntriesByName('finder').at(-1).duration")
+    print(f"index: usable after {ready:.0f} ms, all {size / 1e6:.1f} MB after {loaded:.0f} ms, a filter {step:.0f} ms")
+    assert ready < 5_000
+    assert loaded < 30_000
+    assert step < 1_500
