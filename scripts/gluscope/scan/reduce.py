@@ -15,7 +15,8 @@ from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity
 from gluscope.core.errors import ModelError
 from gluscope.summary.types import LayerSummary
 
-_NO_ROW = 2**62  # above every row, so that ties put unfilled places last
+_ROWS = 2**32 - 1  # no row is above it
+_UNFILLED = -1
 
 
 class Reducer(Protocol):
@@ -56,24 +57,11 @@ def not_finite(layer: int) -> ModelError:
     return ModelError(f"layer {layer}", "finite activations", "NaN or infinity", step)
 
 
-def _summary(
-    count: np.ndarray, total: np.ndarray, magnitude: np.ndarray, rows: np.ndarray, positions: np.ndarray
-) -> LayerSummary:
-    """count [neuron, case], total [neuron, case, quantity], lists [neuron, list, k] as they are stored."""
-    summary = LayerSummary.empty(len(count), magnitude.shape[-1])
-    summary.count[:], summary.sum[:] = count, total
-    filled = magnitude >= 0
-    for place, (case, quantity) in enumerate(LISTS):
-        at, there = (slice(None), case.index, quantity.index), filled[:, place]
-        signed = case.sign(quantity) * magnitude[:, place]
-        summary.extreme_value[at] = np.where(there, signed, summary.extreme_value[at])
-        summary.extreme_example[at] = np.where(there, rows[:, place], -1)
-        summary.extreme_position[at] = np.where(there, positions[:, place], -1)
-    return summary
-
-
 class TorchReducer:
-    """The reference, in plain torch operations, on whatever device the tensors are. Not measured on a GPU."""
+    """The reference, in plain torch operations, on whatever device the tensors are; the host waits for nothing.
+
+    It has not been measured on a GPU.
+    """
 
     def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:
         self._n_neurons, self._k = n_neurons, k
@@ -89,62 +77,89 @@ class TorchReducer:
         act: torch.Tensor,
         post: torch.Tensor,
     ) -> None:
+        if not len(rows):
+            return
         state = self._state[layer]
         if state is None:
             state = self._state[layer] = _TorchState(self._n_neurons, self._k, gate.device)
-        values = {Quantity.GATE: gate, Quantity.IN: in_, Quantity.ACT: act, Quantity.POST: post}
-        begin = 0
-        for row, length in zip(rows.tolist(), lengths.tolist(), strict=True):
-            state.take(row, {quantity: value[begin : begin + length].float() for quantity, value in values.items()})
-            begin += length
+        values = dict(zip(QUANTITIES, _apart(lengths, gate, in_, act, post), strict=True))
+        state.take(_to_device(rows, gate.device), values)
 
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer] or _TorchState(self._n_neurons, self._k, torch.device("cpu"))
-        if not state.finite.item():
+        if not state.finite.item() or not state.total.isfinite().all():
             raise not_finite(layer)
-        lists = (state.magnitude, state.rows, state.positions)
-        return _summary(state.count.cpu().numpy(), state.total.cpu().numpy(), *(one.cpu().numpy() for one in lists))
+        return state.summary()
+
+
+def _apart(lengths: np.ndarray, *values: torch.Tensor) -> list[torch.Tensor]:
+    """[token, neuron] -> [example, position, neuron], with 0 after the end of shorter texts: 0 is in no case."""
+    longest, examples = int(lengths.max(initial=0)), len(lengths)
+    shape = (examples, longest, values[0].shape[-1])
+    if (lengths == longest).all():
+        return [value.reshape(shape) for value in values]
+    place = _to_device(np.flatnonzero(np.arange(longest) < lengths[:, None]), values[0].device)
+    padded = [value.new_zeros(examples * longest, shape[-1]) for value in values]
+    return [empty.index_copy_(0, place, value).view(shape) for empty, value in zip(padded, values, strict=True)]
+
+
+def _to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(array, np.int64))
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 class _TorchState:
-    """A layer's statistics: count [neuron, case], total [neuron, case, quantity], lists [neuron, list, k]."""
+    """A layer's statistics: count [neuron, case], total [neuron, case, quantity], lists [neuron, list, k].
+
+    Lists hold magnitudes. `key` has a magnitude's bits, which for numbers that are not negative are in the numbers'
+    order, above those of _ROWS - row: one number to sort by, largest first; unfilled places are lowest.
+    """
 
     def __init__(self, neurons: int, k: int, device: torch.device) -> None:
         lists = (neurons, len(LISTS), k)
         self.count = torch.zeros(neurons, len(CASES), dtype=torch.int64, device=device)
         self.total = torch.zeros(neurons, len(CASES), len(QUANTITIES), dtype=torch.float64, device=device)
-        self.magnitude = torch.full(lists, -1.0, device=device)
-        self.rows = torch.full(lists, _NO_ROW, dtype=torch.int64, device=device)
+        self.key = torch.full(lists, _UNFILLED, dtype=torch.int64, device=device)
         self.positions = torch.full(lists, -1, dtype=torch.int32, device=device)
         self.finite = torch.tensor(True, device=device)
 
-    def take(self, row: int, values: dict[Quantity, torch.Tensor]) -> None:
-        """One text; values: [token, neuron] each."""
+    def take(self, rows: torch.Tensor, values: dict[Quantity, torch.Tensor]) -> None:
+        """Some texts. rows: int64 [example]; values: [example, position, neuron] each."""
         best, where = [], []
         gate, in_ = values[Quantity.GATE], values[Quantity.IN]
         for value in values.values():
             self.finite &= torch.isfinite(value).all()
         for case in CASES:
             mask = (gate * case.gate_sign > 0) & (in_ * case.in_sign > 0)
-            self.count[:, case.index] += mask.sum(0)
+            self.count[:, case.index] += mask.sum((0, 1))
             for quantity, value in values.items():
                 kept = torch.where(mask, value, 0.0)
-                self.total[:, case.index, quantity.index] += kept.sum(0, dtype=torch.float64)
+                self.total[:, case.index, quantity.index] += kept.sum((0, 1), dtype=torch.float64)
                 if quantity in case.listed:
-                    highest, first = torch.where(mask, value.abs(), -1.0).max(0)
-                    best.append(highest)
+                    highest, first = torch.where(mask, value.abs(), -1.0).max(1)
+                    best.append(highest.float())
                     where.append(first)
-        self._enter(row, torch.stack(best, 1), torch.stack(where, 1))
+        self._enter(rows, torch.stack(best, -1), torch.stack(where, -1))
 
-    def _enter(self, row: int, best: torch.Tensor, where: torch.Tensor) -> None:
-        """Sort a text's maxima [neuron, list] into the lists; ties by the lower row."""
-        there = best >= 0
-        row_of = torch.where(there, row, _NO_ROW)
-        position = torch.where(there, where.to(torch.int32), -1)
-        magnitude = torch.cat([self.magnitude, best[..., None]], -1)
-        rows = torch.cat([self.rows, row_of[..., None]], -1)
-        positions = torch.cat([self.positions, position[..., None]], -1)
-        by_row = rows.argsort(dim=-1, stable=True)
-        by_size = magnitude.gather(-1, by_row).argsort(dim=-1, descending=True, stable=True)
-        order = by_row.gather(-1, by_size)[..., : self.magnitude.shape[-1]]
-        self.magnitude, self.rows, self.positions = (part.gather(-1, order) for part in (magnitude, rows, positions))
+    def _enter(self, rows: torch.Tensor, best: torch.Tensor, where: torch.Tensor) -> None:
+        """Put texts' maxima, [example, neuron, list], into the lists."""
+        bits = best.view(torch.int32).long()
+        key = torch.where(best < 0, _UNFILLED, (bits << 32) | (_ROWS - rows)[:, None, None])
+        key = torch.cat([self.key, key.permute(1, 2, 0)], -1)
+        positions = torch.cat([self.positions, where.to(torch.int32).permute(1, 2, 0)], -1)
+        self.key, order = key.topk(self.key.shape[-1], dim=-1)
+        self.positions = positions.gather(-1, order)
+
+    def summary(self) -> LayerSummary:
+        summary = LayerSummary.empty(*self.key.shape[::2])
+        summary.count[:], summary.sum[:] = self.count.cpu().numpy(), self.total.cpu().numpy()
+        key, positions = self.key.cpu().numpy(), self.positions.cpu().numpy()
+        magnitude = (key >> 32).astype(np.int32).view(np.float32)
+        filled, rows = key >= 0, _ROWS - (key & _ROWS)
+        for place, (case, quantity) in enumerate(LISTS):
+            at, there = (slice(None), case.index, quantity.index), filled[:, place]
+            # + 0, so that there is no -0
+            summary.extreme_value[at] = np.where(there, case.sign(quantity) * magnitude[:, place] + 0.0, np.nan)
+            summary.extreme_example[at] = np.where(there, rows[:, place], -1)
+            summary.extreme_position[at] = np.where(there, positions[:, place], -1)
+        return summary
