@@ -27,6 +27,8 @@ def from_cache(weights: WeightRows, caches: Sequence[CacheReader], layer: int, w
     gather.set_lengths({row: length for row, (_, length) in holders.items()})
     vectors = {neuron: (weights.gate(layer, neuron), weights.in_(layer, neuron)) for neuron in wanted}
     biases = {neuron: (weights.bias_gate(layer, neuron), weights.bias_in(layer, neuron)) for neuron in wanted}
+    for cache in caches:
+        cache.will_read(layer, [row for row, (holder, _) in holders.items() if holder is cache])
     for row, (cache, _) in holders.items():
         x, neurons = cache.read(layer, row), gather.by_row[row]
         matrix = np.stack([vector for neuron in neurons for vector in vectors[neuron]], axis=1)

@@ -8,8 +8,7 @@ neuron and row, `pairs` says which of them are whose. Nothing of what is read de
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +19,8 @@ import numpy as np
 from gluscope.core.errors import ModelError, StoreError
 from gluscope.core.schema import REPLAY
 from gluscope.store.atomic import new_folder
+from gluscope.store.damage import MISSING, Damaged, refused
 from gluscope.store.zarrfile import (
-    Damaged,
     Index,
     ItemFile,
     crc,
@@ -35,7 +34,6 @@ from gluscope.store.zarrfile import (
 
 _PER_CHUNK = {"value": 4096, "pairs": 1024, "text": 512, "longest": 4096}
 _LABELS = {"branch": ["gate", "in"], "bound": ["first", "end"], "field": ["row", "first", "tokens"]}
-_DAMAGED = "remove it and run the same command again: only it is made anew"
 _AXIS_1 = {"value": (2,), "pairs": (2,), "text": (3,), "longest": ()}
 
 
@@ -180,8 +178,8 @@ class ReplayReader:
     def __init__(self, path: str | Path) -> None:
         self.folder, self.bytes_read = folder_of(path), 0
         if not (self.folder / "zarr.json").is_file():
-            raise StoreError(str(self.folder), "a replay", "no such file", "run the command that makes it")
-        with self._named("zarr.json"):
+            raise StoreError(str(self.folder), "a replay", "no such file", MISSING)
+        with refused(self.folder, "zarr.json"):
             self.attributes, arrays = read_group((self.folder / "zarr.json").read_bytes())
             self._counts = {name: arrays[name]["shape"][0] for name in REPLAY}
             self.n_layers, self.d_mlp = int(self.attributes["n_layers"]), int(self.attributes["d_mlp"])
@@ -213,7 +211,7 @@ class ReplayReader:
 
     def _range(self, name: str, begin: int, end: int) -> np.ndarray:
         layout, key = _layout(name, self._counts[name]), f"{name}/{_key(1 + len(_AXIS_1[name]))}"
-        with self._named(key):
+        with refused(self.folder, key):
             if not 0 <= begin <= end <= self._counts[name]:
                 raise Damaged(f"at most {self._counts[name]} of them, found {begin} to {end}")
             if layout.empty or begin == end:
@@ -228,17 +226,6 @@ class ReplayReader:
         data = os.pread(handle, length, start)
         self.bytes_read += len(data)
         return data
-
-    @contextmanager
-    def _named(self, part: str) -> Iterator[None]:
-        where = f"{self.folder}: {part}"
-        try:
-            yield
-        except Damaged as error:
-            expected, _, found = str(error).partition(", found ")
-            raise StoreError(where, expected, found, _DAMAGED) from error
-        except (FileNotFoundError, KeyError) as error:
-            raise StoreError(where, "this part of the replay", "nothing there", _DAMAGED) from error
 
 
 def _key(dimensions: int) -> str:

@@ -20,8 +20,8 @@ from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.core.errors import StoreError
 from gluscope.core.schema import PER_RUN, SUMMARY, StoredArray
 from gluscope.store.atomic import new_file, new_folder
+from gluscope.store.damage import MISSING, Damaged, refused
 from gluscope.store.zarrfile import (
-    Damaged,
     ItemFile,
     document_text,
     encode_labels,
@@ -33,8 +33,6 @@ from gluscope.store.zarrfile import (
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 _ZIP_CHUNK = 256 * 1024  # bytes: shards are read by the layer
-_DAMAGED = "remove it and run the same command again: only it is made anew"
-_MISSING = "run the command that makes it"
 _LABELS = {"case": [case.value for case in CASES], "quantity": [quantity.value for quantity in QUANTITIES]}
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every entry of a zip, so that equal statistics make equal files
 _Put = Callable[[str, Iterable[bytes]], None]
@@ -146,9 +144,9 @@ class SummaryReader:
         self.zipped = Path(path).suffix == ".zip"
         self.path = Path(path) if self.zipped else folder_of(path)
         if not (self.path if self.zipped else self.path / "zarr.json").is_file():
-            raise StoreError(str(path), "a summary", "no such file", _MISSING)
+            raise StoreError(str(path), "a summary", "no such file", MISSING)
         self.bytes_read = 0
-        with self._named("zarr.json"):
+        with refused(self.path, "zarr.json"):
             self.attributes, self._arrays = read_group(self._whole("zarr.json"))
             self._shapes = {name: tuple(document["shape"]) for name, document in self._arrays.items()}
             self.n_layers, self.neurons = self._shapes["count"][:2]
@@ -170,7 +168,7 @@ class SummaryReader:
     def sign(self) -> np.ndarray:
         """int8 [layer, neuron]; only a whole run's summary has it."""
         if "sign" not in self._arrays:
-            raise StoreError(str(self.path), "the summary of a whole run", "a shard's, without `sign`", _MISSING)
+            raise StoreError(str(self.path), "the summary of a whole run", "a shard's, without `sign`", MISSING)
         return self._read("sign", None)
 
     def _check(self, layer: int, neuron: int, any_neuron: bool = False) -> None:
@@ -181,7 +179,7 @@ class SummaryReader:
         """An array of the run, or of one layer, or one neuron's part of that."""
         stored, shape = {**SUMMARY, **PER_RUN}[name], self._shapes[name]
         key = f"{name}/{_key(layer or 0, len(shape))}"
-        with self._named(key):
+        with refused(self.path, key):
             axis = 0 if layer is None else 1
             codec = self._arrays[name]["codecs"][0]["configuration"]
             file = _item_file(stored, shape[axis:], codec["chunk_shape"][axis])
@@ -198,8 +196,13 @@ class SummaryReader:
             data = (self.path / name).read_bytes()
             self.bytes_read += len(data)
             return data
-        with zipfile.ZipFile(self.path) as archive:
-            return archive.read(name)
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(name)
+        except (KeyError, MemoryError):
+            raise
+        except Exception as error:  # what zipfile raises for altered archives has no common class
+            raise Damaged(f"a whole zip file, found damage ({' '.join(str(error).split())[:200]})") from error
 
     @contextmanager
     def _partly(self, name: str) -> Iterator[tuple[int, Callable[[int, int], bytes]]]:
@@ -215,23 +218,6 @@ class SummaryReader:
                 return found
 
             yield os.fstat(file.fileno()).st_size, read
-
-    @contextmanager
-    def _named(self, part: str) -> Iterator[None]:
-        """Turn whatever a damaged file leads to into a StoreError with its name."""
-        where = f"{self.path}: {part}"
-        try:
-            yield
-        except Damaged as error:
-            expected, _, found = str(error).partition(", found ")
-            raise StoreError(where, expected, found, _DAMAGED) from error
-        except (FileNotFoundError, KeyError) as error:
-            raise StoreError(where, "this part of the summary", "nothing there", _DAMAGED) from error
-        except OSError as error:
-            raise StoreError(where, "a readable file", error.strerror or "a fault", _DAMAGED) from error
-        except Exception as error:  # what zipfile raises for altered archives has no common class
-            found = " ".join(str(error).split())[:200] or type(error).__name__
-            raise StoreError(where, "a whole file", f"damage ({found})", _DAMAGED) from error
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ import numpy as np
 from gluscope.core.errors import StoreError
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.atomic import new_folder
+from gluscope.store.damage import MISSING, refused
 from gluscope.store.zarrfile import (
-    Damaged,
     ItemFile,
     document_text,
     encode_labels,
@@ -31,8 +30,6 @@ from gluscope.store.zarrfile import (
 from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import CONVENTIONS, COSINES, QUANTILES, VECTORS, LayerWeights, NeuronWeights, one_neuron
 
-_DAMAGED = "remove it and run the same command again: only it is made anew"
-_MISSING = "run the command that makes it"
 _LABELS: dict[str, list[str]] = {
     "pair": [kind.value for kind in COSINES],
     "vector": [vector.value for vector in VECTORS],
@@ -82,8 +79,8 @@ class WeightsReader:
     def __init__(self, path: str | Path) -> None:
         self.folder = folder_of(path)
         if not (self.folder / "zarr.json").is_file():
-            raise StoreError(str(path), "weight statistics", "no such file", _MISSING)
-        with self._named("zarr.json"):
+            raise StoreError(str(path), "weight statistics", "no such file", MISSING)
+        with refused(self.folder, "zarr.json"):
             self.attributes, self._arrays = read_group((self.folder / "zarr.json").read_bytes())
             self._shapes = {name: tuple(document["shape"]) for name, document in self._arrays.items()}
             self.n_layers, self.neurons = self._shapes["sign"]
@@ -107,7 +104,7 @@ class WeightsReader:
     def _read(self, name: str, layer: int | None, item: int | None = None) -> np.ndarray:
         """An array of the model, or of one layer, or one neuron's part of that."""
         key = f"{name}/{_key(layer or 0, len(self._shapes[name]))}"
-        with self._named(key):
+        with refused(self.folder, key):
             axis = 0 if layer is None else 1
             per_chunk = self._arrays[name]["codecs"][0]["configuration"]["chunk_shape"][axis]
             file = _layout(WEIGHTS[name], self._shapes[name][axis:], per_chunk)
@@ -116,17 +113,6 @@ class WeightsReader:
             with open(self.folder / key, "rb", buffering=0) as handle:
                 number = handle.fileno()
                 return file.decode_item(item, os.fstat(number).st_size, lambda at, size: os.pread(number, size, at))
-
-    @contextmanager
-    def _named(self, part: str) -> Iterator[None]:
-        where = f"{self.folder}: {part}"
-        try:
-            yield
-        except Damaged as error:
-            expected, _, found = str(error).partition(", found ")
-            raise StoreError(where, expected, found, _DAMAGED) from error
-        except (FileNotFoundError, KeyError) as error:
-            raise StoreError(where, "this part of the weight statistics", "no such file", _DAMAGED) from error
 
 
 def read_neuron_weights(path: str | Path, layer: int, neuron: int) -> NeuronWeights:

@@ -18,6 +18,7 @@ import google_crc32c
 import numpy as np
 
 from gluscope.core.schema import StoredArray
+from gluscope.store.damage import Damaged
 
 ReadAt = Callable[[int, int], bytes]  # (first byte, bytes) of a file
 CHECKSUM = "metadata_crc32c"  # attribute of a group: of its zarr.json, without this attribute
@@ -25,10 +26,6 @@ _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC = {"name": "crc32c", "configuration": {}}
 _ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
 _KEYS = {"name": "v2", "configuration": {"separator": "."}}  # flat names: no folders inside an array's
-
-
-class Damaged(Exception):
-    """Bytes that are not what was written. The message says what was expected and what was found."""
 
 
 def crc(data: bytes) -> bytes:

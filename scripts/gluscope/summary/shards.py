@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.errors import ShardMismatch, StoreError
+from gluscope.store.damage import made_anew
 from gluscope.store.summary import read_attributes, read_layer, read_sample, write_summary
 from gluscope.summary.convention import refactor
 from gluscope.summary.merge import merge
@@ -19,7 +20,6 @@ from gluscope.summary.types import LayerSummary, SampleTokens
 OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens"})
 INDIFFERENT = frozenset({"device", "batch_tokens", "reducer", "cache_dtype", "versions"})
 _LARGE = 100_000  # neurons, counted once for every shard and layer
-REDO = "remove it and run the same command again: only it is made anew"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ def merge_shards(
 def _open(path: str | Path) -> _Shard:
     attributes = read_attributes(path)
     if missing := sorted((OWN | {"convention", "k"}) - attributes.keys()):
-        raise StoreError(str(path), "the statistics of a shard", f"no {missing[0]} in its attributes", REDO)
+        raise StoreError(
+            str(path), "the statistics of a shard", f"no {missing[0]} in its attributes", made_anew(Path(path))
+        )
     return _Shard(Path(path), attributes, read_sample(path))
 
 
@@ -81,7 +83,7 @@ def _refuse_other_settings(shards: Sequence[_Shard]) -> None:
         usual = max(values, key=values.count)
         for shard, value in zip(shards, values, strict=True):
             if value != usual:
-                raise ShardMismatch(shard.name, f"{key} {usual} as in the other shards", value, REDO)
+                raise ShardMismatch(shard.name, f"{key} {usual} as in the other shards", value, made_anew(shard.path))
 
 
 def _refuse_other_rows(shards: Sequence[_Shard]) -> None:
@@ -91,7 +93,7 @@ def _refuse_other_rows(shards: Sequence[_Shard]) -> None:
         rows = shard.rows
         if len(rows) != shard.attributes["rows"]:
             expected = f"rows {_span(rows)}"
-            raise ShardMismatch(shard.name, expected, f"{shard.attributes['rows']} of them", REDO)
+            raise ShardMismatch(shard.name, expected, f"{shard.attributes['rows']} of them", made_anew(shard.path))
         if len(rows) and rows.start < after:
             found = f"row {rows.start}, which {before} has as well"
             raise ShardMismatch(
@@ -164,13 +166,15 @@ def _refuse_strange_lists(shard: _Shard, part: LayerSummary, layer: int, neurons
     """What a shard says of a layer must fit what it says of itself."""
     if part.neurons != neurons or part.k != shard.attributes["k"]:
         expected, found = f"{neurons} neurons, k {shard.attributes['k']}", f"{part.neurons}, k {part.k}"
-        raise ShardMismatch(f"{shard.name}, layer {layer}", expected, found, REDO)
+        raise ShardMismatch(f"{shard.name}, layer {layer}", expected, found, made_anew(shard.path))
     rows, example = shard.rows, part.extreme_example
     low = int(example.min(initial=rows.start, where=example >= 0))
     high = int(example.max(initial=-1))
     if low < rows.start or high >= rows.stop:
         strange = low if low < rows.start else high
-        raise ShardMismatch(f"{shard.name}, layer {layer}", f"rows {_span(rows)}", f"row {strange}", REDO)
+        raise ShardMismatch(
+            f"{shard.name}, layer {layer}", f"rows {_span(rows)}", f"row {strange}", made_anew(shard.path)
+        )
     if int(part.count.sum(axis=1).max(initial=0)) > shard.attributes["tokens"]:
         most = f"at most {shard.attributes['tokens']} tokens a neuron"
-        raise ShardMismatch(f"{shard.name}, layer {layer}", most, "more in its cases", REDO)
+        raise ShardMismatch(f"{shard.name}, layer {layer}", most, "more in its cases", made_anew(shard.path))

@@ -209,7 +209,7 @@ def test_a_shard_with_a_part_left_out_is_refused(made: Made, tmp_path: Path) -> 
             if name != "sum/1.0.0.0":
                 target.writestr(name, source.read(name))
     read_layer(path, 0)
-    with pytest.raises(StoreError, match=r"sum/1\.0\.0\.0: expected this part of the summary, found nothing there"):
+    with pytest.raises(StoreError, match=r"sum/1\.0\.0\.0: expected this part of it, found nothing there"):
         read_layer(path, 1)
 
 
