@@ -4,11 +4,14 @@ localrules:
 
 
 rule site_index:
-    """Make the start page of a run's site, with its listed pages."""
+    """Make the start page of a run's site, with its pages and a finder over all neurons."""
     input:
         pages=listed_pages,
         summary=RUN.summary,
+        weights=RUN.weights,
         model=RUN.model,
+        tokens=tokens_of_run,
+        tokenizer=tokenizer_of_run,
     output:
         RUN.index,
     log:

@@ -7,13 +7,12 @@ from gluscope.core.freshness import is_fresh
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.sources import Sources
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page
 from gluscope.page.record import Provenance
 from gluscope.page.render import render_page
-from gluscope.page.tokens import TokenTexts
+from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.recompute.types import Recomputed
 from gluscope.store.atomic import new_file
 from gluscope.store.summary import read_attributes, read_neuron, read_sample
@@ -27,7 +26,7 @@ def main(smk: Any) -> None:
         spec = ModelSpec.read(smk.input.model)
         about, sample = read_attributes(smk.input.summary), read_sample(smk.input.summary)
         dataset = TokenDataset.open(Path(smk.input.tokens).parent)
-        texts = TokenTexts.read(tokenizer_folder(smk, spec))
+        texts = TokenTexts.read(tokenizer_folder(smk.input.tokenizer, spec.folder))
         paths = RunPaths(smk.wildcards.run)
         for neuron, path in pages.items():
             weights = read_neuron_weights(smk.input.weights, neuron.layer, neuron.neuron)
@@ -63,15 +62,6 @@ def wanted(smk: Any) -> dict[NeuronId, str]:
         for neuron, file in files.items()
         if not is_fresh(file, [*shared, paths.neuron(layer, neuron.neuron)])
     }
-
-
-def tokenizer_folder(smk: Any, spec: ModelSpec) -> str:
-    """Where the tokenizer of the texts lies: a local one, one from the hub, or the model's own."""
-    if not smk.input.tokenizer:
-        return spec.folder
-    (found,) = smk.input.tokenizer
-    fetched = Sources.read(found).tokenizer if found.endswith(".source.json") else None
-    return fetched.folder if fetched else str(Path(found).parent)
 
 
 def provenance(about: dict[str, Any], path: str) -> Provenance:

@@ -1,18 +1,33 @@
-"""The start page of a run's site."""
+"""The start page of a run's site, with a finder over all neurons."""
 
+from pathlib import Path
 from typing import Any
 
+from gluscope.core.paths import RunPaths
+from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
+from gluscope.page.finder import write_finder
 from gluscope.page.site import read_cards, render_index
+from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.store.atomic import new_file
-from gluscope.store.summary import read_attributes
+from gluscope.store.summary import read_attributes, read_layers
+from gluscope.store.weights import read_layer_weights
 
 
 def main(smk: Any) -> None:
-    """Write `smk.output[0]`, with all pages that exist."""
+    """Write `smk.output[0]`, with all pages that exist, and the finder's data beside it."""
     with start(smk) as job:
         spec, about = ModelSpec.read(smk.input.model), read_attributes(smk.input.summary)
+        summaries = enumerate(read_layers(smk.input.summary))
+        finder = write_finder(
+            RunPaths(smk.wildcards.run).site,
+            ((summary, read_layer_weights(smk.input.weights, layer)) for layer, summary in summaries),
+            tokens=about["tokens"],
+            convention=about["convention"],
+            dataset=TokenDataset.open(Path(smk.input.tokens).parent),
+            texts=TokenTexts.read(tokenizer_folder(smk.input.tokenizer, spec.folder)),
+        )
         cards = read_cards(smk.wildcards.run)
         html = render_index(
             run=smk.wildcards.run,
@@ -21,10 +36,11 @@ def main(smk: Any) -> None:
             d_mlp=spec.d_mlp,
             cards=cards,
             facts=[("data set", about["dataset"]), ("tokens", f"{about['tokens']:,}"), ("k", str(about["k"]))],
+            finder=finder,
         )
         with new_file(smk.output[0]) as part:
             part.write_text(html, encoding="utf-8", newline="\n")
-        job.say(f"{len(cards)} pages in {smk.output[0]}")
+        job.say(f"{len(cards)} pages in {smk.output[0]}, {finder['rows']} neurons to find")
 
 
 if __name__ == "__main__":

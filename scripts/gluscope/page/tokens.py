@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gluscope.core.errors import ModelError
+from gluscope.dataset.sources import Sources
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -89,6 +90,18 @@ class TokenTexts:
             return bytes(table[letter] for letter in token) if all(c in table for c in token) else token.encode()
         byte = _BYTE_TOKEN.fullmatch(token)
         return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode("utf-8", "surrogatepass")
+
+
+def tokenizer_folder(found: Sequence[str], model_folder: str) -> str:
+    """Where the tokenizer of a run's texts lies.
+
+    found: files that lead to it: of a local tokenizer, or the `.source.json` of one that was fetched; empty for the
+    model's own.
+    """
+    if not found:
+        return model_folder
+    fetched = Sources.read(found[0]).tokenizer if found[0].endswith(".source.json") else None
+    return fetched.folder if fetched else str(Path(found[0]).parent)
 
 
 def _read(before: bytes, own: bytes) -> tuple[Token, bytes]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gluscope.core.errors import ModelError
-from gluscope.page.tokens import TokenKind, TokenTexts
+from gluscope.page.tokens import TokenKind, TokenTexts, tokenizer_folder
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 TEXTS = ["the cat sat", "naïve café", "你好，世界", "👩‍👩‍👧 family", "שלום مرحبا", "tab\there\r\n\n  end ", "ﬁ½²"]
@@ -93,3 +93,14 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError):
         TokenTexts.read(tmp_path)
+
+
+def test_the_tokenizer_is_the_models_a_local_one_or_the_fetched_one(tmp_path: Path) -> None:
+    from gluscope.dataset.sources import Located, Sources
+
+    assert tokenizer_folder([], "model") == "model"
+    assert tokenizer_folder(["mine/tokenizer.json"], "model") == "mine"
+    fetched = tmp_path / "texts.source.json"
+    place = Located(id="org/tokenizer", folder="/cache/tokenizer", revision="abc")
+    Sources(source=place, tokenizer=place).save(fetched)
+    assert tokenizer_folder([str(fetched)], "model") == "/cache/tokenizer"
