@@ -2,7 +2,7 @@
 
 Every array is cut along one axis, its items (neurons, tokens, layers), into chunks that stand one after another in one
 file: zarr's sharding codec with its index at the end. Every chunk and the index have a crc32c. zarr-python, tensorstore
-and xarray read these files; docs/decisions/0004-stores.md has the reasons and times.
+and xarray read these files; docs/decisions/stores.md has the reasons and times.
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""The tables of docs/outputs.md, from the schema.
+
+`PYTHONPATH=scripts:tests python -m helpers.outputs_table` writes them.
+
+from __future__ import annotations
+
+import math
+import re
+
+from gluscope.core import schema
+from helpers.checkout import REPO
+
+PAGE = REPO / "docs/outputs.md"
+TABLES = {
+    "summary": {**schema.SUMMARY, **schema.PER_RUN},
+    "cache": schema.CACHE,
+    "weights": schema.WEIGHTS,
+    "replay": schema.REPLAY,
+}
+
+
+def table(arrays: dict[str, schema.StoredArray]) -> str:
+    """A Markdown table with one row an array."""
+    head = "| array | dims | dtype | unit | unknown | meaning |\n|---|---|---|---|---|---|\n"
+    rows = (
+        f"| `{name}` | {', '.join(one.dims)} | {one.dtype} | {one.unit} |"
+        f" {'NaN' if math.isnan(one.fill) else f'{one.fill:g}'} | {one.meaning} |\n"
+        for name, one in arrays.items()
+    )
+    return head + "".join(rows)
+
+
+def filled(text: str) -> str:
+    """The page with every table as the schema has it."""
+    for name, arrays in TABLES.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text, found = re.subn(pattern, lambda m, a=arrays: m[1] + table(a) + m[2], text, flags=re.S)
+        if found != 1:
+            raise ValueError(f"{PAGE}: expected one place for the table {name}, found {found}")
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
