@@ -1,6 +1,7 @@
 """The tables of docs/outputs.md, from the schema.
 
 `PYTHONPATH=scripts:tests python -m helpers.outputs_table` writes them.
+"""
 
 from __future__ import annotations
 
