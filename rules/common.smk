@@ -35,6 +35,7 @@ def runs_with(condition):
 
 FROM_MODEL = runs_with(lambda run: run.pages_source == "model")
 CACHED = runs_with(lambda run: run.cache)
+REPLAYED = runs_with(lambda run: run.pages_source == "replay")
 RUN = RunPaths("{run}")
 DATASET = DatasetPaths("{dataset}")
 
@@ -108,12 +109,10 @@ def scans_of_run(wildcards):
 
 @refusing
 def caches_for_pages(wildcards):
-    """The caches of all shards, if the run's pages are computed from them."""
-    if flow.run(wildcards.run).pages_source != "cache":
-        return []
-    return [
-        RunPaths(wildcards.run).cache(shard) for shard in flow.shards(wildcards.run)
-    ]
+    """The caches, or replays, of all shards, if the run's pages are computed from them."""
+    paths, source = RunPaths(wildcards.run), flow.run(wildcards.run).pages_source
+    path_of = {"cache": paths.cache, "replay": paths.replay}.get(source)
+    return [path_of(shard) for shard in flow.shards(wildcards.run)] if path_of else []
 
 
 @refusing
@@ -128,6 +127,13 @@ def neurons_of_batch(wildcards):
     """The listed neurons of a batch, as ranges."""
     batch = Batch(int(wildcards.layer), int(wildcards.low), int(wildcards.high))
     return as_ranges(flow.batch(wildcards.run, batch))
+
+
+@refusing
+def listed_by_layer(wildcards):
+    """The listed neurons of a run, as ranges by layer."""
+    listed = flow.listed(wildcards.run)
+    return {str(layer): as_ranges(neurons) for layer, neurons in listed.items()}
 
 
 @refusing

@@ -116,7 +116,15 @@ class Workflow:
             self.asked.setdefault(run, []).append(RunPaths(run).page(layer, neuron))
         else:
             size.refuse(RunPaths(run).page(layer, neuron), layer, neuron)
+            self._refuse_unlisted(run, NeuronId(layer, neuron))
         return NeuronId(layer, neuron)
+
+    def _refuse_unlisted(self, run: str, neuron: NeuronId) -> None:
+        """A replay keeps what the listed neurons' pages show, and nothing else."""
+        if self.run(run).pages_source == "replay" and neuron.neuron not in self.listed(run).get(neuron.layer, ()):
+            expected = f"a neuron under `neurons:` of run {run}, whose pages come from a replay"
+            where = RunPaths(run).page(neuron.layer, neuron.neuron)
+            raise ConfigError(where, expected, str(neuron), "add it there, or set `pages_from: model`")
 
     def listed(self, run: str) -> dict[int, list[int]]:
         """Neurons of a run's `neurons:`, by layer."""

@@ -35,6 +35,13 @@ def test_a_run_without_cache_asks_for_the_model_twice(room: Room) -> None:
     assert room.plan("results/mine/site/L0/N0.html") == counts
 
 
+def test_pages_from_a_replay_scan_twice_and_keep_little(room: Room) -> None:
+    room.write_config(cache=False, shards=3, pages_from="replay")
+    counts = {**ONE_PAGE, "scan_without_cache": 3, "replay": 3}
+    del counts["scan"]
+    assert room.plan("results/mine/site/L0/N3.html") == counts
+
+
 def test_all_makes_the_listed_pages_and_the_site(room: Room) -> None:
     assert room.plan() == {**ONE_PAGE, "recompute": 2, "page": 2, "site_index": 1, "all": 1}
 

@@ -42,6 +42,12 @@ def test_a_listed_neuron_that_cannot_be(room: Room) -> None:
     assert line.startswith("error: config: runs: mine: neurons: expected a neuron from 0 to 47")
 
 
+def test_a_neuron_that_a_replay_does_not_keep(room: Room) -> None:
+    room.write_config(pages_from="replay")
+    (line,) = room.refusal("results/mine/site/L0/N4.html")
+    assert "expected a neuron under `neurons:` of run mine, whose pages come from a replay, found L0/N4" in line
+
+
 def test_every_mistake_in_the_config_has_its_line(room: Room) -> None:
     room.write_config(k=0, dtype="float8", colour="blue")
     assert len(room.refusal()) == 3

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
 from helpers.checkout import copy_checkout
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
@@ -123,6 +125,25 @@ def test_from_scratch_without_a_cache(room: Room) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (room.folder / "results/bare/cache").exists()
     assert (room.folder / "results/bare/site/L1/N7.html").exists()
+
+
+def test_from_a_replay(room: Room) -> None:
+    """Pages from a second pass show the numbers of those from the cache, to float16's rounding."""
+    config = (room.folder / "mine.yaml").read_text(encoding="utf-8")
+    keys = "{model: my-model/, dataset: mine-texts, neurons: [L1/N7], cache: false, pages_from: replay, shards: 2}"
+    (room.folder / "mine.yaml").write_text(
+        config.replace("runs:\n", f"runs:\n  again:\n    {keys}\n"), encoding="utf-8"
+    )
+    done = room.snakemake("results/again/site/L1/N7.html")
+    room.write_config()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (room.folder / "results/again/site/L1/N7.html").exists()
+    cached, replayed = (Recomputed.read(room.folder / f"results/{run}/neurons/L1/N7.npz") for run in ("mine", "again"))
+    assert (cached.source, replayed.source) == ("cache", "replay")
+    np.testing.assert_array_equal(cached.rows, replayed.rows)
+    u = 2 * UNIT_ROUNDOFF["float16"] + 1e-5
+    assert np.abs(cached.gate - replayed.gate).max() <= u * cached.gate_bound
+    assert np.abs(cached.in_ - replayed.in_).max() <= u * cached.in_bound
 
 
 def test_every_text_is_in_the_data_set(room: Room) -> None:

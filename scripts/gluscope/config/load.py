@@ -52,9 +52,6 @@ def _impossible(run: RunConfig, config: ConfigFile) -> list[ConfigError]:
         step = "set `cache: true`, or `pages_from: model`"
         expected = "replay or model (the run has `cache: false`)"
         errors.append(ConfigError(f"{where}: pages_from", expected, "'cache'", step))
-    if run.pages_from == "replay":
-        step = "choose one of the two, or leave it out"
-        errors.append(ConfigError(f"{where}: pages_from", "cache or model (replay is not built yet)", "'replay'", step))
     if run.activations is not None:
         expected = "no such key (reading published activations is not built yet)"
         errors.append(ConfigError(f"{where}: activations", expected, repr(run.activations), "leave it out, to scan"))

@@ -92,7 +92,6 @@ def test_a_run_without_cache_computes_pages_with_the_model() -> None:
         ("runs/mine\n", {}, r"found 'mine\n'"),
         ("datasets/a*", {}, "begins with a letter or digit, found 'a*'"),
         ("runs/mine/dataset", "mine-text", "found 'mine-text'. Next: write 'mine-texts', the nearest known one"),
-        ("runs/mine/pages_from", "replay", "replay is not built yet"),
         ("runs/mine/activations", "x/y", "reading published activations is not built yet"),
         ("datasets/mine-texts/max_tokens", 2e7, "found 20000000.0"),
         ("all", ["demo"], "config: all: expected the name of a run, found 'demo'. Next: choose one of mine"),
