@@ -143,7 +143,15 @@ class Passes(ForwardPasses):
         cached = None if self._cache is None else batch.real(x).to(self._cache_dtype, copy=True)
         sampled = batch.sampled(gate, in_)
         values = [batch.real(tensor) for tensor in (gate, in_, act, post)]
-        self._reducer.update(layer, batch.rows, batch.lengths, *values)
+        try:
+            self._reducer.update(layer, batch.rows, batch.lengths, *values)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            # It may have taken in a part, and running the texts again would count that twice.
+            step = "ask for more memory, or set `batch_tokens` lower"
+            found = f"too little for {int(batch.lengths.sum())} tokens"
+            raise ModelError(f"layer {layer}", "memory for the reduction", found, step) from error
         if self._cache is not None and cached is not None:
             self._copies.put(cached, partial(self._cache.append, layer))
         if sampled is not None:

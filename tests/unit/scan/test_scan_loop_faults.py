@@ -111,6 +111,23 @@ def test_a_text_that_does_not_fit_alone_is_refused(tmp_path: Path, case: Case, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_reduction_cut_by_little_memory_is_not_run_again(
+    tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have taken in half of its texts; doing them again would count those twice."""
+    real = TorchReducer.update
+
+    def update(reducer: TorchReducer, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
+        first = int(lengths[0])
+        real(reducer, layer, rows[:1], lengths[:1], *(value[:first] for value in values))
+        raise gpu_error()
+
+    monkeypatch.setattr(TorchReducer, "update", update)
+    with pytest.raises(ModelError, match=r"layer 0: expected memory for the reduction.*`batch_tokens` lower"):
+        case.scan(tmp_path / "out.zarr.zip", cache=tmp_path / "cache")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_runtime_errors_are_not_taken_for_little_memory(
     tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
