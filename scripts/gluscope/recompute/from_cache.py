@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
 from gluscope.store.cache import CacheReader
 
+_BLOCK = 32  # tokens that are multiplied at once
+_AHEAD = 256  # texts that are announced to the disk at a time
 _APART = "remove the run's cache folder and run the same command again"
 
 
@@ -29,13 +31,27 @@ def from_cache(weights: WeightRows, caches: Sequence[CacheReader], layer: int, w
     biases = {neuron: (weights.bias_gate(layer, neuron), weights.bias_in(layer, neuron)) for neuron in wanted}
     for cache in caches:
         cache.will_read(layer, [row for row, (holder, _) in holders.items() if holder is cache])
-    for row, (cache, _) in holders.items():
+    for cache, row in _ahead(holders, layer):
         x, neurons = cache.read(layer, row), gather.by_row[row]
-        matrix = np.stack([vector for neuron in neurons for vector in vectors[neuron]], axis=1)
-        values = x @ matrix + np.array([bias for neuron in neurons for bias in biases[neuron]], np.float32)
-        longest = float(np.sqrt(np.einsum("td,td->t", x, x).max(initial=0.0)))
+        values, longest = _products(x, np.stack([vector for neuron in neurons for vector in vectors[neuron]]))
+        values += np.array([bias for neuron in neurons for bias in biases[neuron]], np.float32)
         gather.put(row, values[:, ::2], values[:, 1::2], longest)
     return gather.results("cache", _coarsest(cache.dtype for cache, _ in holders.values()))
+
+
+def _products(x: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """x times each vector (float32 [n, d_model]), float32 [token, n], and the largest |x|.
+
+    A few tokens at a time: they stay in the processor's cache, and products so small are computed by one thread. A
+    second one would cost more than it brings (measured: 0.1 ns a number of x, whole texts 0.25 and, with other jobs
+    on the machine, 10 and more).
+    """
+    values, square = np.empty((len(x), len(vectors)), np.float32), 0.0
+    for begin in range(0, len(x), _BLOCK):
+        part = x[begin : begin + _BLOCK]
+        np.matmul(part, vectors.T, out=values[begin : begin + _BLOCK])
+        square = max(square, float(np.vecdot(part, part).max()))
+    return values, square**0.5
 
 
 def _holders(caches: Sequence[CacheReader], rows: dict[int, list[int]]) -> dict[int, tuple[CacheReader, int]]:
@@ -49,6 +65,16 @@ def _holders(caches: Sequence[CacheReader], rows: dict[int, list[int]]) -> dict[
         where = str(caches[0].folder.parent) if caches else "cache"
         raise StoreError(where, f"text {missing[0]}, which the summary names", "no cache that has it", _APART)
     return found
+
+
+def _ahead(holders: dict[int, tuple[CacheReader, int]], layer: int) -> Iterator[tuple[CacheReader, int]]:
+    """All texts in the order of the files; the system is told of some at a time, so that a disk looks for them."""
+    texts = [(cache, row) for row, (cache, _) in holders.items()]
+    for begin in range(0, len(texts), _AHEAD):
+        block = texts[begin : begin + _AHEAD]
+        for cache in dict.fromkeys(cache for cache, _ in block):
+            cache.will_read(layer, [row for other, row in block if other is cache])
+        yield from block
 
 
 def _coarsest(dtypes: Iterable[str]) -> str:
