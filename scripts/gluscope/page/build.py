@@ -23,7 +23,8 @@ BEFORE, AFTER = 8, 3  # tokens of context around a sampled token
 class Recomputed(Protocol):
     """Gate and in of the example texts in the raw convention.
 
-    rows, lengths: int64 [example]. gate, in_: float32 [token], the texts one after another.
+    rows, lengths: int64 [example]. gate, in_: float32 [token], the texts one after another. dtype: the number format in
+    which they, or what they were computed from, were kept.
     """
 
     @property
@@ -40,6 +41,9 @@ class Recomputed(Protocol):
 
     @property
     def source(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
 
 
 class TokenRows(Protocol):
@@ -70,7 +74,8 @@ def build_page(
 
     summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
     negates w_in and w_out. tokens: all real tokens scanned, by which frequencies are counts over tokens.
-    weights: in the raw convention. provenance: source, tokens, k and differences are filled in here.
+    weights: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
+    are filled in here.
     Raises StoreError if a listed text is not among the recomputed ones, or has another length in the data set.
     """
     flip = convention == "refactored" and sign < 0
@@ -92,8 +97,15 @@ def build_page(
         weights=None if weights is None else weights_views(weights, texts),
     )
     absolute, relative = largest_difference(page)
-    found = replace(provenance, source=recomputed.source, tokens=tokens, k=summary.k, difference=absolute,
-                    relative_difference=relative)  # fmt: skip
+    found = replace(
+        provenance,
+        source=recomputed.source,
+        cache_dtype="" if recomputed.source == "model" else recomputed.dtype,
+        tokens=tokens,
+        k=summary.k,
+        difference=absolute,
+        relative_difference=relative,
+    )
     return replace(page, provenance=found)
 
 

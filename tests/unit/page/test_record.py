@@ -126,6 +126,13 @@ def test_the_largest_difference_is_found(made: Made) -> None:
     assert off.relative_difference >= 0.5 / abs(place.value) * 0.999
 
 
+def test_provenance_says_where_the_values_come_from(made: Made) -> None:
+    known = made.build().provenance
+    assert (known.source, known.cache_dtype, known.tokens, known.k) == ("cache", "float16", 518, 4)
+    new = made.build(recomputed=replace(made.arguments["recomputed"], source="model", dtype="float32")).provenance
+    assert (new.source, new.cache_dtype) == ("model", "")
+
+
 def test_texts_that_do_not_fit_are_refused(made: Made) -> None:
     recomputed = made.arguments["recomputed"]
     fewer = int(recomputed.lengths[:-1].sum())

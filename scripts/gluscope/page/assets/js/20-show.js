@@ -65,6 +65,9 @@ function inline(text) {
   return /^ +$/.test(shown) ? "·".repeat(shown.length) : shown;
 }
 
+/** Things with a space between, where a line may break. */
+const spaced = (things) => things.flatMap((thing) => [thing, " "]);
+
 /** A token by itself: every outer space visible. */
 function tokenChip(text, attributes = {}) {
   const shown = unhide(text).replaceAll("\n", "↵").replaceAll("\t", "⇥");

@@ -20,7 +20,7 @@ function heatText(example, { from, to, mark = -1, quantity, scale, breaks = fals
     const token = h("span.t", kind ? { dir: "ltr" } : {}, inline(raw));
     if (kind) token.classList.add(kind === 1 ? "special" : "bytes");
     else if (/^\s+$/.test(raw)) token.classList.add("blank");
-    if (i === mark) token.classList.add("mark");
+    if (i === mark) token.classList.add("mark", ...(raw.length < 24 ? ["short"] : []));
     if (example[quantity]) paint(token, example[quantity][i], scale);
     token.place = i;
     block.append(token);

@@ -88,7 +88,7 @@ function effect(name, weights) {
   const vector = h("span", {}, plus ? "+w" : "−w", h("sub", {}, "out"));
   const line = h("p.effect", {}, h("span.muted", {}, `post ${plus ? "> 0" : "< 0"}: writes `), vector);
   if (!weights) return line;
-  const chips = (tokens, count) => tokens.slice(0, count).map(([text, score]) => tokenChip(text, { title: number(score, { plus: true }) }));
+  const chips = (tokens, count) => spaced(tokens.slice(0, count).map(([text, score]) => tokenChip(text, { title: number(score, { plus: true }) })));
   const { top, bottom } = weights.vectors.out;
   const [up, down] = plus ? [top, bottom] : [bottom, top];
   if (up.length) line.append(h("span.muted", { title: "promotes" }, " ▲ "), h("span.hidden", {}, "promotes"), ...chips(up, 4));

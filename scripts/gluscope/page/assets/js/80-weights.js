@@ -16,7 +16,7 @@ function drawWeights(root, weights) {
         h("h3", {}, "Norms"), h("table.norms", {}, h("tbody", {}, Object.entries(weights.vectors).map(length)))),
       h("div", {}, h("h3", {}, "Tokens it reads"), tokenEnds(vector("gate"), gate), tokenEnds(vector("in"), in_)),
       h("div", {}, h("h3", {}, "Tokens it writes"), tokenEnds(vector("out"), out),
-        weights.nearest.length ? [h("h3", {}, "Nearest by ", vector("out")), h("p.near", {}, weights.nearest.map(neighbour))] : null)));
+        weights.nearest.length ? [h("h3", {}, "Nearest by ", vector("out")), h("p.near", {}, spaced(weights.nearest.map(neighbour)))] : null)));
 }
 
 function neighbour([layer, neuron, cosine]) {
@@ -36,6 +36,6 @@ function cosineStrip(key, title, { value, band, random }) {
 }
 
 function tokenEnds(title, { top, bottom }) {
-  const list = (tokens) => tokens.map(([text, score]) => tokenChip(text, { title: number(score, { plus: true }) }));
+  const list = (tokens) => spaced(tokens.map(([text, score]) => tokenChip(text, { title: number(score, { plus: true }) })));
   return h("div.ends", {}, h("h4", {}, title), h("p.pos", {}, h("span.sign", {}, "+"), list(top)), h("p.neg", {}, h("span.sign", {}, "−"), list(bottom)));
 }

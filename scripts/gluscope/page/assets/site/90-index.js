@@ -70,7 +70,7 @@ function wireSearch(site) {
     const words = $("search").value.toLowerCase();
     const found = site.cards.filter((_, i) => texts[i].includes(words));
     $("pages").replaceChildren(...found.slice(0, shown).map(pageRow));
-    $("found").textContent = found.length === site.cards.length ? `${grouped(found.length)} neurons` : `${grouped(found.length)} of ${grouped(site.cards.length)}`;
+    $("found").textContent = found.length === site.cards.length ? `${grouped(found.length)} neuron${found.length === 1 ? "" : "s"}` : `${grouped(found.length)} of ${grouped(site.cards.length)}`;
     $("more").hidden = found.length <= shown;
   };
   $("search").addEventListener("input", () => { shown = first; draw(); });
