@@ -25,9 +25,12 @@ _SPECIAL = frozenset({"<|endoftext|>", "<s>", "<bos>", "<|begin_of_text|>"})
 
 
 def read_published(
-    folder: str | Path, neuron: NeuronId, *, run: str, sign: int = 1, act_fn: str = "silu"
+    folder: str | Path, neuron: NeuronId, *, run: str, sign: int = 0, act_fn: str = "silu"
 ) -> NeuronPage:
-    """The record of one neuron. Raises StoreError where the folder's `vis.html` is missing or not as expected."""
+    """The record of one neuron, in the refactored convention.
+
+    sign: the neuron's, which its page does not say. Raises StoreError where `vis.html` is missing or not as expected.
+    """
     folder = Path(folder)
     stats = published_stats(folder / "vis.html")
     texts: dict[tuple[str, ...], Example] = {}

@@ -104,7 +104,7 @@ class NeuronPage:
     """The record of one neuron.
 
     convention: "raw" or "refactored": the one that all numbers here are in; `weights` has both.
-    sign: -1 where the refactored convention negates w_in and w_out of this neuron, else 1.
+    sign: -1 where the refactored convention negates w_in and w_out of this neuron, 1 where not, 0 where nobody said.
     act_fn: the model's activation, a name that `core.activation` knows.
     """
 
@@ -120,10 +120,10 @@ class NeuronPage:
     weights: dict[str, WeightsView] | None = None
 
     def in_convention(self, convention: str) -> NeuronPage:
-        """The same neuron in another convention; nothing changes for a neuron whose sign is 1."""
+        """The same neuron in another convention; nothing changes unless its sign is -1."""
         if convention not in CONVENTIONS:
             raise ValueError(f"not a convention: {convention!r}")
-        if convention == self.convention or self.sign > 0:
+        if convention == self.convention or self.sign >= 0:
             return replace(self, convention=convention)
         return replace(
             self,

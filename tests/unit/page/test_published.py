@@ -86,6 +86,12 @@ def test_one_file_instead_of_225(page: NeuronPage) -> None:
     assert "Gate open on <strong>1.27 %</strong>" in html
 
 
+def test_no_switch_to_a_convention_that_nobody_knows(page: NeuronPage) -> None:
+    html = render_page(page)
+    assert "convention=raw" not in html
+    assert "sign is not known" in html
+
+
 def test_a_folder_without_its_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="a published page's table"):
         read_published(tmp_path, NeuronId(0, 0), run="x")

@@ -77,10 +77,19 @@ function allTokens(view) {
 function topExamples(name, stats, view, data) {
   const places = stats.extreme.post.map((place) => ({ example: view.examples.get(place.example), position: place.position, value: place.value }));
   const texts = folded(places, data).slice(0, 2).map(([{ example, position, value }], i) => heatText(example, {
-    from: Math.max(0, position - 13), to: Math.min(example.ids.length, position + 4), mark: position, quantity: "post",
+    ...around(example, position, data), mark: position, quantity: "post",
     scale: Math.abs(places[0].value), data, label: `text ${i + 1} of ${caseLabel(name)}, post ${number(value)}; arrow keys move through its tokens`,
   }));
   return h("div.top-examples", {}, texts);
+}
+
+/** Tokens that fit into about two lines of a card: 66 characters before, 16 after. */
+function around(example, position, data) {
+  const size = (i) => data.text(example.ids[i]).length;
+  let [from, to] = [position, position + 1];
+  for (let room = 66; from > 0 && (room -= size(from - 1)) > 0;) from--;
+  for (let room = 16; to < example.ids.length && (room -= size(to)) > 0;) to++;
+  return { from, to };
 }
 
 function effect(name, weights) {

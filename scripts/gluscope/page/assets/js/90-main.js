@@ -83,7 +83,7 @@ function press(view, data) {
   }
   for (const one of document.querySelectorAll(".card")) one.classList.toggle("chosen", one.dataset.case === state.case && state.list !== "near");
   $("near-place").textContent = state.near ? `gate ${state.near.split(",").map((part) => number(Number(part))).join(", in ")}` : "";
-  $("convention-note").textContent = data.sign > 0
+  $("convention-note").textContent = data.sign === 0 ? `Convention: ${data.convention}.` : data.sign > 0
     ? "For this neuron both conventions are the same."
     : state.convention === "refactored" ? "w_in and w_out are negated against the model's files." : "w_in and w_out as in the model's files.";
 }
@@ -113,7 +113,7 @@ function shortcut(event) {
   const order = ["gate-_in+", "gate+_in+", "gate-_in-", "gate+_in-"];
   if (colours[event.key]) setState({ color: colours[event.key] });
   else if (order[Number(event.key) - 1]) setState({ case: order[Number(event.key) - 1], text: null, full: null, ...(state.list === "near" ? { list: "post" } : {}) });
-  else if (event.key === "c") setState({ convention: state.convention === "raw" ? "refactored" : "raw" });
+  else if (event.key === "c" && document.querySelector("[data-set^=convention]")) setState({ convention: state.convention === "raw" ? "refactored" : "raw" });
   else if (event.key === "[") $("previous")?.click();
   else if (event.key === "]") $("next")?.click();
 }
