@@ -42,14 +42,15 @@ def from_cache(weights: WeightRows, caches: Sequence[CacheReader], layer: int, w
 def _products(x: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, float]:
     """x times each vector (float32 [n, d_model]), float32 [token, n], and the largest |x|.
 
-    A few tokens at a time: they stay in the processor's cache, and products so small are computed by one thread. A
-    second one would cost more than it brings (measured: 0.1 ns a number of x, whole texts 0.25 and, with other jobs
-    on the machine, 10 and more).
+    For one neuron a few tokens at a time: they stay in the processor's cache, and products so small are computed by
+    one thread. A second one would cost more than it brings (measured: 0.1 ns a number of x, whole texts 0.25 and,
+    with other jobs on the machine, 10 and more).
     """
     values, square = np.empty((len(x), len(vectors)), np.float32), 0.0
-    for begin in range(0, len(x), _BLOCK):
-        part = x[begin : begin + _BLOCK]
-        np.matmul(part, vectors.T, out=values[begin : begin + _BLOCK])
+    step = _BLOCK if len(vectors) == 2 else max(1, len(x))
+    for begin in range(0, len(x), step):
+        part = x[begin : begin + step]
+        np.matmul(part, vectors.T, out=values[begin : begin + step])
         square = max(square, float(np.vecdot(part, part).max()))
     return values, square**0.5
 
