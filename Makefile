@@ -22,7 +22,7 @@ demo: $(RUNTIME)
 test: $(TEST)
 	@sh .ci/system-packages
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q -n $(CORES)
+	@$(BIN)/python -m pytest -q -n $(CORES) --dist loadgroup
 
 check: $(TEST)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -15,6 +15,8 @@ from helpers.checkout import copy_checkout
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
 
+pytestmark = pytest.mark.xdist_group("whole")  # one worker: the run is made once
+
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
