@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from gluscope.core.cases import QUANTITIES, Quantity
+from gluscope.core.cases import QUANTITIES
 from gluscope.core.errors import ModelError
 from gluscope.scan import kernel, vector
 from gluscope.scan.kernel import NumbaReducer
