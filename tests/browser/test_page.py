@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gluscope.core.activation import NAMES, act
-from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity
+from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
 from gluscope.page.headline import label
 from gluscope.page.pack import LIMIT, PRECISIONS, near_extremes, pack_as
 from gluscope.page.record import NeuronPage
@@ -79,8 +79,8 @@ def test_half_precision_or_better_near_and_within_a_step_far(open_page: Open, pa
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_activations_are_the_models(open_page: Open, page: NeuronPage, tmp_path: Path, name: str) -> None:
-    path = tmp_path / "page.html"
+def test_activations_are_the_models(open_page: Open, tmp_path: Path, name: str) -> None:
+    page, path = make(texts=5, length=40).build(), tmp_path / "page.html"
     path.write_text(render_page(replace(page, act_fn=name)), encoding="utf-8")
     found = open_page(path).evaluate(
         "window.neuronReady.then((n) => Object.values(n.examples).map((e) => [e.gate, e.act]))"
@@ -108,18 +108,29 @@ def number(locator: Any) -> float:
     return float(locator.inner_text().replace("−", "-").replace("+", ""))
 
 
-@pytest.mark.parametrize(("case", "quantity"), LISTS)
-def test_every_list_shows_its_extremes(
-    open_page: Open, file: Path, page: NeuronPage, case: Any, quantity: Quantity
+def test_every_list_shows_its_extremes(open_page: Open, file: Path, page: NeuronPage) -> None:
+    tab = open_page(file)
+    for case, quantity in LISTS:
+        tab.click(f'[data-set="case={case.value}"]')
+        tab.click(f'[data-set="list={quantity.value}"]')
+        tab.evaluate("document.querySelectorAll('#list details').forEach((one) => { one.open = true; })")
+        found = [number(one) for one in tab.locator("#list .value").all()]
+        expected = [place.value for place in page.cases[case].extreme[quantity]]
+        assert sorted(found) == pytest.approx(sorted(expected), rel=6e-3)
+        assert tab.locator('[data-set="list=act"]').is_visible() == (case.gate_sign < 0)
+
+
+@pytest.mark.parametrize(("case", "quantity"), [LISTS[1], LISTS[9]])
+def test_the_address_names_the_list(
+    open_page: Open, file: Path, page: NeuronPage, case: SignCase, quantity: Quantity
 ) -> None:
-    tab = open_page(file, f"#case={case.value.replace('+', '%2B')}&list={quantity.value}")
-    tab.evaluate("document.querySelectorAll('#list details').forEach((one) => { one.open = true; })")
-    found = [number(one) for one in tab.locator("#list .value").all()]
-    expected = [place.value for place in page.cases[case].extreme[quantity]]
-    assert sorted(found) == pytest.approx(sorted(expected), rel=6e-3)
-    assert tab.locator('[data-set="list=act"]').is_visible() == (case.gate_sign < 0)
-    assert tab.locator(f'[data-set="case={case.value}"]').get_attribute("aria-pressed") == "true"
+    tab = open_page(file, f"#case={case.value.replace('+', '%2B')}&list={quantity.value}&color=gate")
+    for switch in (f"case={case.value}", f"list={quantity.value}", "color=gate"):
+        assert tab.locator(f'[data-set="{switch}"]').get_attribute("aria-pressed") == "true"
     assert tab.locator(f'[data-set="case={case.value}"]').inner_text() == label(case)
+    first = tab.locator("#list .mark").first.evaluate("(one) => [one.parentElement.example.row, one.place]")
+    top = page.cases[case].extreme[quantity][0]
+    assert first == [top.example, top.position]
 
 
 def test_the_colours_follow_the_quantity(open_page: Open, file: Path, page: NeuronPage) -> None:
