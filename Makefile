@@ -16,7 +16,7 @@ help:
 env: $(RUNTIME)
 
 demo: $(RUNTIME)
-	@$(SNAKEMAKE) --quiet all
+	@$(SNAKEMAKE) --quiet rules host progress reason
 	@echo "Open results/demo/site/index.html in a browser."
 
 test: $(TEST)

@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from helpers.checkout import BIN, user_environment
 from helpers.cluster import Cluster
 
@@ -31,6 +32,7 @@ def submitted(cluster: Cluster, folder: Path) -> list[dict[str, str]]:
     return [job for job in fields if job.get("WorkDir") == str(folder)]
 
 
+@pytest.mark.xdist_group("slurm")
 def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
     done = typed(cluster, checkout, PAGE)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -50,6 +52,7 @@ def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
     assert len(submitted(cluster, checkout)) == len(jobs)
 
 
+@pytest.mark.xdist_group("slurm")
 def test_other_partition_and_gpu_on_the_command_line(cluster: Cluster, checkout: Path) -> None:
     scan = "results/tiny/scan/0000.zarr.zip"
     done = typed(cluster, checkout, scan, "--set-resources", "scan:slurm_partition=gpu", "scan:constraint=80gb")

@@ -12,7 +12,7 @@ from gluscope.core.paths import NeuronId
 from gluscope.core.size import Size
 
 BATCH = 256  # most neurons of one layer that one job makes pages of
-FEW = 32  # up to so many listed neurons of a run are jobs of their own
+FEW = 8  # up to so many listed neurons of a run are jobs of their own
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,36 @@
+"""The commands of docs/cluster.md, on the test cluster."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers.checkout import BIN, REPO, copy_checkout, user_environment
+from helpers.cluster import Cluster
+
+_BLOCK = re.compile(r"^```sh cluster\n(.*?)^```$", re.M | re.S)
+
+
+@pytest.mark.xdist_group("slurm")
+def test_commands_run_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    folder = copy_checkout(tmp_path / "gluscope")
+    # The same snakemake, which only asks SLURM for news more often than on a real cluster.
+    quick = tmp_path / "bin/snakemake"
+    quick.parent.mkdir()
+    quick.write_text(
+        f'#!/bin/sh\nexec {BIN}/snakemake "$@" --slurm-init-seconds-before-status-checks 1'
+        " --max-status-checks-per-second 5\n"
+    )
+    quick.chmod(0o755)
+    path = f"{quick.parent}:{BIN}:{cluster.environment['PATH']}"
+    script = "\n".join(_BLOCK.findall((REPO / "docs/cluster.md").read_text(encoding="utf-8")))
+    assert "--profile slurm" in script
+    done = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", script],
+        cwd=folder, env=user_environment(SLURM_CONF=str(cluster.conf)) | {"PATH": path},
+        capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (folder / "results/demo/site/L1/N383.html").exists()
