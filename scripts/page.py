@@ -75,7 +75,7 @@ def provenance(about: dict[str, Any], path: str) -> Provenance:
         dtype=about["dtype"],
         cache_dtype=about.get("cache_dtype", ""),
         versions=about["versions"],
-        command=f"snakemake {path}",
+        command=f"snakemake --cores 2 {path}",
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-AXE = "4.10.3"
 
 
 @pytest.fixture(scope="session")
@@ -60,24 +60,5 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture(scope="session")
 def axe() -> str:
-    """axe-core's script, fetched by npm once into the user's cache, not part of this repository."""
-    import subprocess
-    import tarfile
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "gluscope-tests"
-    script = cache / f"axe-{AXE}.js"
-    if not script.exists():
-        npm = shutil.which("npm")
-        if npm is None:
-            pytest.skip("needs npm, to fetch axe-core")
-        cache.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [npm, "pack", f"axe-core@{AXE}"], cwd=cache, capture_output=True, text=True, timeout=120, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"npm could not fetch axe-core: {done.stderr[-200:]}")
-        with tarfile.open(cache / f"axe-core-{AXE}.tgz") as archive:
-            member = archive.extractfile("package/axe.min.js")
-            assert member is not None
-            script.write_bytes(member.read())
-    return script.read_text(encoding="utf-8")
+    """axe-core's script, as axe-playwright-python carries it."""
+    return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")

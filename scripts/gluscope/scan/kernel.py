@@ -2,7 +2,7 @@
 
 A block goes through a text in tiles of some tokens; `vector.py` has what happens there. A text's extremes start at the
 running k-th value of each list instead of 0, so that after some hundred texts most texts change nothing, and only
-where one does is its tile searched for the position and a list touched. docs/decisions/0003-reduction-kernel.md has
+where one does is its tile searched for the position and a list touched. docs/decisions/reduction-kernel.md has
 the measurements.
 """
 
