@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from helpers.checkout import BIN, user_environment
+
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
 SEARCH = "/usr/sbin:/sbin:" + os.environ.get("PATH", "/usr/bin:/bin")
 
@@ -60,6 +62,8 @@ class Cluster:
         return {
             **{key: value for key, value in os.environ.items() if not key.startswith("SLURM")},
             "SLURM_CONF": str(self.conf),
+            # The nodes share this machine's few cores: threads that spin while they wait would block each other.
+            "OMP_WAIT_POLICY": "PASSIVE",
             "PATH": f"{self.folder / 'bin'}:{SEARCH}",
         }
 
@@ -208,3 +212,9 @@ class Cluster:
         srun = folder / "bin/srun"
         srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.conf} exec /usr/bin/srun "$@"\n', encoding="utf-8")
         srun.chmod(0o755)
+
+
+def login_environment(cluster: Cluster, *first: str) -> dict[str, str]:
+    """The environment of a user who has activated `.venv` on the login node; `first`: folders in front of PATH."""
+    ours = {key: cluster.environment[key] for key in ("SLURM_CONF", "OMP_WAIT_POLICY")}
+    return user_environment(**ours) | {"PATH": ":".join([*first, str(BIN), cluster.environment["PATH"]])}

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.checkout import BIN, REPO, copy_checkout, user_environment
-from helpers.cluster import Cluster
+from helpers.checkout import BIN, REPO, copy_checkout
+from helpers.cluster import Cluster, login_environment
 
 _BLOCK = re.compile(r"^```sh cluster\n(.*?)^```$", re.M | re.S)
 
@@ -24,12 +24,11 @@ def test_commands_run_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
         " --max-status-checks-per-second 5\n"
     )
     quick.chmod(0o755)
-    path = f"{quick.parent}:{BIN}:{cluster.environment['PATH']}"
     script = "\n".join(_BLOCK.findall((REPO / "docs/cluster.md").read_text(encoding="utf-8")))
     assert "--profile slurm" in script
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=folder, env=user_environment(SLURM_CONF=str(cluster.conf)) | {"PATH": path},
+        cwd=folder, env=login_environment(cluster, str(quick.parent)),
         capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]

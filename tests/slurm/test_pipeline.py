@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.checkout import BIN, user_environment
-from helpers.cluster import Cluster
+from helpers.checkout import BIN
+from helpers.cluster import Cluster, login_environment
 
 PAGE = "results/tiny/site/L1/N7.html"
 # The profile waits as suits a real cluster; here every second counts.
@@ -17,11 +17,9 @@ QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-
 
 def typed(cluster: Cluster, folder: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """`snakemake --profile slurm ...` as a user types it on the login node."""
-    ours = {key: value for key, value in cluster.environment.items() if key in ("SLURM_CONF",)}
-    environment = {**user_environment(), **ours, "PATH": f"{BIN}:{cluster.environment['PATH']}"}
     return subprocess.run(
         [str(BIN / "snakemake"), "--profile", "slurm", *arguments, *QUICK, "--configfile", "mine.yaml"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+        cwd=folder, env=login_environment(cluster), capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
 
 
