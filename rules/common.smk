@@ -136,10 +136,10 @@ def listed_by_layer(wildcards):
     return {str(layer): as_ranges(neurons) for layer, neurons in listed.items()}
 
 
-@refusing
-def listed_pages(wildcards):
+def pages_of(run):
     """Files that stand for the listed pages of a run: the pages, or markers of batches where they are many."""
-    paths, pages = RunPaths(wildcards.run), flow.pages(wildcards.run)
+    flow.drop_false_markers(run)
+    paths, pages = RunPaths(run), flow.pages(run)
     single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
     return single + [
         paths.done("page", batch.layer, batch.low, batch.high)
@@ -147,9 +147,20 @@ def listed_pages(wildcards):
     ]
 
 
+@refusing
+def listed_pages(wildcards):
+    """What stands for the listed pages of a run."""
+    return pages_of(wildcards.run)
+
+
+@refusing
 def sites(wildcards):
-    """The sites of the runs under `all:`."""
-    return [RunPaths(run).index for run in flow.config.all]
+    """The sites of the runs under `all:`. With their pages: Snakemake misses only what a target names itself."""
+    return [
+        path
+        for run in flow.config.all
+        for path in [RunPaths(run).index, *pages_of(run)]
+    ]
 
 
 def batch_tokens(wildcards, attempt):

@@ -129,12 +129,30 @@ class Workflow:
     def listed(self, run: str) -> dict[int, list[int]]:
         """Neurons of a run's `neurons:`, by layer."""
         if run not in self._listed:
-            self._listed[run] = listed_neurons(self.run(run), self.size(run))
+            found = self._listed[run] = listed_neurons(self.run(run), self.size(run))
+            if found and self.size(run) is None:
+                largest = max(found), max(neurons[-1] for neurons in found.values())
+                self.asked.setdefault(run, []).append(RunPaths(run).page(*largest))
         return self._listed[run]
 
     def pages(self, run: str) -> Pages:
         """The pages of a run's site, by job."""
         return share_out(self.listed(run))
+
+    def drop_false_markers(self, run: str) -> None:
+        """Remove the markers of batches of which a page has gone, so that Snakemake makes it again."""
+        paths, names = RunPaths(run), functools.cache(_names)
+        for batch in self.pages(run).batches:
+            marker = Path(paths.done("page", batch.layer, batch.low, batch.high))
+            if not marker.exists():
+                continue
+            pages = names(Path(paths.page(batch.layer, 0)).parent)
+            gone = [neuron for neuron in self.batch(run, batch) if f"N{neuron}.html" not in pages]
+            if gone:
+                marker.unlink()
+                values = names(Path(paths.neuron(batch.layer, 0)).parent)
+                if any(f"N{neuron}.npz" not in values for neuron in gone):
+                    Path(paths.done("recompute", batch.layer, batch.low, batch.high)).unlink(missing_ok=True)
 
     def unlisted(self, run: str) -> str:
         """Neurons that have a page without being listed, as text; the site's start page shows them as well."""
@@ -158,3 +176,8 @@ class Workflow:
     def _place(self, dataset: str, key: str) -> str | None:
         value = getattr(self.dataset(dataset), key)
         return places.locate(value, f"config: datasets: {dataset}: {key}", self.folder) if value else None
+
+
+def _names(folder: Path) -> set[str]:
+    """Names of the files in a folder; none where there is no folder."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,16 +54,27 @@ def test_the_shipped_runs_can_be_planned(tmp_path: Path) -> None:
     assert plan["scan"] > 16
 
 
+@contextmanager
+def processor_time() -> Iterator[list[float]]:
+    """A list that gets the seconds of processor time that child processes took."""
+    took: list[float] = []
+    before = os.times()
+    yield took
+    after = os.times()
+    took.append(after.children_user + after.children_system - before.children_user - before.children_system)
+
+
 @pytest.mark.parametrize(("neurons", "seconds", "batches"), [(1, 3, range(1)), (10_000, 10, range(64, 129))])
 def test_large_plans_are_quick(room: Room, neurons: int, seconds: float, batches: range) -> None:
     every = [f"L{layer}/N{neuron}" for layer in range(32) for neuron in range(11008)]
     room.write_config(shards=64, neurons=random.Random(0).sample(every, neurons))
-    before = os.times()
-    plan = room.plan()
-    after = os.times()
+    with processor_time() as start:
+        room.snakemake("--list-rules")
+    with processor_time() as took:
+        plan = room.plan()
     assert plan["scan"] == 64
     assert plan.get("pages", 0) == plan.get("recompute_batch", 0)
     assert plan.get("pages", 0) in batches
-    # Processor time is what it takes on a machine that does nothing else.
-    took = after.children_user + after.children_system - before.children_user - before.children_system
-    assert took < seconds
+    # Processor time is what it takes on a machine that does nothing else. Where two tests share a core it grows; what
+    # the start alone takes (1.6 s on the machine for which the limits were set) tells by how much.
+    assert took[0] < seconds * max(1, start[0] / 1.6)

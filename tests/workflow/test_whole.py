@@ -107,6 +107,11 @@ def test_many_neurons_are_made_in_batches_and_pages_that_are_there_are_kept(room
         assert pages == {f"N{neuron}" for neuron in range(48)}
         assert one.stat().st_mtime_ns == before
         assert room.plan() == {}
+        (one.parent / "N9.html").unlink()
+        assert room.plan() == {"pages": 1, "site_index": 1, "all": 1}
+        assert room.snakemake().returncode == 0
+        assert (one.parent / "N9.html").exists()
+        assert one.stat().st_mtime_ns == before
         # A page that a batch made is nothing to do for the rule of a single page, and the other way round.
         assert room.plan("results/mine/site/L1/N5.html", "results/mine/site/L1/N7.html") == {}
     finally:

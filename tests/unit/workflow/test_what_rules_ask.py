@@ -136,6 +136,35 @@ def test_pages_of_a_run(room: Room) -> None:
     assert many.batch("mine", Batch(1, 3, 5)) == [3, 4, 5]
 
 
+def test_the_marker_of_a_batch_goes_with_one_of_its_pages(room: Room) -> None:
+    found = flow(neurons=["L1/N*"])
+    names = ["done/page-L1-N0-65535", "done/recompute-L1-N0-65535"]
+    markers = [room.folder / "results/mine" / name for name in names]
+    made = [
+        room.folder / f"results/mine/{kind}"
+        for n in range(48)
+        for kind in (f"site/L1/N{n}.html", f"neurons/L1/N{n}.npz")
+    ]
+    for path in (*markers, *made):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found.drop_false_markers("mine")
+    assert all(path.exists() for path in markers)
+    made[2 * 5].unlink()
+    found.drop_false_markers("mine")
+    assert [path.exists() for path in markers] == [False, True]
+    markers[0].touch()
+    made[2 * 5 + 1].unlink()
+    found.drop_false_markers("mine")
+    assert [path.exists() for path in markers] == [False, False]
+
+
+def test_listed_neurons_of_an_unknown_model_are_kept_for_the_fetch(room: Room) -> None:
+    found = flow(model="some/model", neurons=["L3/N9", "L7/N2", "L3/N5"])
+    found.listed("mine")
+    assert found.asked == {"mine": ["results/mine/site/L7/N9.html"]}
+
+
 def test_pages_that_are_there_without_being_listed(room: Room) -> None:
     for name in ("L0/N3.html", "L1/N11.html", "L1/N5.html", "L1/notes.html", "index.html", "Lx/N1.html"):
         path = room.folder / "results/mine/site" / name
