@@ -161,7 +161,7 @@ def test_an_index_whose_data_are_gone_says_so(browser: Any, site: Path, tmp_path
     alone.write_bytes(site.read_bytes())
     tab = browser.new_page()
     tab.goto(alone.as_uri())
-    tab.wait_for_function("document.getElementById('finder-found').textContent.includes('cannot be read')")
+    tab.locator("#finder-found", has_text="cannot be read").wait_for(state="attached")
     tab.close()
 
 

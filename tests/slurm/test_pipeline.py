@@ -53,7 +53,8 @@ def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
 @pytest.mark.xdist_group("slurm")
 def test_other_partition_and_gpu_on_the_command_line(cluster: Cluster, checkout: Path) -> None:
     scan = "results/tiny/scan/0000.zarr.zip"
-    done = typed(cluster, checkout, scan, "--set-resources", "scan:slurm_partition=gpu", "scan:constraint=80gb")
+    given = ["scan:gres=gpu:a100:1", "scan:slurm_partition=gpu", "scan:constraint=80gb"]
+    done = typed(cluster, checkout, scan, "--set-resources", *given)
     assert done.returncode == 0, done.stderr[-4000:]
     (job,) = [job for job in submitted(cluster, checkout) if "gpu" in job.get("TresPerNode", "")]
     assert job["Partition"] == "gpu"
