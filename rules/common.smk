@@ -11,7 +11,6 @@ from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
 from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import DatasetPaths, RunPaths
-from gluscope.core.ranges import as_ranges
 from gluscope.workflow import Workflow
 
 try:
@@ -27,10 +26,8 @@ if workflow.is_main_process:
 
 def runs_with(condition):
     """A pattern of the names of all runs for which `condition` holds, for rules that only those use."""
-    names = [
-        re.escape(name) for name, run in flow.config.runs.items() if condition(run)
-    ]
-    return "|".join(names) or "(?!)"
+    names = [run.name for run in flow.config.runs.values() if condition(run)]
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 FROM_MODEL = runs_with(lambda run: run.pages_source == "model")

@@ -15,6 +15,7 @@ from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, shar
 from gluscope.core.digest import digest
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
+from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
@@ -134,6 +135,14 @@ class Workflow:
                 largest = max(found), max(neurons[-1] for neurons in found.values())
                 self.asked.setdefault(run, []).append(RunPaths(run).page(*largest))
         return self._listed[run]
+
+    def listed_ranges(self, run: str) -> dict[str, str]:
+        """The same as text."""
+        return {str(layer): as_ranges(neurons) for layer, neurons in self.listed(run).items()}
+
+    def batch_ranges(self, run: str, batch: Batch) -> str:
+        """The listed neurons of a batch, as text."""
+        return as_ranges(self.batch(run, batch))
 
     def pages(self, run: str) -> Pages:
         """The pages of a run's site, by job."""
