@@ -101,15 +101,14 @@ def plan_of_run(wildcards):
 @refusing
 def scans_of_run(wildcards):
     """What the scan wrote, for all shards of a run."""
-    return [RunPaths(wildcards.run).scan(shard) for shard in flow.shards(wildcards.run)]
+    paths = RunPaths(wildcards.run)
+    return [paths.scan(shard) for shard in flow.shards(wildcards.run)]
 
 
 @refusing
 def caches_for_pages(wildcards):
     """The caches, or replays, of all shards, if the run's pages are computed from them."""
-    paths, source = RunPaths(wildcards.run), flow.run(wildcards.run).pages_source
-    path_of = {"cache": paths.cache, "replay": paths.replay}.get(source)
-    return [path_of(shard) for shard in flow.shards(wildcards.run)] if path_of else []
+    return flow.kept_for_pages(wildcards.run)
 
 
 @refusing
@@ -122,42 +121,27 @@ def summary_of_neuron(wildcards):
 @refusing
 def neurons_of_batch(wildcards):
     """The listed neurons of a batch, as ranges."""
-    batch = Batch(int(wildcards.layer), int(wildcards.low), int(wildcards.high))
-    return as_ranges(flow.batch(wildcards.run, batch))
+    batch = Batch(*map(int, [wildcards.layer, wildcards.low, wildcards.high]))
+    return flow.batch_ranges(wildcards.run, batch)
 
 
 @refusing
 def listed_by_layer(wildcards):
     """The listed neurons of a run, as ranges by layer."""
-    listed = flow.listed(wildcards.run)
-    return {str(layer): as_ranges(neurons) for layer, neurons in listed.items()}
-
-
-def pages_of(run):
-    """Files that stand for the listed pages of a run: the pages, or markers of batches where they are many."""
-    flow.drop_false_markers(run)
-    paths, pages = RunPaths(run), flow.pages(run)
-    single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
-    return single + [
-        paths.done("page", batch.layer, batch.low, batch.high)
-        for batch in pages.batches
-    ]
+    return flow.listed_ranges(wildcards.run)
 
 
 @refusing
 def listed_pages(wildcards):
-    """What stands for the listed pages of a run."""
-    return pages_of(wildcards.run)
+    """What stands for the listed pages of a run: the pages, or markers of batches where they are many."""
+    return flow.page_files(wildcards.run)
 
 
 @refusing
 def sites(wildcards):
     """The sites of the runs under `all:`. With their pages: Snakemake misses only what a target names itself."""
-    return [
-        path
-        for run in flow.config.all
-        for path in [RunPaths(run).index, *pages_of(run)]
-    ]
+    runs = flow.config.all
+    return [RunPaths(run).index for run in runs] + sum(map(flow.page_files, runs), [])
 
 
 def batch_tokens(wildcards, attempt):

@@ -148,6 +148,19 @@ class Workflow:
         """The pages of a run's site, by job."""
         return share_out(self.listed(run))
 
+    def page_files(self, run: str) -> list[str]:
+        """Files that stand for the listed pages: the pages, or markers of batches where they are many."""
+        self.drop_false_markers(run)
+        paths, pages = RunPaths(run), self.pages(run)
+        single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
+        return single + [paths.done("page", batch.layer, batch.low, batch.high) for batch in pages.batches]
+
+    def kept_for_pages(self, run: str) -> list[str]:
+        """The caches, or replays, of all shards, if the run's pages are computed from them."""
+        paths = RunPaths(run)
+        path_of = {"cache": paths.cache, "replay": paths.replay}.get(self.run(run).pages_source)
+        return [path_of(shard) for shard in self.shards(run)] if path_of else []
+
     def drop_false_markers(self, run: str) -> None:
         """Remove the markers of batches of which a page has gone, so that Snakemake makes it again."""
         paths, names = RunPaths(run), functools.cache(_names)
