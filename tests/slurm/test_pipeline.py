@@ -15,10 +15,15 @@ PAGE = "results/tiny/site/L1/N7.html"
 QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "5"]
 
 
+def command(*arguments: str) -> list[str]:
+    """`snakemake --profile slurm ...` as a user types it."""
+    return [str(BIN / "snakemake"), "--profile", "slurm", *arguments, *QUICK, "--configfile", "mine.yaml"]
+
+
 def typed(cluster: Cluster, folder: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """`snakemake --profile slurm ...` as a user types it on the login node."""
+    """Run `command(*arguments)` on the login node."""
     return subprocess.run(
-        [str(BIN / "snakemake"), "--profile", "slurm", *arguments, *QUICK, "--configfile", "mine.yaml"],
+        command(*arguments),
         cwd=folder, env=login_environment(cluster), capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
 

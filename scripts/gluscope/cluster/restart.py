@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gluscope.cluster.leftovers import keep_finished_files, take_over
 from gluscope.cluster.queue import QueuedJob, jobs_in_queue, wait_for_earlier_jobs
+from gluscope.core.paths import RESULTS
+from gluscope.store.atomic import remove_unfinished
 
 # Calls of Snakemake that run nothing.
 _ONLY_LOOK = frozenset(
@@ -45,12 +48,12 @@ _ONLY_LOOK = frozenset(
 )
 
 
+_SHORT_DRY_RUN = re.compile("-[kpqFR]*n[kpqFR]*")  # -n, alone or with other letters that take no value
+
+
 def only_looks(arguments: Sequence[str]) -> bool:
     """Whether a command line of Snakemake asks for something else than running jobs."""
-    return any(
-        argument.partition("=")[0] in _ONLY_LOOK or (argument[:1] == "-" != argument[1:2] and "n" in argument[1:2])
-        for argument in arguments
-    )
+    return any(argument.partition("=")[0] in _ONLY_LOOK or _SHORT_DRY_RUN.fullmatch(argument) for argument in arguments)
 
 
 def make_good(
@@ -58,8 +61,9 @@ def make_good(
     say: Callable[[str], None],
     state: Path = Path(".snakemake"),
     queue: Callable[[], list[QueuedJob] | None] = jobs_in_queue,
+    results: Path = Path(RESULTS),
 ) -> None:
-    """After a start that died: drop its locks, wait for its jobs, keep what they finished.
+    """After a start that died: drop its locks, wait for its jobs, keep what they finished, remove the rest.
 
     Nothing happens in a folder without marks of incomplete files, nor where another start still runs there.
     """
@@ -70,7 +74,8 @@ def make_good(
         say("The last start ended without cleaning up; its locks are removed.")
     if not any(path.is_file() for path in (state / "incomplete").rglob("*")) or any((state / "locks").glob("*.lock")):
         return
-    wait_for_earlier_jobs(say, queue)
+    if wait_for_earlier_jobs(say, queue):
+        remove_unfinished(results)
     kept = keep_finished_files(state)
     if kept:
         say(f"Kept {len(kept)} files that jobs of an earlier start finished.")

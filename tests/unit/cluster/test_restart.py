@@ -96,12 +96,14 @@ def test_locks_of_a_dead_owner_go_and_of_a_live_one_stay(tmp_path: Path) -> None
     assert lock.exists()
 
 
-@pytest.mark.parametrize("arguments", [["-n"], ["-np"], ["--dry-run", "x"], ["--unlock"], ["--report=x.html"]])
+@pytest.mark.parametrize("arguments", [["-n"], ["-np"], ["-pn"], ["--dry-run", "x"], ["--unlock"], ["--report=x.html"]])
 def test_calls_that_only_look(arguments: list[str]) -> None:
     assert only_looks(arguments)
 
 
-@pytest.mark.parametrize("arguments", [["--cores", "2"], ["-c2", "results/x"], ["--profile", "slurm", "--nolock"]])
+@pytest.mark.parametrize(
+    "arguments", [["--cores", "2"], ["-c2", "results/x"], ["-s", "-sSnakefile"], ["--profile", "slurm", "--nolock"]]
+)
 def test_calls_that_run(arguments: list[str]) -> None:
     assert not only_looks(arguments)
 
@@ -112,6 +114,8 @@ def test_a_start_after_a_kill_waits_and_keeps(tmp_path: Path, monkeypatch: pytes
     mark = _mark(state, "results/r/a")
     (tmp_path / "results/r").mkdir(parents=True)
     (tmp_path / "results/r/a").write_text("whole")
+    half = tmp_path / "results/r/b.writing-elsewhere-1-abcd"
+    half.write_text("half")
     asked: list[int] = []
 
     def queue() -> list[QueuedJob]:
@@ -120,8 +124,8 @@ def test_a_start_after_a_kill_waits_and_keeps(tmp_path: Path, monkeypatch: pytes
 
     said: list[str] = []
     make_good(["--unlock"], said.append, state, queue)
-    assert (said, asked, mark.exists()) == ([], [], True)
+    assert (said, asked, mark.exists(), half.exists()) == ([], [], True, True)
     make_good(["--cores", "2"], said.append, state, queue)
-    assert (len(said), len(asked), mark.exists()) == (1, 1, False)
+    assert (len(said), len(asked), mark.exists(), half.exists()) == (1, 1, False, False)
     make_good(["--cores", "2"], said.append, state, queue)
     assert len(asked) == 1, "without marks nobody asks SLURM"
