@@ -18,11 +18,13 @@ include: "rules/demo.smk"
 include: "rules/dataset.smk"
 include: "rules/scan.smk"
 include: "rules/merge.smk"
+include: "rules/activations.smk"
 include: "rules/weights.smk"
 include: "rules/replay.smk"
 include: "rules/recompute.smk"
 include: "rules/page.smk"
 include: "rules/site.smk"
+include: "rules/export.smk"
 
 
 rule all:

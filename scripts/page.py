@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from gluscope.core.activation import act
 from gluscope.core.freshness import is_fresh
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.core.ranges import from_ranges
@@ -13,6 +14,7 @@ from gluscope.page.build import build_page
 from gluscope.page.record import Provenance
 from gluscope.page.render import render_page
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
+from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed
 from gluscope.store.atomic import new_file
 from gluscope.store.summary import read_attributes, read_neuron, read_sample
@@ -30,12 +32,15 @@ def main(smk: Any) -> None:
         paths = RunPaths(smk.wildcards.run)
         for neuron, path in pages.items():
             weights = read_neuron_weights(smk.input.weights, neuron.layer, neuron.neuron)
+            recomputed = Recomputed.read(paths.neuron(neuron.layer, neuron.neuron))
+            summary = read_neuron(smk.input.summary, neuron.layer, neuron.neuron)
+            flip = about["convention"] == "refactored" and weights.sign < 0
             page = build_page(
                 run=smk.wildcards.run,
                 neuron=neuron,
-                summary=read_neuron(smk.input.summary, neuron.layer, neuron.neuron),
+                summary=with_positions(summary, recomputed, act(spec.act_fn), flip),
                 sample=sample,
-                recomputed=Recomputed.read(paths.neuron(neuron.layer, neuron.neuron)),
+                recomputed=recomputed,
                 dataset=dataset,
                 texts=texts,
                 act_fn=spec.act_fn,
@@ -72,10 +77,11 @@ def provenance(about: dict[str, Any], path: str) -> Provenance:
         dataset=about["dataset"],
         dataset_revision=about["dataset_revision"],
         examples=about["rows"],
-        dtype=about["dtype"],
+        dtype="" if "activations" in about else about["dtype"],
         cache_dtype=about.get("cache_dtype", ""),
         versions=about["versions"],
         command=f"snakemake --cores 2 {path}",
+        note=about.get("note", ""),
     )
 
 

@@ -21,7 +21,12 @@ from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
 
 # What a stage shows with, beyond Python code.
-STAGE_DATA = {"page": ("page/templates", "page/assets"), "site_index": ("page/templates", "page/assets")}
+STAGE_DATA = {
+    "page": ("page/templates", "page/assets"),
+    "site_index": ("page/templates", "page/assets"),
+    "export_hf": ("export/templates",),
+    "export_gluscope_site": ("export/templates",),
+}
 
 
 class Workflow:
@@ -90,6 +95,19 @@ class Workflow:
         remote = [key for key in ("source", "tokenizer") if getattr(keys, key) and not self._place(dataset, key)]
         return [keys.paths.source] if remote else []
 
+    def activations(self, run: str) -> str | None:
+        """The file or folder of a run's published activations, or their hub id; None for a run that scans."""
+        found = self.run(run).activations
+        return found and (places.locate(found, f"config: runs: {run}: activations", self.folder) or found)
+
+    def activation_files(self, run: str) -> list[str]:
+        """Files that stand for a run's published activations: themselves, or what says where they were fetched to."""
+        place = places.locate(str(self.run(run).activations), f"config: runs: {run}: activations", self.folder)
+        if place is None:
+            return [RunPaths(run).activations]
+        made_here = f"{place}/state.json" in (RunPaths(other).export_hf for other in self.config.runs)
+        return [f"{place}/state.json"] if made_here else places.source_files(place)
+
     def shards(self, run: str) -> list[str]:
         return [shard_name(index) for index in range(self.run(run).shards)]
 
@@ -154,6 +172,12 @@ class Workflow:
         paths, pages = RunPaths(run), self.pages(run)
         single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
         return single + [paths.done("page", batch.layer, batch.low, batch.high) for batch in pages.batches]
+
+    def neuron_files(self, run: str) -> list[str]:
+        """Files that stand for the recomputed values of the listed neurons."""
+        paths, pages = RunPaths(run), self.pages(run)
+        single = [paths.neuron(neuron.layer, neuron.neuron) for neuron in pages.single]
+        return single + [paths.done("recompute", batch.layer, batch.low, batch.high) for batch in pages.batches]
 
     def kept_for_pages(self, run: str) -> list[str]:
         """The caches, or replays, of all shards, if the run's pages are computed from them."""

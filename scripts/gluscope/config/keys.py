@@ -82,7 +82,8 @@ class RunConfig:
     revision: Text | None = None
     """Commit, tag or branch of a hub model. Left out: the newest when it is fetched; the commit is recorded."""
     activations: Text | None = None
-    """Published activation data to read in place of a scan: hub id or folder."""
+    """Published activation data to read in place of a scan (docs/exports.md): a folder (of `save_to_disk`, or of
+    parquet files), a hub id, or a `summary_refactored.pt`. Pages then come from the model; keys of the scan go."""
     refactor_glu: bool = False
     """Show neurons with cos(w_gate, w_in) < 0 with w_in and w_out negated. Needs no new scan."""
     k: ListLength = 16

@@ -26,10 +26,11 @@ def load(raw: Mapping[str, Any]) -> ConfigFile:
         raise ConfigErrors(errors)
     config = ConfigFile(
         datasets={name: DatasetConfig(name=name, **keys) for name, keys in raw.get("datasets", {}).items()},
-        runs={name: RunConfig(name=name, **keys) for name, keys in raw.get("runs", {}).items()},
+        runs={name: _run(name, keys) for name, keys in raw.get("runs", {}).items()},
         all=list(raw.get("all", [])),
     )
     errors = [error for run in config.runs.values() for error in _impossible(run, config)]
+    errors += [error for name, keys in raw.get("runs", {}).items() for error in _beside_activations(name, keys)]
     errors += [unknown_run(name, config, "config: all") for name in config.all if name not in config.runs]
     if errors:
         raise ConfigErrors(errors)
@@ -48,11 +49,30 @@ def _impossible(run: RunConfig, config: ConfigFile) -> list[ConfigError]:
     if run.dataset not in config.datasets:
         step = nearest(run.dataset, config.datasets)
         errors.append(ConfigError(f"{where}: dataset", "the name of an entry of `datasets`", repr(run.dataset), step))
-    if run.pages_from == "cache" and not run.cache:
+    if run.pages_from == "cache" and not run.cache and run.activations is None:
         step = "set `cache: true`, or `pages_from: model`"
         expected = "replay or model (the run has `cache: false`)"
         errors.append(ConfigError(f"{where}: pages_from", expected, "'cache'", step))
-    if run.activations is not None:
-        expected = "no such key (reading published activations is not built yet)"
-        errors.append(ConfigError(f"{where}: activations", expected, repr(run.activations), "leave it out, to scan"))
     return errors
+
+
+def _run(name: str, keys: Mapping[str, Any]) -> RunConfig:
+    """A run with published activations scans nothing, so it keeps no cache."""
+    without = {"cache": False} if keys.get("activations") is not None else {}
+    return RunConfig(name=name, **{**without, **keys})
+
+
+def _beside_activations(name: str, keys: Mapping[str, Any]) -> list[ConfigError]:
+    """Keys that are for scans, in a run that has published activations instead."""
+    if keys.get("activations") is None:
+        return []
+    useless = {key: keys[key] for key in ("samples", "seed", "cache_dtype") if key in keys}
+    useless |= {"cache": True} if keys.get("cache") else {}
+    useless |= {"pages_from": "cache"} if keys.get("pages_from") == "cache" else {}
+    # A replay is a pass over shards of its own.
+    useless |= {"shards": keys["shards"]} if "shards" in keys and keys.get("pages_from") != "replay" else {}
+    expected = "nothing of a scan beside `activations`"
+    return [
+        ConfigError(f"config: runs: {name}: {key}", expected, repr(value), f"leave {key} out, or `activations`")
+        for key, value in useless.items()
+    ]

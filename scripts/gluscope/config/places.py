@@ -10,7 +10,7 @@ from gluscope.core.errors import ConfigError
 from gluscope.core.paths import RESULTS
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_FILE = re.compile(r".*\.(jsonl?|parquet|txt|arrow|csv|gz|zst)")
+_FILE = re.compile(r".*\.(jsonl?|parquet|txt|arrow|csv|gz|zst|pt)")
 _MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
 

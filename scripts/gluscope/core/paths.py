@@ -93,6 +93,11 @@ class RunPaths:
         return f"{self.root}/summary.zarr/zarr.json"
 
     @property
+    def activations(self) -> str:
+        """JSON of what was fetched of published activations: id, revision, where it lies."""
+        return f"{self.root}/activations.json"
+
+    @property
     def weights(self) -> str:
         """The last file that the weight statistics, a zarr group in a folder, get."""
         return f"{self.root}/weights.zarr/zarr.json"
@@ -131,3 +136,18 @@ class RunPaths:
     @property
     def export(self) -> str:
         return f"{self.root}/export"
+
+    @property
+    def export_hf(self) -> str:
+        """One of the files of the folder that `datasets.load_from_disk` opens; they appear together."""
+        return f"{self.export}/hf/state.json"
+
+    @property
+    def export_site(self) -> str:
+        """The list of pages of a GLUScope site folder; all of that appears together."""
+        return f"{self.export}/gluscope-site/pages.json"
+
+    @property
+    def export_neuronpedia(self) -> str:
+        """JSON of what lies beside it, in `v1/`, in Neuronpedia's export layout."""
+        return f"{self.export}/neuronpedia/sources.json"

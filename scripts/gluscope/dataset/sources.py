@@ -56,14 +56,17 @@ def is_local(name: str) -> bool:
     return Path(name).exists() or not _HUB_ID.fullmatch(name) or kind_of(Path(name)) is not None
 
 
-def fetch(source: str, tokenizer: str | None, revision: str | None = None) -> Sources:
+def fetch(
+    source: str, tokenizer: str | None, revision: str | None = None, leave_out: tuple[str, ...] = ()
+) -> Sources:
     """Find source and tokenizer; download what lies on a hub and is not in its cache yet (login node).
 
-    revision: commit, tag or branch of the source. With HF_HUB_OFFLINE set nothing is downloaded.
+    revision: commit, tag or branch of the source. leave_out: patterns of its files that are not wanted. With
+    HF_HUB_OFFLINE set nothing is downloaded.
     Raises DatasetError for what cannot be found.
     """
     return Sources(
-        source=_locate(source, revision, "dataset", ignore_patterns=_NOT_DATA),
+        source=_locate(source, revision, "dataset", ignore_patterns=[*_NOT_DATA, *leave_out]),
         tokenizer=_locate(tokenizer, None, "model", allow_patterns=sorted(TOKENIZER_FILES)) if tokenizer else None,
     )
 

@@ -1,8 +1,11 @@
 """Activation data sets as sjgerstner publishes them: one row a neuron, ordered layer * d_mlp + neuron.
 
 Per case `{case}_freq`; per case and quantity `{case}_{hook}_max_values` and `..._max_indices` (k each, rows of the
-token data set) and `{case}_{hook}_mean`. `swish` has lists only where the gate is closed. Positions, counts and sums
-are not in the format: positions come back as unknown (-1), counts from the frequency and the number of tokens.
+token data set) and `{case}_{hook}_mean`. `swish` has lists only where the gate is closed. Values are in the refactored
+convention. Positions, counts and sums are not in the format: positions come back as unknown (-1), counts from the
+frequency and the number of tokens, sums as mean x count.
+
+Where fewer than k texts have a token in a case, we write NaN and -1; the original tool writes 0 and some row.
 """
 
 from __future__ import annotations
@@ -14,13 +17,13 @@ import pyarrow as pa
 
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.errors import DatasetError
-from gluscope.summary.types import LayerSummary
+from gluscope.summary.types import EMPTY_EXAMPLE, EMPTY_VALUE, LayerSummary
 
 # The order in which the published tables have them.
 _QUANTITIES = (Quantity.POST, Quantity.IN, Quantity.GATE, Quantity.ACT)
 
 
-def _columns() -> Iterator[tuple[str, pa.DataType, SignCase, Quantity | None, str]]:
+def published_columns() -> Iterator[tuple[str, pa.DataType, SignCase, Quantity | None, str]]:
     """Name, type, case, quantity and kind (freq, values, indices, mean) of every column behind layer and neuron."""
     for case in CASES:
         yield f"{case.value}_freq", pa.float32(), case, None, "freq"
@@ -38,11 +41,11 @@ def _columns() -> Iterator[tuple[str, pa.DataType, SignCase, Quantity | None, st
 
 def schema() -> pa.Schema:
     """Columns and types of a published activation data set."""
-    named = [(name, kind) for name, kind, *_ in _columns()]
+    named = [(name, kind) for name, kind, *_ in published_columns()]
     return pa.schema([("layer", pa.int64()), ("neuron", pa.int64()), *named])
 
 
-def _lists(rows: np.ndarray) -> pa.ListArray:
+def lists(rows: np.ndarray) -> pa.ListArray:
     """[neuron, k] as a column of lists."""
     flat = np.ascontiguousarray(rows)
     offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
@@ -55,7 +58,7 @@ def to_table(layer: int, summary: LayerSummary, tokens: int) -> pa.Table:
         pa.array(np.full(summary.neurons, layer, np.int64)),
         pa.array(np.arange(summary.neurons, dtype=np.int64)),
     ]
-    for _, _, case, quantity, kind in _columns():
+    for _, _, case, quantity, kind in published_columns():
         count = summary.count[:, case.index]
         if quantity is None:
             columns.append(pa.array((count / tokens).astype(np.float32)))
@@ -64,7 +67,7 @@ def to_table(layer: int, summary: LayerSummary, tokens: int) -> pa.Table:
             columns.append(pa.array(mean.astype(np.float32), mask=count == 0))
         else:
             stored = summary.extreme_value if kind == "values" else summary.extreme_example
-            columns.append(_lists(stored[:, case.index, quantity.index]))
+            columns.append(lists(stored[:, case.index, quantity.index]))
     return pa.Table.from_arrays(columns, schema=schema())
 
 
@@ -108,7 +111,7 @@ def from_table(table: pa.Table, tokens: int) -> LayerSummary:
         raise DatasetError("published activations", f"a column {gone[0]}", f"{len(gone)} of them missing", "check id")
     k = width(table)
     summary = LayerSummary.empty(table.num_rows, k)
-    for name, _, case, quantity, kind in _columns():
+    for name, _, case, quantity, kind in published_columns():
         if quantity is None:
             frequency = table.column(name).to_numpy().astype(np.float32)
             summary.count[:, case.index] = _counts(frequency, tokens)
@@ -120,4 +123,19 @@ def from_table(table: pa.Table, tokens: int) -> LayerSummary:
             summary.extreme_value[:, case.index, quantity.index] = _matrix(table, name, k, np.float32)
         else:
             summary.extreme_example[:, case.index, quantity.index] = _matrix(table, name, k, np.int64)
+    _drop_fillers(summary)
     return summary
+
+
+def _drop_fillers(summary: LayerSummary) -> None:
+    """Make places unfilled that no text stands behind.
+
+    All lists of a case are filled by the same number of texts, those with a token in the case. Gate is never 0 there,
+    so its list tells that number; a 0 of act or post before that place is a value.
+    """
+    gate = summary.extreme_value[:, :, Quantity.GATE.index]
+    texts = np.count_nonzero(np.abs(gate) > 0, axis=-1)[:, :, None, None]
+    filler = (summary.extreme_value == 0) & (np.arange(summary.k) >= texts)
+    unfilled = filler | np.isnan(summary.extreme_value) | (summary.extreme_example < 0)
+    summary.extreme_value[unfilled] = EMPTY_VALUE
+    summary.extreme_example[unfilled] = EMPTY_EXAMPLE

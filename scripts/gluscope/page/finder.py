@@ -104,7 +104,8 @@ def strongest_tokens(summary: LayerSummary, dataset: Texts | TokenRows) -> np.nd
     position = summary.extreme_position[neurons, case, post, 0]
     found = np.full(summary.neurons, -1, np.int64)
     order = np.argsort(row, kind="stable")
-    for index in order[row[order] >= 0].tolist():
+    known = (row >= 0) & (position >= 0)  # published activations say no positions
+    for index in order[known[order]].tolist():
         found[index] = dataset.input_ids(int(row[index]))[position[index]]
     return found
 

@@ -18,6 +18,7 @@ from gluscope.recompute.examples import example_rows, typical_tokens
 from gluscope.recompute.from_cache import from_cache
 from gluscope.recompute.from_replay import from_replay
 from gluscope.recompute.gather import Wanted
+from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed, Source
 from gluscope.store.cache import CacheReader
 from gluscope.store.replay import ReplayReader
@@ -70,7 +71,7 @@ def recompute(
         wanted = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
         found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
         for neuron, values in found.items():
-            agreement(parts[neuron], values, function, dtype)
+            agreement(with_positions(parts[neuron], values, function), values, function, dtype)
             values.save(outputs[neuron])
 
 

@@ -1,0 +1,46 @@
+# In place of a scan: statistics that somebody has published.
+localrules:
+    fetch_activations,
+
+
+TAKEN = runs_with(lambda run: run.activations is not None)
+
+
+rule fetch_activations:
+    """Fetch a run's published activations from the hub; write which revision."""
+    output:
+        RUN.activations,
+    log:
+        "logs/fetch_activations/{run}.log",
+    wildcard_constraints:
+        run=TAKEN,
+    params:
+        source=refusing(lambda wildcards: flow.activations(wildcards.run)),
+        code=code("fetch_activations"),
+    script:
+        "../scripts/fetch_activations.py"
+
+
+rule take_activations:
+    """Make a run's summary from published activations; refuse those of another model or data set."""
+    input:
+        activations=refusing(lambda wildcards: flow.activation_files(wildcards.run)),
+        model=RUN.model,
+        tokens=tokens_of_run,
+    output:
+        RUN.summary,
+    log:
+        "logs/take_activations/{run}.log",
+    wildcard_constraints:
+        run=TAKEN,
+    params:
+        source=refusing(lambda wildcards: flow.activations(wildcards.run)),
+        k=of_run("k"),
+        dtype=of_run("dtype"),
+        refactor_glu=of_run("refactor_glu"),
+        code=code("take_activations"),
+    script:
+        "../scripts/take_activations.py"
+
+
+ruleorder: take_activations > merge

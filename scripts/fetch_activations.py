@@ -1,0 +1,22 @@
+"""Fetch a run's published activations from the hub."""
+
+from typing import Any
+
+from gluscope.dataset.sources import fetch
+from gluscope.job import start
+from gluscope.store.atomic import new_file
+
+SAMPLED = ("samples/*",)  # sampled tokens, which may be large and are not read
+
+
+def main(smk: Any) -> None:
+    """Write `smk.output[0]`: where the activations lie now, and their revision."""
+    with start(smk, online=True) as job:
+        job.say(f"Fetching {smk.params.source}")
+        sources = fetch(smk.params.source, None, leave_out=SAMPLED)
+        with new_file(smk.output[0]) as part:
+            sources.save(part)
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821

@@ -1,0 +1,144 @@
+"""A run's summary from published activations, in place of a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from gluscope.core.cases import LISTS
+from gluscope.core.errors import DatasetError
+from gluscope.core.provenance import versions
+from gluscope.dataset.record import TokenRecord
+from gluscope.dataset.sources import Located, revision_of
+from gluscope.export.published import from_table, width
+from gluscope.export.source import Published, open_published
+from gluscope.model.spec import ModelSpec
+from gluscope.store.summary import write_summary
+from gluscope.summary.convention import refactor
+from gluscope.summary.merge import merge
+from gluscope.summary.types import LayerSummary, SampleTokens
+
+NOTE = (
+    "Statistics are from published activations (ID, revision REVISION), not from a scan. They name texts without "
+    "positions: each extreme stands where the values computed for this page have theirs. Counts follow from published "
+    "frequencies, so the last digits may be off. No tokens were sampled."
+)
+
+
+@dataclass(frozen=True)
+class Taking:
+    """What the run asks for. convention: "raw" or "refactored". dtype: of the forward passes for pages."""
+
+    k: int
+    convention: str
+    dtype: str
+
+
+def take_activations(
+    located: Located, spec: ModelSpec, tokens: TokenRecord, sign: np.ndarray, taking: Taking, out: str | Path
+) -> dict[str, Any]:
+    """Write the summary `out` from the activations at `located`; returns its attributes. Memory: a few layers.
+
+    sign: int8 [layer, neuron], the model's. tokens: of the data set that the activations were computed on. Positions
+    stay unknown, nothing is sampled. Raises DatasetError, which names what differs, for another model's size, another
+    k, rows that the data set lacks, and values that cannot be.
+    """
+    published = open_published(located.folder)
+    if published.rows != spec.n_layers * spec.d_mlp:
+        expected = (
+            f"{spec.n_layers} layers of {spec.d_mlp} neurons, {spec.n_layers * spec.d_mlp} rows, as {spec.model} has"
+        )
+        raise DatasetError(located.id, expected, f"{published.rows} rows", "name the activations of this model")
+    names = frozenset(file.name for file in published.files)
+    revision = revision_of(located, None if Path(located.folder).is_file() else names)
+    about = _describe(located, revision, published, spec, tokens, taking)
+    layers = _layers(located, published, spec, tokens, sign, taking)
+    nothing = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
+    write_summary(out, layers, n_layers=spec.n_layers, sample=nothing, attributes=about, sign=np.asarray(sign, np.int8))
+    return about
+
+
+def _describe(
+    located: Located, revision: str, published: Published, spec: ModelSpec, tokens: TokenRecord, taking: Taking
+) -> dict[str, Any]:
+    return {
+        "model": spec.model,
+        "model_revision": spec.revision,
+        "architecture": spec.architecture,
+        "act_fn": spec.act_fn,
+        "dataset": tokens.source["id"],
+        "dataset_revision": tokens.source["revision"],
+        "dataset_fingerprint": tokens.fingerprint,
+        "dataset_rows": tokens.rows,
+        "dataset_tokens": tokens.tokens,
+        "rows": tokens.rows,
+        "tokens": tokens.tokens,
+        "k": taking.k,
+        "samples": 0,
+        "dtype": taking.dtype,
+        "convention": taking.convention,
+        "activations": {"id": located.id, "revision": revision, "convention": published.convention},
+        "derived": {
+            "count": "nearest whole number to the published frequency x tokens",
+            "sum": "published mean x count",
+            "extreme_position": "not published; -1 here, found in the recomputed values for each page",
+        },
+        "note": NOTE.replace("ID", located.id).replace("REVISION", revision),
+        "versions": versions("numpy", "pyarrow", "torch"),
+    }
+
+
+def _layers(
+    located: Located, published: Published, spec: ModelSpec, tokens: TokenRecord, sign: np.ndarray, taking: Taking
+) -> Iterator[LayerSummary]:
+    for layer, table in enumerate(published.tables(spec.d_mlp)):
+        where = f"{located.id}, layer {layer}"
+        _refuse_other_neurons(where, table, layer)
+        if width(table) != taking.k:
+            step = f"set `k: {width(table)}` in the run"
+            raise DatasetError(where, f"lists of {taking.k} examples, the run's k", str(width(table)), step)
+        summary = from_table(table, tokens.tokens)
+        _refuse_other_texts(where, table, summary, tokens)
+        _refuse_impossible(where, summary)
+        # Joined with nothing, the lists are sorted as ours are: the original tool leaves ties in any order.
+        summary = merge(summary, LayerSummary.empty(summary.neurons, summary.k))
+        yield summary if published.convention == taking.convention else refactor(summary, sign[layer])
+
+
+def _refuse_other_neurons(where: str, table: pa.Table, layer: int) -> None:
+    layers, neurons = (table.column(name).to_numpy() for name in ("layer", "neuron"))
+    wrong = np.flatnonzero((layers != layer) | (neurons != np.arange(len(neurons))))
+    if len(wrong):
+        found = f"L{layers[wrong[0]]}/N{neurons[wrong[0]]}"
+        step = "sort its rows by layer and neuron, or name the activations of this model"
+        raise DatasetError(where, f"L{layer}/N{wrong[0]} in row {wrong[0]} of it", found, step)
+
+
+def _refuse_other_texts(where: str, table: pa.Table, summary: LayerSummary, tokens: TokenRecord) -> None:
+    """What is said of rows and tokens must fit the data set."""
+    step = "name, under `dataset`, the data set that the activations were computed on"
+    largest = int(summary.extreme_example.max(initial=-1))
+    if largest >= tokens.rows:
+        raise DatasetError(where, f"rows below {tokens.rows}, as {tokens.source['id']} has", f"row {largest}", step)
+    shares = np.stack([table.column(name).to_numpy() for name in table.column_names if name.endswith("_freq")])
+    if not ((shares >= 0).all() and (shares.sum(axis=0, dtype=np.float64) <= 1 + 1e-6).all()):
+        raise DatasetError(where, "frequencies from 0 to 1, together at most 1", "others", "fetch or write it again")
+
+
+def _refuse_impossible(where: str, summary: LayerSummary) -> None:
+    """Values that no token of their case can have."""
+    for case, quantity in LISTS:
+        value = summary.extreme_value[:, case.index, quantity.index]
+        bad = np.argwhere(np.isinf(value) | (value * case.sign(quantity) < 0))
+        if len(bad):
+            neuron, place = bad[0]
+            expected = f"{'positive' if case.sign(quantity) > 0 else 'negative'} {quantity.hook} in {case.value}"
+            found = f"{value[neuron, place]:.4g} for neuron {neuron}"
+            raise DatasetError(
+                where, expected, found, "fetch or write it again; it must be in the refactored convention"
+            )

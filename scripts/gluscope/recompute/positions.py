@@ -1,0 +1,58 @@
+"""Where in its text an extreme lies, for statistics that name texts alone (published activation data)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gluscope.core.activation import Activation
+from gluscope.core.cases import LISTS, Quantity
+from gluscope.recompute.types import Recomputed
+from gluscope.summary.types import EMPTY_EXAMPLE, EMPTY_POSITION, EMPTY_VALUE, LayerSummary
+
+
+def with_positions(neuron: LayerSummary, found: Recomputed, act: Activation, flip: bool = False) -> LayerSummary:
+    """A neuron's statistics with every unknown position found: the first token of the case with the largest |value|.
+
+    neuron: 1 neuron; a place with an example and position -1 is unknown. found: has all its examples. flip: `neuron` is
+    in the refactored convention, and that negates in. A text without a token in the case leaves its place unfilled, at
+    the end of the list. Statistics with all their positions are returned as they are.
+    """
+    unknown = (neuron.extreme_example >= 0) & (neuron.extreme_position < 0)
+    if not unknown.any():
+        return neuron
+    value, example, position = (
+        getattr(neuron, name).copy() for name in ("extreme_value", "extreme_example", "extreme_position")
+    )
+    ends = np.cumsum(found.lengths)
+    texts = {
+        int(row): slice(int(end - n), int(end)) for row, end, n in zip(found.rows, ends, found.lengths, strict=True)
+    }
+    sizes = _sizes(found, act)
+    for case, quantity in LISTS:
+        at = (0, case.index, quantity.index)
+        inside = (found.gate * case.gate_sign > 0) & ((0 - found.in_ if flip else found.in_) * case.in_sign > 0)
+        for place in np.flatnonzero(unknown[at]).tolist():
+            text = texts.get(int(example[at][place]))
+            if text is None or not inside[text].any():
+                value[at][place], example[at][place] = EMPTY_VALUE, EMPTY_EXAMPLE
+            else:
+                position[at][place] = int(np.argmax(np.where(inside[text], sizes[quantity][text], -1)))
+        order = np.argsort(example[at] < 0, kind="stable")
+        for array in (value, example, position):
+            array[at] = array[at][order]
+    position[example < 0] = EMPTY_POSITION
+    return replace(neuron, extreme_value=value, extreme_example=example, extreme_position=position)
+
+
+def _sizes(found: Recomputed, act: Activation) -> dict[Quantity, np.ndarray]:
+    """|value| of each quantity at every recomputed token."""
+    activated = np.abs(act(found.gate))
+    in_ = np.abs(found.in_)
+    return {
+        Quantity.GATE: np.abs(found.gate),
+        Quantity.IN: in_,
+        Quantity.ACT: activated,
+        Quantity.POST: activated * in_,
+    }
