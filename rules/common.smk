@@ -138,12 +138,6 @@ def listed_pages(wildcards):
 
 
 @refusing
-def neurons_of_export(wildcards):
-    """What stands for the recomputed values of the listed neurons."""
-    return flow.neuron_files(wildcards.run)
-
-
-@refusing
 def sites(wildcards):
     """The sites of the runs under `all:`. With their pages: Snakemake misses only what a target names itself."""
     runs = flow.config.all

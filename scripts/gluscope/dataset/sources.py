@@ -56,9 +56,7 @@ def is_local(name: str) -> bool:
     return Path(name).exists() or not _HUB_ID.fullmatch(name) or kind_of(Path(name)) is not None
 
 
-def fetch(
-    source: str, tokenizer: str | None, revision: str | None = None, leave_out: tuple[str, ...] = ()
-) -> Sources:
+def fetch(source: str, tokenizer: str | None, revision: str | None = None, leave_out: tuple[str, ...] = ()) -> Sources:
     """Find source and tokenizer; download what lies on a hub and is not in its cache yet (login node).
 
     revision: commit, tag or branch of the source. leave_out: patterns of its files that are not wanted. With

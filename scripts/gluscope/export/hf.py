@@ -78,7 +78,7 @@ def write_saved(folder: Path, tables: Iterator[pa.Table], count: int, fingerprin
         with pa.OSFile(str(folder / name), "wb") as sink, pa.ipc.new_stream(sink, described) as writer:
             for table in islice(every, per_file):
                 writer.write_table(table.cast(described))
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in names],
         "_fingerprint": fingerprint,
         "_format_columns": None,

@@ -1,0 +1,22 @@
+"""The listed neurons of a run as a folder of the GLUScope site."""
+
+from pathlib import Path
+from typing import Any
+
+from gluscope.export.records import RunResults
+from gluscope.export.site_folder import title, write_site
+from gluscope.job import start
+
+
+def main(smk: Any) -> None:
+    """Write the folder of `smk.output[0]`."""
+    with start(smk) as job:
+        names = ("model", "tokens", "tokenizer", "summary", "weights")
+        results = RunResults.open(smk.wildcards.run, **{name: getattr(smk.input, name) for name in names})
+        model = title(results.about, results.run)
+        folder = Path(smk.output[0]).parent
+        job.say(f"{write_site(folder, model, results.neurons(smk.params.neurons))} neurons in {folder / model}")
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821

@@ -1,0 +1,32 @@
+"""The listed neurons of a run in Neuronpedia's export layout."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gluscope.export.neuronpedia import Origin, write_neuronpedia
+from gluscope.export.records import RunResults
+from gluscope.job import start
+
+
+def main(smk: Any) -> None:
+    """Write the folder of `smk.output[0]`."""
+    with start(smk) as job:
+        names = ("model", "tokens", "tokenizer", "summary", "weights")
+        results = RunResults.open(smk.wildcards.run, **{name: getattr(smk.input, name) for name in names})
+        spec = results.spec
+        origin = Origin(
+            run=results.run,
+            about=results.about,
+            n_layers=spec.n_layers,
+            d_model=spec.d_model,
+            d_mlp=spec.d_mlp,
+            longest=results.dataset.record.longest,
+            created=datetime.now(UTC).replace(microsecond=0, tzinfo=None),
+        )
+        counts = write_neuronpedia(Path(smk.output[0]).parent, origin, results.neurons(smk.params.neurons))
+        job.say(f"{sum(counts.values())} neurons in {len(counts)} sources")
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821
