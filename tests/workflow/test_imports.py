@@ -21,7 +21,8 @@ LAYERS = [
     {"summary", "scan"},
     {"weights"},
     {"recompute"},
-    {"page", "export"},
+    {"page"},
+    {"export"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {

@@ -92,7 +92,7 @@ def test_a_run_without_cache_computes_pages_with_the_model() -> None:
         ("runs/mine\n", {}, r"found 'mine\n'"),
         ("datasets/a*", {}, "begins with a letter or digit, found 'a*'"),
         ("runs/mine/dataset", "mine-text", "found 'mine-text'. Next: write 'mine-texts', the nearest known one"),
-        ("runs/mine/activations", "x/y", "reading published activations is not built yet"),
+        ("runs/mine/activations", "", "activations: expected a text that is not empty"),
         ("datasets/mine-texts/max_tokens", 2e7, "found 20000000.0"),
         ("all", ["demo"], "config: all: expected the name of a run, found 'demo'. Next: choose one of mine"),
     ],
@@ -106,6 +106,29 @@ def test_pages_from_a_cache_that_the_run_does_not_have() -> None:
     raw = changed("runs/mine/cache", False)
     raw["runs"]["mine"]["pages_from"] = "cache"
     assert "set `cache: true`, or `pages_from: model`" in mistakes(raw)[0]
+
+
+def test_a_run_with_published_activations_scans_nothing() -> None:
+    run = load(changed("runs/mine/activations", "x/y")).runs["mine"]
+    assert (run.cache, run.pages_source) == (False, "model")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("cache", True), ("pages_from", "cache"), ("samples", 5), ("seed", 0), ("cache_dtype", "float16"), ("shards", 2)],
+)
+def test_keys_of_a_scan_beside_published_activations_are_told(key: str, value: Any) -> None:
+    raw = changed("runs/mine/activations", "x/y")
+    raw["runs"]["mine"][key] = value
+    (line,) = mistakes(raw)
+    assert f"mine: {key}: expected nothing of a scan beside `activations`, found {value!r}" in line
+    assert f"Next: leave {key} out, or `activations`." in line
+
+
+def test_a_replay_of_published_activations_has_shards() -> None:
+    raw = changed("runs/mine/activations", "x/y")
+    raw["runs"]["mine"] |= {"pages_from": "replay", "shards": 4, "cache": False}
+    assert load(raw).runs["mine"].pages_source == "replay"
 
 
 def test_every_mistake_is_told_at_once() -> None:
