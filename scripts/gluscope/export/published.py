@@ -63,7 +63,8 @@ def to_table(layer: int, summary: LayerSummary, tokens: int) -> pa.Table:
         if quantity is None:
             columns.append(pa.array((count / tokens).astype(np.float32)))
         elif kind == "mean":
-            mean = summary.sum[:, case.index, quantity.index] / np.maximum(count, 1)
+            total = np.where(count > 0, summary.sum[:, case.index, quantity.index], 0)
+            mean = total / np.maximum(count, 1)
             columns.append(pa.array(mean.astype(np.float32), mask=count == 0))
         else:
             stored = summary.extreme_value if kind == "values" else summary.extreme_example
