@@ -16,7 +16,6 @@ from gluscope.export.published import to_table
 from gluscope.store.summary import write_summary
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
-
 from helpers.summaries import random_layer, random_sample
 
 LAYERS, NEURONS, K, ROWS, TOKENS, SAMPLES = 3, 40, 4, 30, 1000, 7

@@ -44,6 +44,27 @@ def test_pages_from_a_replay_scan_twice_and_keep_little(room: Room) -> None:
     assert room.plan("results/mine/site/L0/N3.html") == counts
 
 
+def test_published_activations_take_the_place_of_a_scan(room: Room) -> None:
+    room.write_config(activations="user/activations")
+    counts = {**ONE_PAGE, "fetch_activations": 1, "take_activations": 1, "recompute_with_model": 1}
+    for scanning in ("plan_shards", "scan", "merge", "recompute"):
+        del counts[scanning]
+    assert room.plan("results/mine/site/L0/N3.html") == counts
+    room.write_config(activations="user/activations", pages_from="replay", shards=3)
+    counts = {**counts, "plan_shards": 1, "replay": 3, "recompute": 1}
+    del counts["recompute_with_model"]
+    assert room.plan("results/mine/site/L0/N3.html") == counts
+
+
+def test_exports_need_the_listed_neurons_values_and_no_pages(room: Room) -> None:
+    counts = {key: count for key, count in ONE_PAGE.items() if key != "page"} | {"stage_code": 1, "recompute": 2}
+    assert room.plan("results/mine/export/gluscope-site/pages.json") == {**counts, "export_gluscope_site": 1}
+    assert room.plan("results/mine/export/neuronpedia/sources.json") == {**counts, "export_neuronpedia": 1}
+    for other in ("weights", "stage_code", "recompute"):
+        del counts[other]
+    assert room.plan("results/mine/export/hf/state.json") == {**counts, "export_hf": 1}
+
+
 def test_all_makes_the_listed_pages_and_the_site(room: Room) -> None:
     assert room.plan() == {**ONE_PAGE, "recompute": 2, "page": 2, "site_index": 1, "all": 1}
 

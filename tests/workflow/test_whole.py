@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
 from helpers.checkout import copy_checkout
+from helpers.exports import exported
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
 
@@ -151,6 +153,30 @@ def test_from_a_replay(room: Room) -> None:
     u = 2 * UNIT_ROUNDOFF["float16"] + 1e-5
     assert np.abs(cached.gate - replayed.gate).max() <= u * cached.gate_bound
     assert np.abs(cached.in_ - replayed.in_).max() <= u * cached.in_bound
+
+
+def test_exports_and_a_run_from_them(room: Room) -> None:
+    """All exports of a run; then a run that takes its statistics from the first one's, in the other convention."""
+    files = ("hf/state.json", "gluscope-site/pages.json", "neuronpedia/sources.json")
+    config = yaml.safe_load((room.folder / "mine.yaml").read_text(encoding="utf-8"))
+    taken = {**config["runs"]["mine"], "activations": "results/mine/export/hf", "refactor_glu": True}
+    config["runs"]["taken"] = taken
+    (room.folder / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    targets = [f"results/{run}/export/{name}" for run in ("mine", "taken") for name in files]
+    pages = ["results/taken/site/L0/N3.html", "results/taken/site/L1/N7.html"]
+    try:
+        plan = room.plan(*targets, *pages)
+        assert (plan["take_activations"], plan["recompute_with_model"], plan["export_hf"]) == (1, 2, 2)
+        assert not {"scan", "merge", "recompute"} & plan.keys()
+        done = room.snakemake(*targets, *pages)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert room.plan(*targets, *pages) == {}
+    finally:
+        room.write_config()
+    shown = exported(room.folder / "results", "mine", "taken")
+    assert shown.same_tables
+    assert shown.same_extremes > 100
+    assert shown.notes == 2
 
 
 def test_every_text_is_in_the_data_set(room: Room) -> None:

@@ -73,7 +73,7 @@ def test_a_published_neuron_comes_back_as_it_was(published: Path, tmp_path: Path
     write_neuron(tmp_path / "N", read_published(published, NeuronId(5, 10602), run="olmo"))
     assert {path.name for path in (tmp_path / "N").iterdir()} == {path.name for path in published.iterdir()}
     theirs_by_list, longer = lists(published), []
-    noise = own_noise(sum(theirs_by_list.values(), []))
+    noise = own_noise([found for several in theirs_by_list.values() for found in several])
     assert noise < 1e-5
     for name, ours in lists(tmp_path / "N").items():
         for new, old in zip(ours, theirs_by_list[name], strict=True):
@@ -109,7 +109,7 @@ def test_texts_end_two_tokens_after_their_extreme_and_values_outside_the_case_ar
             first, *rest = np.array(found["values"]).T
             inside = np.array([case.gate_sign, case.in_sign])
             signs = np.sign([own[Quantity.GATE], own[Quantity.IN]])[:, : len(first)]
-            np.testing.assert_array_equal(first, own[quantity][: len(first)] * (signs.T == inside).all(1))
+            np.testing.assert_array_equal(first, own[quantity][: len(first)] * (inside == signs.T).all(1))
             for column, q in zip(rest[-4:], (Quantity.POST, Quantity.IN, Quantity.GATE, Quantity.ACT), strict=True):
                 np.testing.assert_array_equal(column, own[q][: len(first)])
             second = [f"{case.value}_swish"] if quantity is Quantity.GATE and case.gate_sign > 0 else []
@@ -145,7 +145,7 @@ def test_hostile_texts_stay_text(tmp_path: Path) -> None:
 def test_an_empty_case_and_short_lists(tmp_path: Path) -> None:
     page = make(length=30).build(convention="refactored")
     empty, short = SignCase.GATE_NEG_IN_NEG, SignCase.GATE_POS_IN_POS
-    none = {quantity: () for quantity in empty.listed}
+    none = dict.fromkeys(empty.listed, ())
     page.cases[empty] = type(page.cases[empty])(0, 0.0, dict.fromkeys(Quantity), none)
     page.cases[short].extreme[Quantity.POST] = page.cases[short].extreme[Quantity.POST][:1]
     write_neuron(tmp_path / "N", page)

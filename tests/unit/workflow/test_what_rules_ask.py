@@ -171,3 +171,30 @@ def test_pages_that_are_there_without_being_listed(room: Room) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert flow().unlisted("mine") == "L1/N5 L1/N11"
+
+
+def test_published_activations_are_files_or_what_says_where_they_were_fetched_to(room: Room) -> None:
+    for name in ("published/data/b.parquet", "published/data/a.parquet", "summary_refactored.pt"):
+        (room.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (room.folder / name).write_bytes(b"")
+
+    def asked(activations: str) -> tuple[str | None, list[str]]:
+        found = flow(activations=activations)
+        return found.activations("mine"), found.activation_files("mine")
+
+    assert flow().activations("mine") is None
+    assert asked("user/data") == ("user/data", ["results/mine/activations.json"])
+    assert asked("published/") == ("published", ["published/data/a.parquet", "published/data/b.parquet"])
+    assert asked("summary_refactored.pt") == ("summary_refactored.pt", ["summary_refactored.pt"])
+    # Another run's export, which need not be there yet, stays one file as it comes into being.
+    made = ("results/mine/export/hf", ["results/mine/export/hf/state.json"])
+    assert asked("results/mine/export/hf/") == made
+    (room.folder / "results/mine/export/hf/samples").mkdir(parents=True)
+    assert asked("results/mine/export/hf") == made
+    with pytest.raises(ConfigError, match=r"activations: expected a file or folder that exists.*missing\.pt"):
+        asked("missing.pt")
+
+
+def test_exports_wait_for_values_of_the_listed_neurons(room: Room) -> None:
+    assert flow().neuron_files("mine") == ["results/mine/neurons/L0/N3.npz", "results/mine/neurons/L1/N7.npz"]
+    assert flow(neurons=["L1/N*"]).neuron_files("mine") == ["results/mine/done/recompute-L1-N0-65535"]
