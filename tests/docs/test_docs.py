@@ -1,7 +1,7 @@
 """Every command in the docs runs: the `sh` blocks of a page, one after another, in a fresh copy of the repository.
 
 A block that starts with ```sh is run. What needs a cluster is marked ```sh cluster and run by tests/slurm. Output,
-config and code stand in blocks of other kinds.
+config and code stand in blocks of other kinds. ```sh whole is run by tests/workflow/test_whole.py, on its run.
 """
 
 from __future__ import annotations

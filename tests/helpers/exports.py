@@ -41,14 +41,13 @@ def exported(results: Path, first: str, second: str) -> Shown:
         assert error[:, -2].max() <= u * kept.gate_bound, name
         assert error[:, -3].max() <= u * kept.in_bound, name
         same += 1
-    for run, place in ((first, one), (second, two)):
-        sources = json.loads((place / "neuronpedia/sources.json").read_text(encoding="utf-8"))
-        assert sources == {"model": run, "release": f"gluscope-{run}", "sources": dict.fromkeys(sources["sources"], 1)}
-        for source in sources["sources"]:
-            lines = gzip.decompress(
-                (place / f"neuronpedia/v1/{run}/{source}/activations/batch-0.jsonl.gz").read_bytes()
-            )
-            assert lines.count(b"\n") > 8
+    place = one / "neuronpedia"
+    sources = json.loads((place / "sources.json").read_text(encoding="utf-8"))
+    counts = {"0-gluscope-post": 1, "1-gluscope-post": 1}
+    assert sources == {"model": first, "release": f"gluscope-{first}", "sources": counts}
+    for source in counts:
+        lines = gzip.decompress((place / f"v1/{first}/{source}/activations/batch-0.jsonl.gz").read_bytes())
+        assert lines.count(b"\n") > 8
     pages = [path.read_text(encoding="utf-8") for path in (results / second / "site").glob("L*/N*.html")]
     notes = sum("Statistics are from published activations" in page for page in pages)
     return Shown((one / table).read_bytes() == (two / table).read_bytes(), same, notes)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
-from helpers.checkout import copy_checkout
+from helpers.checkout import REPO, copy_checkout, user_environment
 from helpers.exports import exported
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
@@ -156,23 +157,24 @@ def test_from_a_replay(room: Room) -> None:
 
 
 def test_exports_and_a_run_from_them(room: Room) -> None:
-    """All exports of a run; then a run that takes its statistics from the first one's, in the other convention."""
-    files = ("hf/state.json", "gluscope-site/pages.json", "neuronpedia/sources.json")
-    config = yaml.safe_load((room.folder / "mine.yaml").read_text(encoding="utf-8"))
-    taken = {**config["runs"]["mine"], "activations": "results/mine/export/hf", "refactor_glu": True}
-    config["runs"]["taken"] = taken
-    (room.folder / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    targets = [f"results/{run}/export/{name}" for run in ("mine", "taken") for name in files]
-    pages = ["results/taken/site/L0/N3.html", "results/taken/site/L1/N7.html"]
-    try:
-        plan = room.plan(*targets, *pages)
-        assert (plan["take_activations"], plan["recompute_with_model"], plan["export_hf"]) == (1, 2, 2)
-        assert not {"scan", "merge", "recompute"} & plan.keys()
-        done = room.snakemake(*targets, *pages)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert room.plan(*targets, *pages) == {}
-    finally:
-        room.write_config()
+    """The commands of docs/exports.md, among them a run that takes its statistics from this one's export."""
+    blocks = re.findall(
+        r"^```sh whole\n(.*?)^```$", (REPO / "docs/exports.md").read_text(encoding="utf-8"), re.M | re.S
+    )
+    script = "".join(blocks).replace("config/demo/model", "my-model")
+    asked = re.compile(r"^snakemake --cores 2 (\S+) --configfile mine.yaml.*\n", re.M)
+    # All in one call: what each needs is what the others have made.
+    targets = [*asked.findall(script), "results/taken/export/{hf/state,gluscope-site/pages}.json"]
+    assert len(targets) == 5
+    script = asked.sub("", script) + f"snakemake --snakefile {room.repo}/Snakefile --cores 2 {' '.join(targets)}"
+    script += " --configfile mine.yaml taken.yaml"
+    done = subprocess.run(
+        ["bash", "-euxo", "pipefail", "-c", script],
+        cwd=room.folder, env=user_environment(), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    (room.folder / "taken.yaml").unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (room.folder / "results/taken/scan").exists()
     shown = exported(room.folder / "results", "mine", "taken")
     assert shown.same_tables
     assert shown.same_extremes > 100
