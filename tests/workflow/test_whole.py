@@ -166,8 +166,12 @@ def test_exports_and_a_run_from_them(room: Room) -> None:
     # All in one call: what each needs is what the others have made.
     targets = [*asked.findall(script), "results/taken/export/{hf/state,gluscope-site/pages}.json"]
     assert len(targets) == 5
-    script = asked.sub("", script) + f"snakemake --snakefile {room.repo}/Snakefile --cores 2 {' '.join(targets)}"
-    script += " --configfile mine.yaml taken.yaml"
+    config, copying = asked.sub("", script).split("python scripts/")
+    script = f"{config}snakemake --snakefile {room.repo}/Snakefile --cores 2 {' '.join(targets)}"
+    script += f" --configfile mine.yaml taken.yaml\npython {room.repo}/scripts/{copying}"
+    site = room.folder.parent / "gluscope.github.io"
+    site.mkdir()
+    (site / "pages.json").write_text('[{"title": "gemma-2-2b", "children": []}]', encoding="utf-8")
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],
         cwd=room.folder, env=user_environment(), capture_output=True, text=True, timeout=300, check=False,
@@ -179,6 +183,9 @@ def test_exports_and_a_run_from_them(room: Room) -> None:
     assert shown.same_tables
     assert shown.same_extremes > 100
     assert shown.notes == 2
+    titles = [model["title"] for model in json.loads((site / "pages.json").read_text(encoding="utf-8"))]
+    assert titles == ["gemma-2-2b", "mine"]
+    assert (site / "mine/L1/N7/vis.html").exists()
 
 
 def test_every_text_is_in_the_data_set(room: Room) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gluscope.core.activation import act
-from gluscope.core.errors import ShardMismatch
+from gluscope.core.activation import Activation, act
+from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
@@ -71,8 +71,18 @@ def recompute(
         wanted = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
         found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
         for neuron, values in found.items():
-            agreement(with_positions(parts[neuron], values, function), values, function, dtype)
+            _check_agrees(with_positions(parts[neuron], values, function), values, function, about)
             values.save(outputs[neuron])
+
+
+def _check_agrees(part: LayerSummary, values: Recomputed, function: Activation, about: dict[str, Any]) -> None:
+    try:
+        agreement(part, values, function, str(about.get("dtype", "float32")))
+    except StoreError as error:
+        if "activations" not in about:
+            raise
+        step = "name, under `model` and `dataset`, what these activations were computed from"
+        raise StoreError(error.where, error.expected, error.found, step) from error
 
 
 def _raw_summaries(

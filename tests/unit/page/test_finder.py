@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gluscope.core.cases import CASES, Quantity
+from gluscope.page.finder import strongest_tokens
 from gluscope.page.pack import unpack
 from gluscope.weights.types import COSINES, Cosine
 from helpers.finder_data import SCANNED, Model, model
@@ -49,6 +51,18 @@ def test_columns_are_the_statistics(made: Model, tmp_path: Path) -> None:
             at = (neuron, best, Quantity.POST.index, 0)
             token = made.rows.ids[summary.extreme_example[at]][summary.extreme_position[at]]
             assert words[columns["token"][neuron]] == made.words[token - 1]
+
+
+def test_where_positions_are_not_known_no_token_is_shown(made: Model) -> None:
+    """As in statistics from published activations."""
+    summary = made.summaries[0]
+    known = strongest_tokens(summary, made.rows)
+    position = summary.extreme_position.copy()
+    position[5:] = -1
+    found = strongest_tokens(replace(summary, extreme_position=position), made.rows)
+    np.testing.assert_array_equal(found[:5], known[:5])
+    assert (known[5:] >= 0).any()
+    assert (found[5:] == -1).all()
 
 
 def test_the_refactored_convention_turns_two_cosines(made: Model, tmp_path: Path) -> None:

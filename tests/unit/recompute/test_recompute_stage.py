@@ -145,6 +145,37 @@ def test_a_cache_of_other_texts_is_refused_by_the_neurons_name(run: Run, tmp_pat
     assert not (tmp_path / "N3.npz").exists()
 
 
+def test_published_statistics_which_have_no_positions(run: Run, tmp_path: Path) -> None:
+    """The same values as for a scan's; those of other texts are refused, and the texts are what to look at."""
+    from gluscope.store import summary as store
+
+    about = store.read_attributes(run.summary())
+    layers, sample, sign = list(store.read_layers(run.summary())), store.read_sample(run.summary()), run.sign
+    rows = int(about["rows"])
+
+    def published(name: str, shift: int) -> Path:
+        changed = [
+            replace(
+                layer,
+                extreme_position=np.full_like(layer.extreme_position, -1),
+                extreme_example=np.where(layer.extreme_example < 0, -1, (layer.extreme_example + shift) % rows),
+            )
+            for layer in layers
+        ]
+        about["activations"] = {"id": "user/acts"}
+        store.write_summary(tmp_path / name, changed, n_layers=len(layers), sample=sample, attributes=about, sign=sign)
+        return tmp_path / name
+
+    outputs = {neuron: tmp_path / f"N{neuron}.npz" for neuron in range(10)}
+    recompute(run.spec, published("same", 0), run.case.data, 1, outputs, Origin("model", device="cpu"))
+    for path, scanned in zip(outputs.values(), run.recompute(tmp_path / "scan", "model", 1, range(10)), strict=True):
+        found = Recomputed.read(path)
+        np.testing.assert_array_equal(found.rows, scanned.rows)
+        np.testing.assert_array_equal(found.gate, scanned.gate)
+    with pytest.raises(StoreError, match=r"Next: name, under `model` and `dataset`, what these activations were"):
+        recompute(run.spec, published("other", 1), run.case.data, 1, outputs, Origin("model", device="cpu"))
+
+
 def test_a_cache_of_another_model_is_refused_by_its_name(run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.summary(), tmp_path / "summary.zarr")
     from gluscope.store import summary as store
