@@ -181,8 +181,8 @@ def test_exports_and_a_run_from_them(room: Room) -> None:
     assert not (room.folder / "results/taken/scan").exists()
     shown = exported(room.folder / "results", "mine", "taken")
     assert shown.same_tables
-    assert shown.same_extremes > 100
-    assert shown.notes == 2
+    assert shown.same_extremes > 40
+    assert shown.notes == 1
     titles = [model["title"] for model in json.loads((site / "pages.json").read_text(encoding="utf-8"))]
     assert titles == ["gemma-2-2b", "mine"]
     assert (site / "mine/L1/N7/vis.html").exists()
