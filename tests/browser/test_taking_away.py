@@ -126,6 +126,19 @@ def test_on_paper_the_glance_is_one_light_page(open_page: Open, tmp_path: Path, 
     assert paper == "rgb(255, 255, 255)"
 
 
+def test_nearest_neurons_are_asked_of_the_start_page(
+    open_page: Open, file: Path, page: NeuronPage, tmp_path: Path
+) -> None:
+    """It knows which have a page; without a site there is nobody to ask."""
+    assert page.weights is not None
+    near = [f"../index.html#go=L{layer}/N{neuron}" for layer, neuron, _ in page.weights["raw"].nearest]
+    found = open_page(file).locator("#weights .near a").evaluate_all("(all) => all.map((a) => a.getAttribute('href'))")
+    assert found == near
+    alone = tmp_path / "page.html"
+    alone.write_text(render_page(page, index=None), encoding="utf-8")
+    assert open_page(alone).locator("#weights .near a").count() == 0
+
+
 def test_help_opens_and_closes_by_keys(open_page: Open, file: Path, axe: str) -> None:
     tab = open_page(file, bypass_csp=True)
     tab.keyboard.press("?")

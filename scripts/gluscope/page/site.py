@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.pack import as_text
-from gluscope.page.render import environment, joined, sha256, short_name, visible
+from gluscope.page.render import ICON, environment, joined, sha256, short_name, visible
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
 _HEAD_BYTES = 65_536
@@ -71,6 +71,8 @@ def render_index(
     script, style = joined("site/*.js", "js/02-*.js", "js/20-*.js", "js/85-*.js"), joined("page1.css", "site/*.css")
     return environment().get_template("index.html.j2").render(
         run=visible(run),
+        icon=ICON,
+        description=f"{len(cards)} pages of {n_layers * d_mlp:,} gated MLP neurons of {short_name(model)}",
         model_name=short_name(model),
         n_layers=n_layers,
         d_mlp=d_mlp,
