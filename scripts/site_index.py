@@ -7,6 +7,7 @@ from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
+from gluscope.page.command import own_config
 from gluscope.page.finder import write_finder
 from gluscope.page.site import read_cards, render_index
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
@@ -37,6 +38,7 @@ def main(smk: Any) -> None:
             cards=cards,
             facts=facts_of(about),
             finder=finder,
+            options=own_config(smk.config),
         )
         with new_file(smk.output[0]) as part:
             part.write_text(html, encoding="utf-8", newline="\n")

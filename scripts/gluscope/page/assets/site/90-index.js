@@ -5,6 +5,9 @@ async function openJson(element) {
   return JSON.parse(new TextDecoder().decode(await gunzip(fromText(element.textContent.trim()))));
 }
 
+/** The command that makes a neuron's page. */
+const commandFor = (site, place) => `${site.make}/${address(place)}${site.options}`;
+
 const address = ({ layer, neuron }) => `L${layer}/N${neuron}.html`;
 
 /** `#go=next&from=L5/N10602`: from a page to its neighbour among the pages that exist. `#go=L5/N7`: to that neuron. */
@@ -65,7 +68,7 @@ function pickNeuron(site, wanted) {
   if (!exists) return $("picked").replaceChildren(`There is no such neuron: layers 0 to ${site.n_layers - 1}, neurons 0 to ${site.d_mlp - 1}.`);
   [$("layer").value, $("neuron").value] = [wanted.layer, wanted.neuron];
   if (site.has.has(address(wanted))) location.href = address(wanted);
-  else $("picked").replaceChildren(`L${wanted.layer} · N${wanted.neuron} has no page yet. To make it: `, h("code", {}, `${site.make}/${address(wanted)}`));
+  else $("picked").replaceChildren(`L${wanted.layer} · N${wanted.neuron} has no page yet. To make it: `, h("code", {}, commandFor(site, wanted)));
 }
 
 /** How many pages each layer has, as a strip to choose from. */
