@@ -19,7 +19,8 @@ try:
 except ConfigErrors as errors:
     sys.exit(str(errors))
 
-config |= {"asked": flow.asked, "configfiles": [os.path.relpath(file) for file in workflow.overwrite_configfiles]}
+own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+config |= {"asked": flow.asked, "configfiles": own}
 
 if workflow.is_main_process:
     make_good(sys.argv[1:], lambda text: print(text, file=sys.stderr, flush=True))
