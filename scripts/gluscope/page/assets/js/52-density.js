@@ -36,7 +36,7 @@ function density({ x, y, cells }) {
 function drawLegend({ cells }) {
   const most = mostOf(cells);
   const ramp = (sign, meaning) => h("span.key", {}, h(`span.steps.${sign}`, { "aria-hidden": "true" }), meaning);
-  $("legend").replaceChildren(ramp("pos", "post > 0"), ramp("neg", "post < 0"), most > 1 ? `1 to ${grouped(most)} tokens a cell (log)` : "");
+  $("legend").replaceChildren(ramp("pos", "post > 0"), ramp("neg", "post < 0"), most > 1 ? `1 to ${grouped(most)} tokens a cell (log).` : "one token a cell.");
 }
 
 /** What lies under the pointer: the place, post there, and the tokens of its cell. */

@@ -5,11 +5,12 @@ function entriesOf(view, data) {
   if (state.list === "near") return nearEntries(view);
   if (state.list === "region") return regionEntries(view);
   if (state.list === "typical") return typicalEntries(view);
-  const list = listedQuantity();
-  return view.cases[state.case].extreme[list].map((place) => ({
-    example: view.examples.get(place.example), position: place.position, value: place.value,
-  }));
+  return extremeEntries(view, listedQuantity());
 }
+
+const extremeEntries = (view, list) => view.cases[state.case].extreme[list].map((place) => ({
+  example: view.examples.get(place.example), position: place.position, value: place.value,
+}));
 
 /** The chosen list; in gate+ cases act's is the gate's. */
 function listedQuantity() {

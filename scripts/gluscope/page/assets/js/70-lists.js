@@ -2,7 +2,8 @@
 const BEFORE = 34, AFTER = 10;
 
 /** The colour scale of a list: the largest |value| of the quantity at its framed tokens. Others may be beyond it: a
- * weak case would be invisible on the scale of a strong one in the same texts.
+ * weak case would be invisible on the scale of a strong one in the same texts. Typical tokens have the scale of their
+ * case's extremes of post.
  */
 function scaleOf(entries, quantity) {
   return Math.max(0, ...entries.map(({ example, position }) => Math.abs(example[quantity][position])));
@@ -22,7 +23,7 @@ function folded(entries, data) {
 
 function drawList(root, view, data) {
   const entries = entriesOf(view, data);
-  const scale = scaleOf(entries, state.color);
+  const scale = scaleOf(state.list === "typical" ? extremeEntries(view, "post") : entries, state.color);
   $("scale-low").textContent = `≤ ${number(-scale)}`;
   $("scale-high").textContent = `≥ ${number(scale, { plus: true })}`;
   if (!entries.length) return root.replaceChildren(h("li.empty.muted", {}, emptyReason(view)));
