@@ -40,6 +40,7 @@ def test_the_plane_as_svg_is_light_in_any_theme(open_page: Open, file: Path, pag
     root = ElementTree.fromstring(pictures[0][1])
     assert root.tag == f"{SVG}svg"
     assert "org/model <b>, layer 1, neuron 7 (raw)" in [text.text for text in root.iter(f"{SVG}text")]
+    assert any("Cells: 80 sampled tokens" in (text.text or "") for text in root.iter(f"{SVG}text"))
     assert len(list(root.iter(f"{SVG}circle"))) == sum(
         len(stats.extreme[Quantity.POST]) for stats in page.cases.values()
     )
@@ -57,7 +58,7 @@ def test_the_plane_as_png(open_page: Open, tmp_path: Path) -> None:
     name, content = saved(open_page(path), "#save-png")
     assert name == "demo-L1-N7.png"
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 2024)
+    assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 2080)
     assert len(content) > 20_000
 
 

@@ -1,7 +1,7 @@
-// The plane as a picture for papers: always in light colours, with the neuron's name on it.
+// The plane as a picture for papers: always in light colours, and it says which neuron and which tokens these are.
 const STYLES = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linejoin",
   "paint-order", "font-family", "font-size", "font-weight", "text-anchor"];
-const TITLE = 26;
+const TITLE = 40;
 
 /** The plane's drawing on its own, styles written into its elements. */
 function figureCopy(data) {
@@ -20,9 +20,17 @@ function figureCopy(data) {
   const { width, height } = PLANE;
   const name = `${data.provenance.model}, layer ${data.layer}, neuron ${data.neuron} (${state.convention})`;
   picture.prepend(svg("rect", { x: 0, y: -TITLE, width, height: height + TITLE, fill: "#fff" }),
-    svg("text", { x: PLANE.left, y: -8, "font-family": "sans-serif", "font-size": 12, fill: "#1b1c1f" }, unhide(name)));
+    svg("text", { x: PLANE.left, y: -21, "font-family": "sans-serif", "font-size": 12, fill: "#1b1c1f" }, unhide(name)),
+    svg("text", { x: PLANE.left, y: -7, "font-family": "sans-serif", "font-size": 9, fill: "#5d6068" }, whatIsDrawn(data)));
   for (const [key, value] of Object.entries({ xmlns: "http://www.w3.org/2000/svg", width, height: height + TITLE, viewBox: `0 ${-TITLE} ${width} ${height + TITLE}` })) picture.setAttribute(key, value);
   return picture;
+}
+
+function whatIsDrawn(data) {
+  const count = data.sample.gate.length;
+  const cells = count ? `${grouped(count)} sampled tokens` : "tokens of the example texts, not a random sample";
+  const listed = QUANTITIES.includes(state.list) ? listedQuantity() : "post";
+  return `Cells: ${cells}; orange post > 0, blue post < 0, log. Dots: extremes of ${listed}. Dashed: equal post.`;
 }
 
 const figureFile = (data) => new Blob([new XMLSerializer().serializeToString(figureCopy(data)).replace(/[\ufffe\uffff]/g, "\ufffd")], { type: "image/svg+xml" });

@@ -56,7 +56,7 @@ function exampleRow(entry, rank, scale, data) {
   const row = h(`li.example${chosen ? ".chosen" : ""}`, { "data-text": id });
   const place = h("div.place", {},
     h("strong.value", {}, number(value, { plus: true })),
-    h("a.muted", { href: linkTo({ text: id }), title: "Link to this text" }, `row ${example.row} · token ${position + (example.offset ?? 0)}`));
+    h("a.muted", { href: linkTo({ text: id }), title: "Link to this text" }, `${data.provenance.source === "published" ? "text" : "row"} ${example.row} · token ${position + (example.offset ?? 0)}`));
   const body = h("div.body");
   const draw = (full) => body.replaceChildren(heatText(example, {
     from: full ? 0 : Math.max(0, position - BEFORE), to: full ? example.ids.length : Math.min(example.ids.length, position + AFTER + 1),
