@@ -1,5 +1,6 @@
 # What the rules share: file names, checks, and the functions that look up inputs and settings. No rules.
 import functools
+import os
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ try:
 except ConfigErrors as errors:
     sys.exit(str(errors))
 
-config["asked"] = flow.asked
+own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+config |= {"asked": flow.asked, "configfiles": own}
 
 if workflow.is_main_process:
     make_good(sys.argv[1:], lambda text: print(text, file=sys.stderr, flush=True))

@@ -11,6 +11,7 @@ from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page
+from gluscope.page.command import own_config
 from gluscope.page.record import Provenance
 from gluscope.page.render import render_page
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
@@ -47,7 +48,7 @@ def main(smk: Any) -> None:
                 convention=about["convention"],
                 sign=weights.sign,
                 tokens=about["tokens"],
-                provenance=provenance(about, path),
+                provenance=provenance(about, path + own_config(smk.config)),
                 weights=weights,
             )
             with new_file(path) as part:
@@ -70,7 +71,7 @@ def wanted(smk: Any) -> dict[NeuronId, str]:
 
 
 def provenance(about: dict[str, Any], path: str) -> Provenance:
-    """What the summary's attributes say of the numbers' origin."""
+    """What the summary's attributes say of the numbers' origin. path: the page, and options that it needs."""
     return Provenance(
         model=about["model"],
         model_revision=about["model_revision"],

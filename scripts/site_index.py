@@ -7,6 +7,7 @@ from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
+from gluscope.page.command import own_config
 from gluscope.page.finder import write_finder
 from gluscope.page.site import read_cards, render_index
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
@@ -35,12 +36,19 @@ def main(smk: Any) -> None:
             n_layers=spec.n_layers,
             d_mlp=spec.d_mlp,
             cards=cards,
-            facts=[("data set", about["dataset"]), ("tokens", f"{about['tokens']:,}"), ("k", str(about["k"]))],
+            facts=facts_of(about),
             finder=finder,
+            options=own_config(smk.config),
         )
         with new_file(smk.output[0]) as part:
             part.write_text(html, encoding="utf-8", newline="\n")
         job.say(f"{len(cards)} pages in {smk.output[0]}, {finder['rows']} neurons to find")
+
+
+def facts_of(about: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the start page says of the run."""
+    tokens = ("tokens", f"{about['tokens']:,}")
+    return [("data set", about["dataset"]), tokens, ("k", str(about["k"])), ("convention", about["convention"])]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gluscope.page.record import NeuronPage
+from gluscope.page.render import render_page
+from helpers.pages import make, weights
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -62,3 +65,16 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 def axe() -> str:
     """axe-core's script, as axe-playwright-python carries it."""
     return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def page() -> NeuronPage:
+    return make(texts=14, length=90, k=6, samples=80).build(weights=weights(41))
+
+
+@pytest.fixture(scope="session")
+def file(page: NeuronPage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("site") / "L1" / "N7.html"
+    path.parent.mkdir()
+    path.write_text(render_page(page), encoding="utf-8", newline="\n")
+    return path

@@ -103,9 +103,17 @@ def open_finder(open_page: Open, site: Path) -> Any:
 
 def test_the_finder_sorts(open_page: Open, site: Path, made: Model) -> None:
     tab = open_finder(open_page, site)
-    post = np.stack([summary.extreme_value[:, 0, Quantity.POST.index, 0] for summary in made.summaries])
-    expected = np.argsort(-np.nan_to_num(post).astype(np.float16).ravel(), kind="stable")
-    assert rows(tab) == [divmod(int(i), 40) for i in expected]
+    post = np.nan_to_num(np.stack([summary.extreme_value[..., Quantity.POST.index, 0] for summary in made.summaries]))
+    post = post.astype(np.float16).reshape(120, 4)
+    expected = np.argsort(-np.abs(post).max(axis=1), kind="stable")
+    assert rows(tab) == [divmod(int(i), 40) for i in expected], "at first by the strongest post, whatever its case"
+    shown = [
+        float(cell.replace("−", "-")) for cell in tab.locator("#finder-table tbody td:nth-child(4)").all_inner_texts()
+    ]
+    strongest = post[expected, np.abs(post[expected]).argmax(axis=1)].astype(float)
+    np.testing.assert_allclose(shown, strongest, rtol=6e-3)
+    tab.get_by_role("button", name="post gate+ in+", exact=True).click()
+    assert rows(tab) == [divmod(int(i), 40) for i in np.argsort(-post[:, 0], kind="stable")]
     tab.get_by_role("button", name="neuron", exact=True).click()
     assert rows(tab)[:3] == [(0, 39), (1, 39), (2, 39)]
     tab.get_by_role("button", name="neuron", exact=True).click()
@@ -144,6 +152,51 @@ def test_a_region_of_the_scatter_is_a_filter(open_page: Open, site: Path, made: 
     inside &= (cosine[:, 1] >= limits[2]) & (cosine[:, 1] <= limits[3])
     assert 0 < inside.sum() < 120
     assert set(rows(tab)) == {divmod(int(i), 40) for i in np.flatnonzero(inside)}
+    frame, box = tab.locator("#brush").bounding_box(), tab.locator("#scatter").bounding_box()
+    assert frame["width"] == pytest.approx(0.45 * box["width"], abs=4)
+    assert frame["y"] == pytest.approx(box["y"] + 0.3 * box["height"], abs=4)
+
+
+def test_the_address_keeps_filters_sorting_and_region(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    tab.select_option("[name=class]", label="orthogonal output")
+    tab.fill("[name=to]", "1")
+    tab.select_option("[name=x]", "share gate+")
+    tab.click("#add-range")
+    tab.locator("#ranges select").select_option("norm w_out")
+    tab.locator("#ranges input").nth(0).fill("0.8")
+    tab.get_by_role("button", name="norm w_in", exact=True).click()
+    tab.get_by_role("button", name="norm w_in", exact=True).click()
+    tab.fill("#search", "L1")
+    found = rows(tab)
+    norm = np.concatenate([weights.norm for weights in made.weights]).astype(np.float16)
+    places = [40 * layer + neuron for layer, neuron in found]
+    assert 0 < len(found) < 80
+    assert norm[places, 2].min() >= 0.8
+    assert norm[places, 1].tolist() == sorted(norm[places, 1].tolist())
+    again = open_page(site, "#" + tab.url.partition("#")[2], ready="html.finder-ready")
+    assert rows(again) == found
+    assert again.url == tab.url
+    assert again.input_value("[name=x]") == "share gate+"
+    assert again.input_value("#search") == "L1"
+    again.click("#finder-reset")
+    assert "class" not in again.url
+    assert "range" not in again.url
+
+
+def test_wrong_addresses_of_the_finder_are_ignored(open_page: Open, site: Path) -> None:
+    wrong = "#class=no&range=x:1:2&range=norm w_in:a:b&sort=__proto__&x=y&from=-1&order=1&range=:::"
+    tab = open_page(site, wrong, ready="html.finder-ready")
+    assert len(rows(tab)) == 120
+
+
+def test_the_way_to_a_neuron_that_may_have_no_page(open_page: Open, site: Path) -> None:
+    tab = open_page(site, "#go=L0/N3")
+    assert "snakemake --cores 2 results/demo/site/L0/N3.html" in tab.inner_text("#picked")
+    tab.goto(site.as_uri() + "#go=L99/N3")
+    tab.locator("#picked", has_text="There is no such neuron").wait_for()
+    tab.goto(site.as_uri() + "#go=L1/N7")
+    assert arrives(tab, PAGES[1])
 
 
 def test_rows_lead_to_the_page_or_to_its_command(open_page: Open, site: Path) -> None:

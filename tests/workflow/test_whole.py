@@ -59,6 +59,11 @@ def test_results_are_there(room: Room) -> None:
     assert tops == {"results", "logs", "benchmarks", ".snakemake", "my-model", "texts.jsonl", "mine.yaml"}
 
 
+def test_the_page_says_the_command_that_makes_it(room: Room) -> None:
+    page = (room.folder / "results/mine/site/L0/N3.html").read_text(encoding="utf-8")
+    assert "<code>snakemake --cores 2 results/mine/site/L0/N3.html --configfile mine.yaml</code>" in page
+
+
 def test_a_second_run_does_nothing(room: Room) -> None:
     done = room.snakemake()
     assert done.returncode == 0

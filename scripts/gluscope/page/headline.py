@@ -42,21 +42,23 @@ def headline(page: NeuronPage) -> list[Part]:
     """E.g. "Gate open on 1.3 % of tokens. Strongest at ` aren` (gate+ in+, 0.84 %); the other way at ` don` (...)."."""
     ranked = peaks(page)
     if not ranked:
-        return [Part("No token of this data set gave it a gate and an in other than 0.")]
+        return [Part("No token of this data set gave it a gate and an in other than 0."), *_class(page)]
     first = ranked[0]
     other = next((peak for peak in ranked if peak.value * first.value < 0), None)
     line = [*_open(page), Part("Strongest "), *_peak(page, first)]
     if other:
         line += [Part("; the other way "), *_peak(page, other)]
-    line.append(Part("."))
-    if page.weights:
-        line += [Part(" By its weights: "), Part(page.weights[page.convention].rw_class, "strong"), Part(".")]
-    return line
+    return [*line, Part("."), *_class(page)]
 
 
 def plain(parts: list[Part]) -> str:
     """The line as text alone."""
     return "".join(f"“{part.text}”" if part.kind == "token" else part.text for part in parts)
+
+
+def clipped(text: str, most: int) -> str:
+    """Text of at most `most` characters, and an ellipsis for what was cut."""
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def percent(share: float | None) -> str:
@@ -95,6 +97,12 @@ def _open(page: NeuronPage) -> list[Part]:
     return [Part("Gate open on "), Part(percent(sum(known)), "strong"), Part(" of tokens. ")] if known else []
 
 
+def _class(page: NeuronPage) -> list[Part]:
+    if not page.weights:
+        return []
+    return [Part(" By its weights: "), Part(page.weights[page.convention].rw_class, "strong"), Part(".")]
+
+
 def _peak(page: NeuronPage, peak: Peak) -> list[Part]:
     times = "all" if peak.times == peak.of else str(peak.times)
     place = f" ({times} of the top {peak.of}" if peak.times > 1 else " ("
@@ -102,7 +110,7 @@ def _peak(page: NeuronPage, peak: Peak) -> list[Part]:
     return [
         Part(signed(peak.value), "strong"),
         Part(" at "),
-        Part(peak.token, "token"),
+        Part(clipped(peak.token, 40), "token"),
         Part(place),
     ]
 

@@ -47,7 +47,7 @@ def read_published(
         decimals=2,
         k=max(len(places) for stat in cases.values() for places in stat.extreme.values()),
         note="Converted from a published GLUScope page: means and frequencies have two decimals, texts end three "
-        "tokens after their extreme, and no tokens were sampled.",
+        "tokens after their extreme and have numbers of this page alone, and no tokens were sampled.",
     )
     return NeuronPage(run, neuron, "refactored", sign, act_fn, cases, examples, Sample.empty(), provenance)
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
-from gluscope.page.headline import headline, label, peaks, percent, plain, signed
+from gluscope.page.headline import clipped, headline, label, peaks, percent, plain, signed
 from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
 
@@ -28,6 +28,11 @@ _SOURCES = {
     "model": "from a new forward pass",
 }
 _DRAWN_ROWS = ("before", "token", "after")
+# Four squares of two colours, as the cases lie: within the page, or a browser would ask the site for one.
+ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 4 4'%3E%3Cpath fill='%23c4520c' "
+    "d='M2 0h2v2H2zM0 2h2v2H0z'/%3E%3Cpath fill='%231d5fc4' d='M0 0h2v2H0zM2 2h2v2H2z'/%3E%3C/svg%3E"
+)
 
 
 def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str:
@@ -47,6 +52,9 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
             model_name=short_name(page.provenance.model),
             dataset_name=short_name(page.provenance.dataset),
             headline=line,
+            title=_title(page),
+            icon=ICON,
+            citation=_citation(page),
             description=visible(plain(line)),
             card=inert_json(card(page)),
             facts=_facts(page, precision),
@@ -59,6 +67,32 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
             style_hash=sha256(style),
         )
         + "\n"
+    )
+
+
+def _title(page: NeuronPage) -> str:
+    """What tells tabs apart: the neuron, the token at its strongest post, the model."""
+    ranked = peaks(page)
+    token = " ".join(ranked[0].token.split()) if ranked else ""
+    shown = f" “{clipped(visible(token), 24)}”" if token else ""
+    return f"L{page.id.layer} N{page.id.neuron}{shown} · {short_name(page.provenance.model)} · GLUScope"
+
+
+def _citation(page: NeuronPage) -> str:
+    """A sentence that says which numbers these are: model, data, revisions, convention, program."""
+    known = page.provenance
+
+    def at(name: str, revision: str) -> str:
+        return f"{name} (revision {revision})" if revision else name
+
+    scanned = f"{known.tokens:,} tokens of " if known.tokens is not None else ""
+    texts = f"{scanned}{at(known.dataset, known.dataset_revision)}, " if known.dataset else ""
+    version = known.versions.get("gluscope")
+    made = "Converted from a published GLUScope page" if known.source == "published" else "GLUScope Snakemake workflow"
+    return visible(
+        f"Layer {page.id.layer}, neuron {page.id.neuron} of {at(known.model, known.model_revision)}, "
+        f"{texts}{page.convention} sign convention, run {page.run}. {made}{f' {version}' if version else ''}, "
+        "after Gerstner and Schütze, arXiv 2602.23826."
     )
 
 
@@ -94,8 +128,8 @@ def visible(text: str) -> str:
 
 
 def short_name(name: str) -> str:
-    """The last part of a hub id or a path."""
-    return visible(name.rstrip("/").rpartition("/")[2] or name)
+    """A hub id, or the last two parts of a path."""
+    return visible("/".join([part for part in name.split("/") if part][-2:]) or name)
 
 
 def amount(count: int) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 from markupsafe import Markup
 
 from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.command import SNAKEMAKE
 from gluscope.page.pack import as_text
-from gluscope.page.render import environment, joined, sha256, short_name, visible
+from gluscope.page.render import ICON, environment, joined, sha256, short_name, visible
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
 _HEAD_BYTES = 65_536
@@ -58,19 +59,22 @@ def render_index(
     cards: Sequence[dict[str, Any]],
     facts: Sequence[tuple[str, str]] = (),
     finder: dict[str, Any] | None = None,
-    command: str = "snakemake --cores 2",
+    command: str = SNAKEMAKE,
+    options: str = "",
 ) -> str:
     """The HTML text of a site's index.html.
 
     cards: as `read_cards` gives them. facts: what else to say of the run, e.g. ("data set", "dolma-small").
     finder: what `finder.write_finder` returned, if the site has data of all neurons. command: what the user types
-    before a page's path to have it made.
+    before a page's path to have it made. options: what stands behind it (see `command.own_config`).
     """
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
-            "make": f"{command} {RunPaths(run).site}"}  # fmt: skip
+            "make": f"{command} {RunPaths(run).site}", "options": options}  # fmt: skip
     script, style = joined("site/*.js", "js/02-*.js", "js/20-*.js", "js/85-*.js"), joined("page1.css", "site/*.css")
     return environment().get_template("index.html.j2").render(
         run=visible(run),
+        icon=ICON,
+        description=f"{len(cards)} pages of {n_layers * d_mlp:,} gated MLP neurons of {short_name(model)}",
         model_name=short_name(model),
         n_layers=n_layers,
         d_mlp=d_mlp,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,21 +14,12 @@ from gluscope.page.headline import peaks
 from gluscope.page.published import read_published
 from gluscope.page.record import NeuronPage
 from gluscope.page.render import render_page
-
-ARCHIVE = Path(__file__).parents[3].parent / "shared/data/olmo-7b-0424-L5-N10602.tar.xz"
+from helpers.published_neuron import unpacked
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not ARCHIVE.exists():
-        if os.environ.get("CI") == "true" and ARCHIVE.parent.exists():
-            pytest.fail(f"{ARCHIVE} is missing")
-        pytest.skip("needs the published neuron in ../shared/data, which is not part of this repository")
-    target = tmp_path_factory.mktemp("published")
-    with tarfile.open(ARCHIVE) as archive:
-        safe = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in Python 3.11.2
-        archive.extractall(target, **safe)
-    return next(target.rglob("vis.html")).parent
+    return unpacked(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="module")

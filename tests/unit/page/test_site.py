@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.command import own_config
+from gluscope.page.pack import from_text
 from gluscope.page.render import card, render_page
 from gluscope.page.site import existing_pages, read_card, read_cards, render_index
 from helpers.pages import make
@@ -45,6 +50,18 @@ def test_without_javascript_the_index_lists_its_pages(site: dict[str, Any]) -> N
     assert '<a href="L1/N7.html">L1/N7</a>' in html
     assert "demo&lt;b&gt;" in html
     assert "2 layers of 48 neurons · tokens 5 k" in html
+
+
+@pytest.mark.parametrize(
+    ("files", "options"),
+    [([], ""), (["mine.yaml"], " --configfile mine.yaml"), (["a b", "c"], " --configfile 'a b' c")],
+)
+def test_commands_name_the_users_config(files: list[str], options: str) -> None:
+    assert own_config({"configfiles": files}) == options
+    html = render_index(run="demo", model="m", n_layers=2, d_mlp=48, cards=[], options=options)
+    block = re.split(r'id="data">([^<]*)', html)[1]
+    data = json.loads(gzip.decompress(from_text(block)))
+    assert f"{data['make']}/L0/N1.html{data['options']}" == f"snakemake --cores 2 results/demo/site/L0/N1.html{options}"
 
 
 def test_an_index_without_pages() -> None:

@@ -23,11 +23,11 @@ function dress(element, attributes, children) {
 }
 
 /** Three significant digits. */
-function number(value, { plus = false, decimals = null } = {}) {
+function number(value, { plus = false, decimals = null, digits = 3 } = {}) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return decimals === null ? "0" : (0).toFixed(decimals);
   const size = Math.abs(value);
-  let text = size >= 1e-3 && size < 1e4 ? size.toPrecision(3) : size.toExponential(1);
+  let text = size >= 1e-3 && size < 1e4 ? size.toPrecision(digits) : size.toExponential(1);
   if (decimals !== null) text = size.toFixed(decimals);
   else if (text.includes("e+") || (size >= 1000 && size < 1e4)) text = size < 1e4 ? String(Math.round(size)) : size.toExponential(1);
   return (value < 0 ? "−" : plus ? "+" : "") + text;
@@ -59,18 +59,43 @@ function unhide(text) {
   });
 }
 
+/** Copies text; `button` says so for a moment. Where the browser's clipboard is closed (plain http), the old way. */
+async function copy(text, button) {
+  const label = button.textContent;
+  try { await navigator.clipboard.writeText(text); } catch {
+    const field = h("textarea", { class: "hidden" });
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+    button.focus();
+  }
+  button.textContent = "copied";
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
+/** Hands a blob to the reader as a file. */
+function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
+}
+
 /** Text as part of a sentence: newlines and tabs get a sign, a token of nothing but spaces gets dots. */
 function inline(text) {
   const shown = unhide(text).replaceAll("\n", "↵").replaceAll("\t", "⇥");
   return /^ +$/.test(shown) ? "·".repeat(shown.length) : shown;
 }
 
+const clipped = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
+
 /** Things with a space between, where a line may break. */
 const spaced = (things) => things.flatMap((thing) => [thing, " "]);
 
-/** A token by itself: every outer space visible. */
+/** A token by itself: every outer space visible; a very long one is cut. */
 function tokenChip(text, attributes = {}) {
-  const shown = unhide(text).replaceAll("\n", "↵").replaceAll("\t", "⇥");
+  const shown = clipped(unhide(text), 48).replaceAll("\n", "↵").replaceAll("\t", "⇥");
   const [, before, middle, after] = /^( *)(.*?)( *)$/s.exec(shown);
   const dots = (spaces) => spaces && h("span.space", {}, "·".repeat(spaces.length));
   return h("bdi.chip", attributes, dots(before), middle, dots(after));

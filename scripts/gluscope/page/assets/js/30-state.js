@@ -1,6 +1,7 @@
 // What is shown, kept in the address so that a link shows a colleague the same.
-const DEFAULTS = { case: null, list: "post", color: "post", convention: null, text: null, full: null, near: null };
-const LIST_NAMES = ["post", "in", "gate", "act", "typical", "near"];
+const DEFAULTS = { case: null, list: "post", color: "post", convention: null, text: null, full: null, near: null, region: null, all: null };
+const LIST_NAMES = ["post", "in", "gate", "act", "typical", "near", "region"];
+const OTHER_TEXTS = { text: null, full: null, all: null };
 
 const state = { ...DEFAULTS };
 const listeners = [];
@@ -17,33 +18,45 @@ function setState(changes, { quiet = false } = {}) {
 }
 
 function writeHash() {
-  const parts = new URLSearchParams();
-  for (const [key, value] of Object.entries(state)) {
-    if (value !== null && value !== initial[key]) parts.set(key, value);
-  }
-  const hash = parts.toString();
-  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  const hash = linkTo({});
+  history.replaceState(null, "", hash === "#" ? location.pathname + location.search : hash);
 }
 
-let initial = { ...DEFAULTS };
+/** The address of what is shown with some changes: what is as at the start is left out. */
+function linkTo(changes) {
+  const wanted = { ...state, ...changes };
+  const usual = { ...atStart(wanted.convention), convention: atStart(null).convention };
+  const parts = new URLSearchParams();
+  for (const [key, value] of Object.entries(wanted)) {
+    const unused = (key === "near" || key === "region") && key !== wanted.list;
+    if (value !== null && value !== usual[key] && !unused) parts.set(key, value);
+  }
+  return `#${parts}`;
+}
+
+let atStart = () => DEFAULTS; // what is shown where the address says nothing, by convention
 
 /** Reads the address; what it does not say, or says wrongly, is as at the start. */
 function readHash() {
   const said = new URLSearchParams(location.hash.slice(1));
-  const found = { ...initial };
+  const convention = CONVENTIONS.includes(said.get("convention")) ? said.get("convention") : atStart(null).convention;
+  const found = { ...atStart(convention), convention };
   const take = (key, valid) => { if (said.has(key) && valid(said.get(key))) found[key] = said.get(key); };
   take("case", (value) => CASES.includes(value));
   take("list", (value) => LIST_NAMES.includes(value));
   take("color", (value) => QUANTITIES.includes(value));
-  take("convention", (value) => CONVENTIONS.includes(value));
   take("text", (value) => /^\d+:\d+$/.test(value));
   take("full", (value) => value === "1");
-  take("near", (value) => /^-?[\d.]+,-?[\d.]+$/.test(value));
+  take("all", (value) => value === "1");
+  take("near", (value) => numbersOf(value, 2));
+  take("region", (value) => numbersOf(value, 4));
+  if (["near", "region"].includes(found.list) && !found[found.list]) found.list = DEFAULTS.list;
   return found;
 }
 
+/** first(convention): what to begin with; without a convention, the data's own. */
 function startState(first) {
-  initial = { ...DEFAULTS, ...first };
+  atStart = (convention) => ({ ...DEFAULTS, ...first(convention) });
   Object.assign(state, readHash());
   addEventListener("hashchange", () => setState(readHash(), { quiet: true }));
 }

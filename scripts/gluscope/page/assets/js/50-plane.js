@@ -1,4 +1,4 @@
-// The plane of gate and in: density of the sampled tokens, lines of equal post, and the extremes where they lie.
+// The plane of gate and in: lines of equal post, axes, shares, and the extremes where they lie.
 const PLANE = { width: 480, height: 480, left: 34, right: 10, top: 10, bottom: 34, cell: 6 };
 
 function planePoints(view, data) {
@@ -65,50 +65,20 @@ function drawPlane(figure, view, data) {
     gateAt: (px) => gates[0] + (px - left) / (width - left - right) * (gates[1] - gates[0]),
     inAt: (py) => ins[0] + (height - bottom - py) / (height - top - bottom) * (ins[1] - ins[0]),
   };
-  const canvas = h("canvas", { "aria-hidden": "true" });
-  const overlay = svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  overlay.append(contours(plane, data), axes(plane), frequencies(plane), svg("g", { id: "dots" }), svg("g", { id: "cross" }));
-  figure.replaceChildren(canvas, overlay);
-  drawDensity(canvas, plane);
-  plane.repaint = () => drawDensity(canvas, plane);
+  plane.cells = cellsOf(plane);
+  figure.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
+    density(plane), contours(plane, data), axes(plane), frequencies(plane),
+    svg("g", { id: "dots" }), svg("g", { id: "cross" }), svg("text", { id: "readout", x: width - right, y: height - 4, "text-anchor": "end" })));
+  drawLegend(plane);
   return plane;
-}
-
-/** Cells of the canvas coloured by the sign of post, their strength by the logarithm of the count. */
-function drawDensity(canvas, { x, y, points }) {
-  const { width, height, cell } = PLANE;
-  const scale = Math.min(3, devicePixelRatio || 1) * 1.5;
-  canvas.width = width * scale;
-  canvas.height = height * scale;
-  const columns = Math.ceil(width / cell);
-  const counts = new Map();
-  let most = 1;
-  const [x0, y0] = [x(0), y(0)]; // cells start at the axes, so that none lies on both sides
-  for (let i = 0; i < points.gate.length; i++) {
-    if (points.gate[i] === 0 || points.in[i] === 0) continue;
-    const key = Math.floor((y(points.in[i]) - y0) / cell) * 4 * columns + Math.floor((x(points.gate[i]) - x0) / cell);
-    const count = (counts.get(key) ?? 0) + 1;
-    counts.set(key, count);
-    if (count > most) most = count;
-  }
-  const context = canvas.getContext("2d");
-  context.scale(scale, scale);
-  const style = getComputedStyle(document.documentElement);
-  const colours = { 1: style.getPropertyValue("--pos"), "-1": style.getPropertyValue("--neg") };
-  for (const [key, count] of counts) {
-    const row = Math.round(key / (4 * columns));
-    const column = key - row * 4 * columns;
-    context.globalAlpha = 0.16 + 0.84 * Math.log1p(count) / Math.log1p(most) * (most > 1 ? 1 : 0.3);
-    context.fillStyle = colours[(column >= 0 ? 1 : -1) * (row < 0 ? 1 : -1)];
-    context.fillRect(x0 + column * cell, y0 + row * cell, cell - 0.5, cell - 0.5);
-  }
 }
 
 /** Lines along which post is the same. */
 function contours({ gates, ins, x, y, view }, data) {
-  const strongest = Math.max(1e-9, ...CASES.flatMap((name) => view.cases[name].extreme.post.slice(0, 1).map((p) => Math.abs(p.value))));
-  const levels = ticks(-strongest * 1.1, strongest * 1.1, 9).filter((level) => level !== 0);
+  const strongest = Math.max(0, ...CASES.flatMap((name) => view.cases[name].extreme.post.slice(0, 1).map((p) => Math.abs(p.value))));
   const group = svg("g", { class: "contours" });
+  if (!strongest) return group;
+  const levels = ticks(-strongest * 1.1, strongest * 1.1, 9).filter((level) => level !== 0);
   for (const level of levels) {
     for (const side of [-1, 1]) {
       let path = "", pen = false, last = null;
@@ -173,43 +143,10 @@ function drawDots(plane, data, quantity, chosen, pick) {
   }
   const { width, left, right } = PLANE;
   for (const dot of all.filter((one) => one.rank === 0)) {
-    const text = inline(data.text(dot.example.ids[dot.place.position])).trim().slice(0, 18);
+    const text = clipped(inline(data.text(dot.example.ids[dot.place.position])).trim(), 18);
     const px = plane.x(dot.gate);
     const wide = 8 + 7.3 * text.length;
     const end = gateSign(dot.name) > 0 ? px + wide > width - right : px - wide > left;
     group.append(svg("text", { class: "dot-label", x: px + (end ? -8 : 8), y: plane.y(dot.in) + 4, "text-anchor": end ? "end" : "start" }, text));
   }
-}
-
-/** Pointer and keys: a place in the plane is picked; `pick(gate, in)`. */
-function watchPlane(figure, currentPlane, pick) {
-  const place = (event) => {
-    const box = figure.querySelector("svg").getBoundingClientRect();
-    return [(event.clientX - box.left) / box.width * PLANE.width, (event.clientY - box.top) / box.height * PLANE.height];
-  };
-  figure.addEventListener("click", (event) => {
-    const [px, py] = place(event);
-    pick(currentPlane().gateAt(px), currentPlane().inAt(py));
-  });
-  let cross = null;
-  figure.addEventListener("keydown", (event) => {
-    const moves = { ArrowRight: [8, 0], ArrowLeft: [-8, 0], ArrowUp: [0, -8], ArrowDown: [0, 8] };
-    const plane = currentPlane();
-    cross ??= [plane.x(0), plane.y(0)];
-    if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      return pick(plane.gateAt(cross[0]), plane.inAt(cross[1]));
-    }
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    const [dx, dy] = moves[event.key];
-    cross = [Math.min(PLANE.width - PLANE.right, Math.max(PLANE.left, cross[0] + dx)), Math.min(PLANE.height - PLANE.bottom, Math.max(PLANE.top, cross[1] + dy))];
-    drawCross(...cross);
-    live.textContent = `gate ${number(plane.gateAt(cross[0]))}, in ${number(plane.inAt(cross[1]))}`;
-  });
-  figure.addEventListener("blur", () => { cross = null; $("cross").replaceChildren(); });
-}
-
-function drawCross(px, py) {
-  $("cross").replaceChildren(svg("circle", { class: "cross", cx: px, cy: py, r: 9 }));
 }

@@ -8,19 +8,20 @@ function drawCards(root, view, data, choose) {
 function card(name, view, data, choose) {
   const stats = view.cases[name];
   const sign = postSign(name) > 0 ? "pos" : "neg";
-  const bar = h("div.bar", { "aria-hidden": "true" }, h("span"));
-  bar.firstChild.style.width = `${100 * Math.min(1, stats.frequency ?? 0)}%`;
+  const bar = h("div.bar", { "aria-hidden": "true" }, stats.frequency ? h("span") : null);
+  if (stats.frequency) bar.firstChild.style.width = `${100 * Math.min(1, stats.frequency)}%`;
   const count = stats.count === null ? "" : `${grouped(stats.count)} token${stats.count === 1 ? "" : "s"}`;
-  return h(`article.card.${sign}`, { "data-case": name, "aria-label": `case ${caseLabel(name)}` },
+  const empty = stats.count === 0 || !stats.extreme.post.length;
+  return h(`article.card.${sign}${empty ? ".empty-case" : ""}`, { "data-case": name, "aria-label": `case ${caseLabel(name)}` },
     h("header", {},
       h("h2", {}, h("button.link", { "data-choose": name, onclick: () => choose({ case: name, list: "post" }, true), title: "Show the examples of this case" }, caseLabel(name))),
       h("span.muted.count", {}, count),
       h("strong.share", {}, percent(stats.frequency))),
     bar,
-    stats.count === 0 ? h("p.muted", {}, "No token of this data set is in this case.") : [
+    empty ? h("p.muted", {}, "No token of this data set is in this case: its means are undefined.") : [
       statsTable(name, stats, view, data),
-      topExamples(name, stats, view, data),
-      effect(name, view.weights)]);
+      topExamples(name, stats, view, data)],
+    effect(name, view.weights));
 }
 
 function statsTable(name, stats, view, data) {
@@ -97,10 +98,9 @@ function effect(name, weights) {
   const vector = h("span", {}, plus ? "+w" : "−w", h("sub", {}, "out"));
   const line = h("p.effect", {}, h("span.muted", {}, `post ${plus ? "> 0" : "< 0"}: writes `), vector);
   if (!weights) return line;
-  const chips = (tokens, count) => spaced(tokens.slice(0, count).map(([text, score]) => tokenChip(text, { title: number(score, { plus: true }) })));
   const { top, bottom } = weights.vectors.out;
   const [up, down] = plus ? [top, bottom] : [bottom, top];
-  if (up.length) line.append(h("span.muted", { title: "promotes" }, " ▲ "), h("span.hidden", {}, "promotes"), ...chips(up, 4));
-  if (down.length) line.append(h("span.muted", { title: "suppresses" }, " ▼ "), h("span.hidden", {}, "suppresses"), ...chips(down, 3));
-  return line;
+  const tokens = (mark, verb, list) => list.length && h("span.tokens", {}, h("span.muted", {}, `${mark} ${verb} `),
+    spaced(list.slice(0, 4).map(([text, score]) => tokenChip(text, { title: number((plus ? 1 : -1) * score, { plus: true }) }))));
+  return h("div.effect", {}, line, tokens("▲", "promotes", up), tokens("▼", "suppresses", down));
 }

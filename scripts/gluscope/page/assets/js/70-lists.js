@@ -1,85 +1,12 @@
-// The examples: a list of one case and quantity, typical tokens, or those at a place in the plane.
+// The examples as rows: the text around the extreme, its place, the whole text on demand.
 const BEFORE = 34, AFTER = 10;
 
-/** What a list shows: entries {example, position, value?, note?}, by rank. */
-function entriesOf(view, data) {
-  if (state.list === "near") return nearEntries(view);
-  if (state.list === "typical") return typicalEntries(view);
-  const list = listedQuantity();
-  return view.cases[state.case].extreme[list].map((place) => ({
-    example: view.examples.get(place.example), position: place.position, value: place.value,
-  }));
-}
-
-/** The chosen list; in gate+ cases act's is the gate's. */
-function listedQuantity() {
-  if (!QUANTITIES.includes(state.list)) return "post";
-  return listsOf(state.case).includes(state.list) ? state.list : "gate";
-}
-
-/** A sampled token as an entry: in full if its text is here, else the few tokens around it. */
-function sampleEntry(view, i, note) {
-  const { sample } = view;
-  const here = view.examples.get(sample.row[i]);
-  if (here) return { example: here, position: sample.position[i], value: here[state.color][sample.position[i]], note };
-  if (sample.start.length < 2) return null;
-  const ids = sample.ids.subarray(sample.start[i], sample.start[i + 1]);
-  const at = sample.at[i];
-  const example = { row: sample.row[i], ids, offset: sample.position[i] - at, short: true };
-  for (const quantity of QUANTITIES) {
-    example[quantity] = new Float32Array(ids.length).fill(NaN);
-    example[quantity][at] = sample[quantity][i];
-  }
-  return { example, position: at, value: sample[state.color][i], note };
-}
-
-/** Four tokens from each quarter of the case's sampled tokens, by |post|. */
-function typicalEntries(view) {
-  const { sample } = view;
-  const inside = [];
-  for (let i = 0; i < sample.gate.length; i++) if (caseOf(sample.gate[i], sample.in[i]) === state.case) inside.push(i);
-  inside.sort((a, b) => Math.abs(sample.post[b]) - Math.abs(sample.post[a]) || a - b);
-  const entries = [];
-  const bands = ["strongest quarter", "second quarter", "third quarter", "weakest quarter"];
-  bands.forEach((note, band) => {
-    const from = Math.round(band * inside.length / 4), to = Math.round((band + 1) * inside.length / 4);
-    const step = Math.max(1, (to - from) / 4);
-    for (let k = from + step / 2; k < to; k += step) entries.push(sampleEntry(view, inside[Math.floor(k)], note));
-  });
-  return entries.filter(Boolean);
-}
-
-/** The tokens closest to the chosen place, extremes and sampled ones; distance in shares of the plane. */
-function nearEntries(view) {
-  const [gate, in_] = (state.near ?? "0,0").split(",").map(Number);
-  const { gates, ins } = view.plane;
-  const far = (g, u) => Math.hypot((g - gate) / (gates[1] - gates[0]), (u - in_) / (ins[1] - ins[0]));
-  const found = new Map();
-  const points = view.plane.points;
-  for (let i = 0; i < points.gate.length; i++) {
-    const distance = far(points.gate[i], points.in[i]);
-    if (distance < 0.2) found.set(`${points.row[i]}:${points.position[i]}`, { distance, i });
-  }
-  for (const dot of CASES.flatMap((name) => Object.values(view.cases[name].extreme).flat())) {
-    const example = view.examples.get(dot.example);
-    const distance = far(example.gate[dot.position], example.in[dot.position]);
-    if (distance < 0.2) found.set(`${dot.example}:${dot.position}`, { distance, example, position: dot.position });
-  }
-  return [...found.values()].sort((a, b) => a.distance - b.distance).slice(0, 16).map(({ example, position, i }) => {
-    if (example) return { example, position, value: example[state.color][position] };
-    if (points.sampled) return sampleEntry(view, i);
-    const text = view.examples.get(points.row[i]);
-    return { example: text, position: points.position[i], value: text[state.color][points.position[i]] };
-  }).filter(Boolean);
-}
-
-/** The colour scale of a list: the largest |value| of the quantity in its texts. */
+/** The colour scale of a list: the largest |value| of the quantity at its framed tokens. Others may be beyond it: a
+ * weak case would be invisible on the scale of a strong one in the same texts. Typical tokens have the scale of their
+ * case's extremes of post.
+ */
 function scaleOf(entries, quantity) {
-  let scale = 0;
-  for (const { example } of entries) {
-    for (const value of example[quantity]) if (Math.abs(value) > scale) scale = Math.abs(value);
-  }
-  return scale;
+  return Math.max(0, ...entries.map(({ example, position }) => Math.abs(example[quantity][position])));
 }
 
 /** Entries with the same tokens around the extreme, together: [[entry, ...same], ...]. */
@@ -96,9 +23,9 @@ function folded(entries, data) {
 
 function drawList(root, view, data) {
   const entries = entriesOf(view, data);
-  const scale = scaleOf(entries, state.color);
-  $("scale-low").textContent = number(-scale);
-  $("scale-high").textContent = number(scale, { plus: true });
+  const scale = scaleOf(state.list === "typical" ? extremeEntries(view, "post") : entries, state.color);
+  $("scale-low").textContent = `≤ ${number(-scale)}`;
+  $("scale-high").textContent = `≥ ${number(scale, { plus: true })}`;
   if (!entries.length) return root.replaceChildren(h("li.empty.muted", {}, emptyReason(view)));
   let note = null;
   const rows = [];
@@ -110,11 +37,14 @@ function drawList(root, view, data) {
         h("ol", {}, same.map((one) => exampleRow(one, entries.indexOf(one), scale, data))))));
     }
   }
+  if (entries.more) rows.push(h("li.same", {}, h("button.small", { id: "show-all", onclick: () => setState({ all: "1" }) }, `show ${grouped(entries.more)}`)));
+  root.classList.toggle("long", rows.length > 60);
   root.replaceChildren(...rows);
 }
 
 function emptyReason(view) {
   if (state.list === "near") return "No token lies near this place.";
+  if (state.list === "region") return "No sampled token and no extreme lies in this region.";
   if (state.list === "typical" && !view.sample.gate.length) return "No tokens were sampled for this neuron.";
   return "No token is in this case.";
 }
@@ -126,7 +56,7 @@ function exampleRow(entry, rank, scale, data) {
   const row = h(`li.example${chosen ? ".chosen" : ""}`, { "data-text": id });
   const place = h("div.place", {},
     h("strong.value", {}, number(value, { plus: true })),
-    h("span.muted", {}, `row ${example.row} · token ${position + (example.offset ?? 0)}`));
+    h("a.muted", { href: linkTo({ text: id }), title: "Link to this text" }, `${data.provenance.source === "published" ? "text" : "row"} ${example.row} · token ${position + (example.offset ?? 0)}`));
   const body = h("div.body");
   const draw = (full) => body.replaceChildren(heatText(example, {
     from: full ? 0 : Math.max(0, position - BEFORE), to: full ? example.ids.length : Math.min(example.ids.length, position + AFTER + 1),
@@ -169,7 +99,7 @@ function sparkline(example, position, scale) {
   }
   const paths = { pos: "", neg: "" };
   ends.forEach((value, bin) => {
-    const size = scale > 0 ? Math.abs(value) / scale * (high / 2 - 1) : 0;
+    const size = scale > 0 ? Math.min(1, Math.abs(value) / scale) * (high / 2 - 1) : 0;
     if (size < 0.3) return;
     const left = (bin * wide / bins).toFixed(1);
     const middle = high / 2;

@@ -20,7 +20,9 @@ function drawWeights(root, weights) {
 }
 
 function neighbour([layer, neuron, cosine]) {
-  return h("a.chip", { href: `../L${layer}/N${neuron}.html` }, `L${layer} N${neuron} `, h("span.muted", {}, number(cosine, { plus: true })));
+  const index = $("all")?.getAttribute("href"); // knows whether that neuron has a page
+  return h(index ? "a.chip" : "span.chip", { href: index && `${index}#go=L${layer}/N${neuron}` },
+    `L${layer} N${neuron} `, h("span.muted", {}, number(cosine, { plus: true })));
 }
 
 function cosineStrip(key, title, { value, band, random }) {

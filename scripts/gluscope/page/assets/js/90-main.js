@@ -10,7 +10,7 @@ async function start() {
   data.plain = () => (plain ??= plainNeuron(data));
   const views = {};
   data.view = () => (views[state.convention] ??= viewOf(data, state.convention));
-  startState({ convention: data.convention, case: strongestCase(data) });
+  startState((convention) => ({ convention: convention ?? data.convention, case: strongestCase(data, convention ?? data.convention) }));
   page = data;
   document.body.append(tip, live);
   performance.mark("ready");
@@ -23,24 +23,47 @@ async function start() {
   return data;
 }
 
-function strongestCase(data) {
+/** Where post is strongest, by its name in `convention`. */
+function strongestCase(data, convention) {
   const size = (name) => Math.abs(data.cases[name].extreme.post[0]?.value ?? 0);
-  return CASES.reduce((best, name) => (size(name) > size(best) ? name : best), "gate+_in+");
+  const best = CASES.reduce((one, name) => (size(name) > size(one) ? name : one), "gate+_in+");
+  return data.sign < 0 && convention !== data.convention ? flippedCase(best) : best;
+}
+
+/** The other convention with the same tokens in view: in+ and in- swap, and so do places in the plane. */
+function turnConvention(data, convention) {
+  if (convention === state.convention) return;
+  const turned = data.sign < 0 ? { case: flippedCase(state.case), near: state.near && turnedPlace(state.near), region: state.region && turnedPlace(state.region) } : {};
+  setState({ convention, ...turned });
+}
+
+/** What a click on a switch changes. */
+function switched(key, value) {
+  const leavesPlane = key === "case" && ["near", "region"].includes(state.list);
+  return { [key]: value, ...(key === "color" ? {} : OTHER_TEXTS), ...(leavesPlane ? { list: "post" } : {}) };
 }
 
 function wire(data) {
   for (const button of document.querySelectorAll("[data-set]")) {
     const [key, value] = button.dataset.set.split("=");
-    button.addEventListener("click", () => setState({ [key]: value, text: null, full: null, ...(key === "case" && ["near"].includes(state.list) ? { list: "post" } : {}) }));
+    button.addEventListener("click", () => (key === "convention" ? turnConvention(data, value) : setState(switched(key, value))));
   }
   watchTokens($("cards"), data);
   watchTokens($("list"), data);
-  const pickPlace = (gate, in_) => { setState({ list: "near", near: `${gate.toFixed(3)},${in_.toFixed(3)}`, text: null, full: null }); showExamples(); };
-  watchPlane($("plane"), () => data.view().plane, pickPlace);
-  $("download").addEventListener("click", () => download(data));
-  $("theme").addEventListener("click", () => { turnTheme(); data.view().plane.repaint(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => data.view().plane.repaint());
-  document.addEventListener("keydown", (event) => shortcut(event));
+  const pick = (changes) => { setState({ ...OTHER_TEXTS, ...changes }); showExamples(); };
+  watchPlane($("plane"), () => data.view().plane, data, {
+    place: (near) => pick({ list: "near", near }), region: (region) => pick({ list: "region", region }),
+  });
+  const file = (kind) => `${data.run}-L${data.layer}-N${data.neuron}.${kind}`;
+  $("download").addEventListener("click", () => save(new Blob([JSON.stringify(data.plain())], { type: "application/json" }), file("json")));
+  $("save-svg").addEventListener("click", () => save(figureFile(data), file("svg")));
+  $("save-png").addEventListener("click", async () => save(await figurePicture(data), file("png")));
+  $("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
+  $("copy-citation").addEventListener("click", (event) => copy($("citation").textContent, event.currentTarget));
+  $("copy-bibtex").addEventListener("click", (event) => copy(bibtex(data), event.currentTarget));
+  $("theme").addEventListener("click", turnTheme);
+  $("open-help").addEventListener("click", () => $("help").showModal());
+  document.addEventListener("keydown", (event) => shortcut(event, data));
 }
 
 function redraw(changed, data) {
@@ -48,20 +71,17 @@ function redraw(changed, data) {
   if (changed.has("convention")) {
     drawHeadline(view);
     view.plane = drawPlane($("plane"), view, data);
-    drawCards($("cards"), view, data, (changes, move) => { setState({ ...changes, text: null, full: null }); if (move) showExamples(); });
+    drawCards($("cards"), view, data, (changes, move) => { setState({ ...OTHER_TEXTS, ...changes }); if (move) showExamples(); });
     drawWeights($("weights"), view.weights);
   }
   press(view, data);
   const quantity = QUANTITIES.includes(state.list) ? state.list : "post";
   drawDots(view.plane, data, quantity, state.text, (dot, id) => {
-    setState({ case: dot.name, list: dot.listed, text: id, full: null });
+    setState({ ...OTHER_TEXTS, case: dot.name, list: dot.listed, text: id });
     scrollToText();
   });
-  if (state.list === "near" && state.near) {
-    const [gate, in_] = state.near.split(",").map(Number);
-    drawCross(view.plane.x(gate), view.plane.y(in_));
-  } else $("cross").replaceChildren();
-  if (["convention", "case", "list", "color", "near"].some((key) => changed.has(key)) || (changed.has("text") && state.text && !state.full)) {
+  drawChosen(view.plane);
+  if (["convention", "case", "list", "color", "near", "region", "all"].some((key) => changed.has(key)) || (changed.has("text") && state.text && !state.full)) {
     drawList($("list"), view, data);
   }
 }
@@ -73,16 +93,19 @@ function drawHeadline(view) {
 
 /** Which buttons are pressed, which lists the case has, and the list's title. */
 function press(view, data) {
+  const inPlane = ["near", "region"].includes(state.list);
   for (const button of document.querySelectorAll("[data-set]")) {
     const [key, value] = button.dataset.set.split("=");
     const now = key === "list" && QUANTITIES.includes(state.list) ? listedQuantity() : state[key];
-    button.setAttribute("aria-pressed", String(now === value));
+    button.setAttribute("aria-pressed", String(now === value && !(key === "case" && inPlane)));
     if (button.dataset.set === "list=act") button.hidden = gateSign(state.case) > 0;
-    if (button.dataset.set === "list=near") button.hidden = state.list !== "near";
+    if (["list=near", "list=region"].includes(button.dataset.set)) button.hidden = state.list !== value;
     if (button.dataset.set === "list=typical") button.hidden = !data.sample.gate.length;
   }
-  for (const one of document.querySelectorAll(".card")) one.classList.toggle("chosen", one.dataset.case === state.case && state.list !== "near");
-  $("near-place").textContent = state.near ? `gate ${state.near.split(",").map((part) => number(Number(part))).join(", in ")}` : "";
+  for (const one of document.querySelectorAll(".card")) one.classList.toggle("chosen", one.dataset.case === state.case && !inPlane);
+  const near = numbersOf(state.near, 2), region = numbersOf(state.region, 4);
+  $("near-place").textContent = near ? `gate ${tick(near[0])}, in ${tick(near[1])}` : "";
+  $("region-place").textContent = region ? `gate ${tick(region[0])} to ${tick(region[2])}, in ${tick(region[1])} to ${tick(region[3])}` : "";
   $("convention-note").textContent = data.sign === 0 ? `Convention: ${data.convention}.` : data.sign > 0
     ? "For this neuron both conventions are the same."
     : state.convention === "refactored" ? "w_in and w_out are negated against the model's files." : "w_in and w_out as in the model's files.";
@@ -100,20 +123,16 @@ function scrollToText() {
   row?.scrollIntoView({ block: "center" });
 }
 
-function download(data) {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(data.plain())], { type: "application/json" }));
-  h("a", { href: url, download: `${data.run}-L${data.layer}-N${data.neuron}.json` }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
-}
-
-/** Keys: 1 to 4 choose a case, p g i a the colours, c the convention, [ and ] the neighbours. */
-function shortcut(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+/** Keys: 1 to 4 choose a case, p g i a the colours, t typical tokens, c the convention, [ and ] the neighbours, ? help. */
+function shortcut(event, data) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
   const colours = { p: "post", g: "gate", i: "in", a: "act" };
   const order = ["gate-_in+", "gate+_in+", "gate-_in-", "gate+_in-"];
   if (colours[event.key]) setState({ color: colours[event.key] });
-  else if (order[Number(event.key) - 1]) setState({ case: order[Number(event.key) - 1], text: null, full: null, ...(state.list === "near" ? { list: "post" } : {}) });
-  else if (event.key === "c" && document.querySelector("[data-set^=convention]")) setState({ convention: state.convention === "raw" ? "refactored" : "raw" });
+  else if (order[Number(event.key) - 1]) setState(switched("case", order[Number(event.key) - 1]));
+  else if (event.key === "t" && data.sample.gate.length) setState(switched("list", "typical"));
+  else if (event.key === "c" && document.querySelector("[data-set^=convention]")) turnConvention(data, state.convention === "raw" ? "refactored" : "raw");
+  else if (event.key === "?") $("help").showModal();
   else if (event.key === "[") $("previous")?.click();
   else if (event.key === "]") $("next")?.click();
 }

@@ -11,7 +11,7 @@ function loadScript(source) {
 /** Columns of all neurons, filled as layers arrive; `told(layers so far)`. */
 async function loadColumns(site, told) {
   const { finder, d_mlp } = site;
-  const columns = { layer: new Float32Array(finder.rows), neuron: new Float32Array(finder.rows) };
+  const columns = Object.fromEntries(["layer", "neuron", "post strongest", "share gate+"].map((name) => [name, new Float32Array(finder.rows)]));
   const table = { columns, rows: 0, tokens: [], layers: 0 };
   let arrived;
   window.gluscopeLayer = (text) => { arrived = text; };
@@ -32,6 +32,7 @@ async function loadColumns(site, told) {
       columns[key].set(values, table.rows);
     }
     const count = arrays.token.length;
+    derive(columns, arrays, table.rows, finder.rows);
     columns.layer.fill(layer, table.rows, table.rows + count);
     for (let i = 0; i < count; i++) columns.neuron[table.rows + i] = i;
     table.rows += count;
@@ -40,6 +41,16 @@ async function loadColumns(site, told) {
   }
   told(table);
   return table;
+}
+
+/** Columns that follow from the four cases': how often the gate is open, and the post that is largest in size. */
+function derive(columns, arrays, start, rows) {
+  const [open, strongest] = ["share gate+", "post strongest"].map((name) => (columns[name] ??= new Float32Array(rows)));
+  const posts = Object.keys(arrays).filter((name) => name.startsWith("post"));
+  for (let i = 0; i < arrays.token.length; i++) {
+    open[start + i] = arrays["share gate+_in+"][i] + arrays["share gate+_in-"][i];
+    for (const name of posts) if (Math.abs(arrays[name][i]) > Math.abs(strongest[start + i])) strongest[start + i] = arrays[name][i];
+  }
 }
 
 /** Row numbers that pass all filters: {class, token, from, to, ranges: [{column, low, high}]}. */

@@ -7,7 +7,7 @@ function limits(values, rows) {
   return low < high ? [low, high] : [low - 1 || -1, high + 1 || 1];
 }
 
-function drawScatter(figure, table, found, [xName, yName]) {
+function drawScatter(figure, table, found, [xName, yName], ranges) {
   const [xs, ys] = [table.columns[xName], table.columns[yName]];
   if (!xs || !ys) return null;
   const [xl, yl] = [limits(xs, table.rows), limits(ys, table.rows)];
@@ -36,19 +36,30 @@ function drawScatter(figure, table, found, [xName, yName]) {
   canvas.getContext("2d").putImageData(image, 0, 0);
   const x = (value) => BOX.left + (value - xl[0]) / (xl[1] - xl[0]) * wide;
   const y = (value) => BOX.top + (yl[1] - value) / (yl[1] - yl[0]) * high;
+  /** The frame of the ranges that are kept of both columns, as far as it lies in the picture. */
+  const kept = () => {
+    const [a, b] = [xName, yName].map((name) => ranges.find((range) => range.column === name));
+    if (!a || !b) return { width: 0, height: 0 };
+    const end = (text, usual, [low, high]) => Math.min(high, Math.max(low, text === "" ? usual : Number(text)));
+    const [x0, x1] = [x(end(a.low, xl[0], xl)), x(end(a.high, xl[1], xl))];
+    const [y0, y1] = [y(end(b.high, yl[1], yl)), y(end(b.low, yl[0], yl))];
+    return { x: x0, y: y0, width: Math.max(0, x1 - x0), height: Math.max(0, y1 - y0) };
+  };
   const overlay = figure.querySelector("svg");
   overlay.setAttribute("viewBox", `0 0 ${BOX.width} ${BOX.height}`);
   overlay.replaceChildren(
-    ...niceTicks(...xl).map((value) => svg("text", { x: x(value), y: BOX.height - BOX.bottom + 14, "text-anchor": "middle" }, number(value))),
-    ...niceTicks(...yl).map((value) => svg("text", { x: BOX.left - 5, y: y(value) + 4, "text-anchor": "end" }, number(value))),
+    ...niceTicks(...xl).map((value) => svg("text", { x: x(value), y: BOX.height - BOX.bottom + 14, "text-anchor": "middle" }, plainTick(value))),
+    ...niceTicks(...yl).map((value) => svg("text", { x: BOX.left - 5, y: y(value) + 4, "text-anchor": "end" }, plainTick(value))),
     svg("text", { class: "name", x: BOX.left + wide / 2, y: BOX.height - 3, "text-anchor": "middle" }, columnLabel(xName)),
     svg("text", { class: "name", x: -(BOX.top + high / 2), y: 10, transform: "rotate(-90)", "text-anchor": "middle" }, columnLabel(yName)),
-    svg("rect", { class: "frame", x: BOX.left, y: BOX.top, width: wide, height: high }), svg("rect", { id: "brush", width: 0, height: 0 }));
+    svg("rect", { class: "frame", x: BOX.left, y: BOX.top, width: wide, height: high }), svg("rect", { id: "brush", ...kept() }));
   return {
     names: [xName, yName],
     value: (px, py) => [xl[0] + (px - BOX.left) / wide * (xl[1] - xl[0]), yl[1] - (py - BOX.top) / high * (yl[1] - yl[0])],
   };
 }
+
+const plainTick = (value) => String(value).replace("-", "−");
 
 function niceTicks(low, high) {
   const rough = (high - low) / 4;

@@ -1,7 +1,8 @@
 // The finder: filters, picture and table over all neurons, whether they have a page or not.
 const FOUND_ROWS = 100;
-const columnLabel = (name) => (/^(share|post)/.test(name) ? name.replace("_", " ").replace(/(gate|in)-/g, "$1−") : name);
-const finderState = { sort: null, descending: true, ranges: [], shown: FOUND_ROWS };
+const LABELS = { "share gate+": "gate open", "post strongest": "strongest post" };
+const columnLabel = (name) => LABELS[name] ?? (/^(share|post)/.test(name) ? name.replace("_", " ").replace(/(gate|in)-/g, "$1−") : name.replace(",", ", "));
+const finderState = { ...FINDER_DEFAULTS, ranges: [], shown: FOUND_ROWS };
 
 async function startFinder(site) {
   const form = $("finder-form");
@@ -12,13 +13,21 @@ async function startFinder(site) {
     const filters = readFilters(form);
     const found = passing(table, filters);
     const order = sortedRows(table, found, finderState.sort, finderState.descending);
-    scatter = drawScatter($("scatter"), table, found, [form.elements.x.value, form.elements.y.value]);
-    drawTable(site, table, order, redraw);
+    scatter = drawScatter($("scatter"), table, found, [form.elements.x.value, form.elements.y.value], finderState.ranges);
+    drawTable(site, table, order, fresh);
     drawByLayer(site, table, found, form, fresh);
     $("finder-found").textContent = found.length === site.finder.rows ? `${grouped(found.length)} neurons` : `${grouped(found.length)} of ${grouped(table.rows)} neurons`;
     performance.measure("finder", { start: began });
   };
-  const fresh = () => { finderState.shown = FOUND_ROWS; redraw(); };
+  const fresh = () => { finderState.shown = FOUND_ROWS; redraw(); site.remember(); };
+  site.remember = () => writeAddress(form, table, site);
+  const follow = () => {
+    const said = table && followAddress(form, table, site);
+    drawRanges(table, fresh);
+    finderState.shown = FOUND_ROWS;
+    return said;
+  };
+  addEventListener("hashchange", () => { follow(); redraw(); });
   form.addEventListener("input", () => { finderState.ranges = readRanges(); fresh(); });
   form.addEventListener("submit", (event) => event.preventDefault());
   $("add-range").addEventListener("click", () => { finderState.ranges.push({ column: finderState.sort, low: "", high: "" }); drawRanges(table, fresh); });
@@ -36,9 +45,12 @@ async function startFinder(site) {
   });
   try {
     await loadColumns(site, (now) => {
-      if (!table) { table = now; nameColumns(form, table); }
+      const first = !table;
+      if (first) { table = now; nameColumns(form, table); }
+      const asked = first && follow();
       $("finder-progress").value = now.layers;
       redraw();
+      if (asked) $("finder").scrollIntoView();
     });
     $("finder-progress").hidden = true;
     performance.mark("finder-ready");
@@ -52,12 +64,7 @@ async function startFinder(site) {
 const numeric = (table) => Object.keys(table.columns).filter((name) => !["token", "class"].includes(name));
 
 function nameColumns(form, table) {
-  const names = numeric(table);
-  for (const key of ["x", "y"]) form.elements[key].replaceChildren(...names.map((name) => h("option", { value: name }, columnLabel(name))));
-  const hasWeights = names.includes("cos(w_in,w_out)");
-  form.elements.x.value = hasWeights ? "cos(w_in,w_out)" : "share gate+_in+";
-  form.elements.y.value = hasWeights ? "cos(w_gate,w_out)" : "post gate+_in+";
-  finderState.sort = "post gate+_in+";
+  for (const key of ["x", "y"]) form.elements[key].replaceChildren(...numeric(table).map((name) => h("option", { value: name }, columnLabel(name))));
 }
 
 function readFilters(form) {
@@ -96,19 +103,19 @@ function drawByLayer(site, table, found, form, fresh) {
   for (const row of found) counts[table.columns.layer[row]]++;
   const most = counts.reduce((a, b) => Math.max(a, b), 1);
   $("by-layer").replaceChildren(...Array.from(counts, (count, layer) => {
-    const bar = h("span.bar", {}, h("span"));
-    bar.firstChild.style.width = `${100 * count / most}%`;
+    const bar = h("span.bar", {}, count ? h("span") : null);
+    if (count) bar.firstChild.style.width = `${100 * count / most}%`;
     const keep = () => { form.elements.from.value = form.elements.to.value = layer; fresh(); };
     return h("li", {}, h("button.link", { type: "button", onclick: keep, "aria-label": `layer ${layer}: ${count} neurons` }, `L${layer}`, bar, h("span.count", {}, grouped(count))));
   }));
 }
 
-function drawTable(site, table, order, redraw) {
+function drawTable(site, table, order, changed) {
   const names = Object.keys(table.columns);
   const sorter = (name) => h("button.link", {
     type: "button",
-    onclick: () => { finderState.descending = finderState.sort === name ? !finderState.descending : true; finderState.sort = name; redraw(); },
-  }, name === "layer" ? "layer" : columnLabel(name));
+    onclick: () => { finderState.descending = finderState.sort === name ? !finderState.descending : true; finderState.sort = name; changed(); },
+  }, columnLabel(name));
   const shown = ["token", ...names.filter((name) => !["layer", "neuron", "token", "class"].includes(name)), ...(names.includes("class") ? ["class"] : [])];
   const heads = ["layer", "neuron", ...shown].map((name) => h("th", {
     scope: "col", "aria-sort": finderState.sort === name ? (finderState.descending ? "descending" : "ascending") : "none",
@@ -132,6 +139,6 @@ function drawTable(site, table, order, redraw) {
 function pageLink(site, place) {
   if (site.has.has(address(place))) return h("a", { href: address(place) }, `N${place.neuron}`);
   return h("button.link.muted", { type: "button", title: "No page yet: show the command that makes it", onclick: (event) => {
-    event.target.replaceWith(h("code", {}, `${site.make}/${address(place)}`));
+    event.target.replaceWith(h("code", {}, commandFor(site, place)));
   } }, `N${place.neuron}`);
 }

@@ -5,11 +5,21 @@ async function openJson(element) {
   return JSON.parse(new TextDecoder().decode(await gunzip(fromText(element.textContent.trim()))));
 }
 
+/** The command that makes a neuron's page. */
+const commandFor = (site, place) => `${site.make}/${address(place)}${site.options}`;
+
 const address = ({ layer, neuron }) => `L${layer}/N${neuron}.html`;
 
-/** `#go=next&from=L5/N10602`: from a page to its neighbour among the pages that exist. */
+/** `#go=next&from=L5/N10602`: from a page to its neighbour among the pages that exist. `#go=L5/N7`: to that neuron. */
 function go(site) {
   const wish = new URLSearchParams(location.hash.slice(1));
+  const named = /^L(\d+)\/N(\d+)$/.exec(wish.get("go") ?? "");
+  if (named) {
+    const place = { layer: Number(named[1]), neuron: Number(named[2]) };
+    if (site.has.has(address(place))) { location.replace(address(place)); return true; }
+    site.asked = place;
+    return false;
+  }
   if (!wish.has("go") || !site.cards.length) return false;
   const [, layer, neuron] = /^L(\d+)\/N(\d+)$/.exec(wish.get("from") ?? "") ?? [0, -1, -1];
   const from = Number(layer) * site.d_mlp + Number(neuron);
@@ -30,11 +40,13 @@ async function start() {
   const site = await openJson($("data"));
   site.has = new Set(site.cards.map(address));
   if (go(site)) return;
-  addEventListener("hashchange", () => go(site));
+  addEventListener("hashchange", () => { site.asked = null; if (!go(site) && site.asked) pickNeuron(site, site.asked); });
+  site.remember = () => writeAddress(null, null, site);
   $("theme").addEventListener("click", () => { turnTheme(); document.dispatchEvent(new Event("theme")); });
   wirePicker(site);
   drawLayers(site);
   wireSearch(site);
+  $("to-finder")?.addEventListener("click", () => $("finder").scrollIntoView());
   window.site = site;
   document.documentElement.classList.add("ready");
   if (site.finder) startFinder(site);
@@ -45,15 +57,23 @@ function wirePicker(site) {
   if (first) { $("layer").value = first.layer; $("neuron").value = first.neuron; }
   $("picker").addEventListener("submit", (event) => {
     event.preventDefault();
-    const wanted = { layer: $("layer").valueAsNumber, neuron: $("neuron").valueAsNumber };
-    if (!(wanted.layer < site.n_layers && wanted.neuron < site.d_mlp && wanted.layer >= 0 && wanted.neuron >= 0)) return;
-    if (site.has.has(address(wanted))) location.href = address(wanted);
-    else $("picked").replaceChildren("No page yet. To make it: ", h("code", {}, `${site.make}/${address(wanted)}`));
+    pickNeuron(site, { layer: $("layer").valueAsNumber, neuron: $("neuron").valueAsNumber });
   });
+  if (site.asked) pickNeuron(site, site.asked);
+}
+
+/** Opens a neuron's page, or says how to make it. */
+function pickNeuron(site, wanted) {
+  const exists = wanted.layer < site.n_layers && wanted.neuron < site.d_mlp && wanted.layer >= 0 && wanted.neuron >= 0;
+  if (!exists) return $("picked").replaceChildren(`There is no such neuron: layers 0 to ${site.n_layers - 1}, neurons 0 to ${site.d_mlp - 1}.`);
+  [$("layer").value, $("neuron").value] = [wanted.layer, wanted.neuron];
+  if (site.has.has(address(wanted))) location.href = address(wanted);
+  else $("picked").replaceChildren(`L${wanted.layer} · N${wanted.neuron} has no page yet. To make it: `, h("code", {}, commandFor(site, wanted)));
 }
 
 /** How many pages each layer has, as a strip to choose from. */
 function drawLayers(site) {
+  $("layers").hidden = !site.cards.length;
   const counts = new Array(site.n_layers).fill(0);
   for (const card of site.cards) counts[card.layer]++;
   $("layers").replaceChildren(...counts.map((count, layer) => h("button.small", {
@@ -72,8 +92,10 @@ function wireSearch(site) {
     $("pages").replaceChildren(...found.slice(0, shown).map(pageRow));
     $("found").textContent = found.length === site.cards.length ? `${grouped(found.length)} neuron${found.length === 1 ? "" : "s"}` : `${grouped(found.length)} of ${grouped(site.cards.length)}`;
     $("more").hidden = found.length <= shown;
+    if (!site.cards.length) $("pages").replaceChildren(h("li.empty.muted", {}, "No neuron has a page yet. Choose one above, or find one below: its number shows the command that makes its page."));
   };
-  $("search").addEventListener("input", () => { shown = first; draw(); });
+  $("search").value = new URLSearchParams(location.hash.slice(1)).get("search") ?? "";
+  $("search").addEventListener("input", () => { shown = first; draw(); site.remember(); });
   $("more").addEventListener("click", () => { shown += PAGE_ROWS; draw(); });
   draw();
 }

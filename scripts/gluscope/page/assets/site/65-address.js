@@ -1,0 +1,59 @@
+// What the finder shows, kept in the address: filters, ranges (a region is two), axes, sorting, and the search of pages.
+const FINDER_DEFAULTS = { sort: "post strongest", descending: true };
+
+/** The address's say on the finder as plain values; null for what it does not say. */
+function saidOfFinder() {
+  const said = new URLSearchParams(location.hash.slice(1));
+  const ranges = said.getAll("range").map((text) => /^(.+):([^:]*):([^:]*)$/.exec(text)).filter(Boolean)
+    .map(([, column, low, high]) => ({ column, low, high }));
+  const get = (key) => said.get(key);
+  return {
+    class: get("class"), token: get("token"), from: get("from"), to: get("to"), x: get("x"), y: get("y"),
+    sort: get("sort"), descending: get("order") !== "ascending", ranges,
+    any: ["class", "token", "from", "to", "x", "y", "sort", "order", "range"].some((key) => said.has(key)),
+  };
+}
+
+/** Puts the address's say into the form; a column or class that does not exist is left out. */
+function followAddress(form, table, site) {
+  const said = saidOfFinder();
+  const { elements } = form;
+  const columns = numeric(table);
+  const known = (name) => columns.includes(name);
+  const finite = (text) => text === "" || Number.isFinite(Number(text));
+  if (elements.class) elements.class.value = site.finder.classes.includes(said.class) ? String(site.finder.classes.indexOf(said.class)) : "";
+  elements.token.value = said.token ?? "";
+  for (const key of ["from", "to"]) elements[key].value = /^\d+$/.test(said[key] ?? "") ? said[key] : "";
+  const [x, y] = usualAxes(columns);
+  elements.x.value = known(said.x) ? said.x : x;
+  elements.y.value = known(said.y) ? said.y : y;
+  const sortable = known(said.sort) || ["token", "class"].includes(said.sort) && table.columns[said.sort];
+  finderState.sort = sortable ? said.sort : FINDER_DEFAULTS.sort;
+  finderState.descending = said.descending;
+  finderState.ranges = said.ranges.filter(({ column, low, high }) => known(column) && finite(low) && finite(high));
+  return said.any;
+}
+
+const usualAxes = (columns) => (columns.includes("cos(w_in,w_out)")
+  ? ["cos(w_in,w_out)", "cos(w_gate,w_out)"] : ["share gate+_in+", "post gate+_in+"]);
+
+/** Writes what is shown into the address; what is as at the start is left out. */
+function writeAddress(form, table, site) {
+  const said = new URLSearchParams(table ? "" : location.hash.slice(1)); // while columns load, what the address asks of them stays
+  said.delete("search");
+  const say = (key, value, usual) => { if (value !== undefined && value !== "" && value !== usual) said.append(key, value); };
+  say("search", $("search").value);
+  if (table) {
+    const { elements } = form;
+    if (elements.class?.value) say("class", site.finder.classes[Number(elements.class.value)]);
+    for (const key of ["token", "from", "to"]) say(key, elements[key].value);
+    const [x, y] = usualAxes(numeric(table));
+    say("x", elements.x.value, x);
+    say("y", elements.y.value, y);
+    say("sort", finderState.sort, FINDER_DEFAULTS.sort);
+    say("order", finderState.descending ? "" : "ascending");
+    for (const { column, low, high } of finderState.ranges) say("range", `${column}:${low}:${high}`);
+  }
+  const hash = said.toString();
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+}
