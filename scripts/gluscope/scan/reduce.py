@@ -83,7 +83,7 @@ class TorchReducer:
         if state is None:
             state = self._state[layer] = _TorchState(self._n_neurons, self._k, gate.device)
         values = dict(zip(QUANTITIES, _apart(lengths, gate, in_, act, post), strict=True))
-        state.take(_to_device(rows, gate.device), values)
+        state.take(indices_on(rows, gate.device), values)
 
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer] or _TorchState(self._n_neurons, self._k, torch.device("cpu"))
@@ -98,12 +98,13 @@ def _apart(lengths: np.ndarray, *values: torch.Tensor) -> list[torch.Tensor]:
     shape = (examples, longest, values[0].shape[-1])
     if (lengths == longest).all():
         return [value.reshape(shape) for value in values]
-    place = _to_device(np.flatnonzero(np.arange(longest) < lengths[:, None]), values[0].device)
+    place = indices_on(np.flatnonzero(np.arange(longest) < lengths[:, None]), values[0].device)
     padded = [value.new_zeros(examples * longest, shape[-1]) for value in values]
     return [empty.index_copy_(0, place, value).view(shape) for empty, value in zip(padded, values, strict=True)]
 
 
-def _to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+def indices_on(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """int64, copied in the order of the device's work; the host does not wait for it."""
     tensor = torch.from_numpy(np.ascontiguousarray(array, np.int64))
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
@@ -151,15 +152,22 @@ class _TorchState:
         self.positions = positions.gather(-1, order)
 
     def summary(self) -> LayerSummary:
-        summary = LayerSummary.empty(*self.key.shape[::2])
-        summary.count[:], summary.sum[:] = self.count.cpu().numpy(), self.total.cpu().numpy()
-        key, positions = self.key.cpu().numpy(), self.positions.cpu().numpy()
-        magnitude = (key >> 32).astype(np.int32).view(np.float32)
-        filled, rows = key >= 0, _ROWS - (key & _ROWS)
-        for place, (case, quantity) in enumerate(LISTS):
-            at, there = (slice(None), case.index, quantity.index), filled[:, place]
-            # + 0, so that there is no -0
-            summary.extreme_value[at] = np.where(there, case.sign(quantity) * magnitude[:, place] + 0.0, np.nan)
-            summary.extreme_example[at] = np.where(there, rows[:, place], -1)
-            summary.extreme_position[at] = np.where(there, positions[:, place], -1)
-        return summary
+        return summary_of(self.count, self.total, self.key, self.positions)
+
+
+def summary_of(
+    count: torch.Tensor, total: torch.Tensor, key: torch.Tensor, positions: torch.Tensor
+) -> LayerSummary:
+    """Statistics that lie as `_TorchState` says, lists sorted."""
+    summary = LayerSummary.empty(*key.shape[::2])
+    summary.count[:], summary.sum[:] = count.cpu().numpy(), total.cpu().numpy()
+    keys, places = key.cpu().numpy(), positions.cpu().numpy()
+    magnitude = (keys >> 32).astype(np.int32).view(np.float32)
+    filled, rows = keys >= 0, _ROWS - (keys & _ROWS)
+    for place, (case, quantity) in enumerate(LISTS):
+        at, there = (slice(None), case.index, quantity.index), filled[:, place]
+        # + 0, so that there is no -0
+        summary.extreme_value[at] = np.where(there, case.sign(quantity) * magnitude[:, place] + 0.0, np.nan)
+        summary.extreme_example[at] = np.where(there, rows[:, place], -1)
+        summary.extreme_position[at] = np.where(there, places[:, place], -1)
+    return summary
