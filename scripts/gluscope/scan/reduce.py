@@ -1,11 +1,12 @@
 """From gate, in, act and post of a batch to the statistics of every neuron, layer by layer, while the model runs.
 
-`TorchReducer` is the reference and serves every device; `NumbaReducer` serves CPUs and gives exactly the same extremes
-and counts, and sums equal to rounding.
+`TorchReducer` is the reference and serves every device; `NumbaReducer` serves CPUs and `TritonReducer` GPUs: they give
+exactly the same extremes and counts, and sums equal to rounding.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Protocol
 
 import numpy as np
@@ -43,12 +44,35 @@ class Reducer(Protocol):
 
 
 def make_reducer(n_layers: int, n_neurons: int, k: int, device: str = "cpu", kind: str = "auto") -> Reducer:
-    """The reducer for a device. kind: "auto" (numba on a CPU, torch elsewhere), "numba" or "torch"."""
-    if kind == "numba" or (kind == "auto" and torch.device(device).type == "cpu"):
+    """The reducer for a device. kind: "numba", "torch", "triton", or "auto".
+
+    "auto" is numba on a CPU; on a GPU it is triton if that proves sound there, and else torch, which a line says.
+    """
+    if kind == "auto":
+        kind = _best(n_neurons, k, device)
+    if kind == "numba":
         from gluscope.scan.kernel import NumbaReducer  # numba is not needed on a GPU
 
         return NumbaReducer(n_layers, n_neurons, k)
+    if kind == "triton":
+        from gluscope.scan.triton_reduce import TritonReducer
+
+        return TritonReducer(n_layers, n_neurons, k)
     return TorchReducer(n_layers, n_neurons, k)
+
+
+def _best(n_neurons: int, k: int, device: str) -> str:
+    if torch.device(device).type == "cpu":
+        return "numba"
+    from gluscope.scan.triton_check import triton_problem
+
+    problem = triton_problem(n_neurons, k, device)
+    if problem is None:
+        return "triton"
+    instead = "the scan goes on with torch's operations, slower and with the same results"
+    step = "install the triton that belongs to this torch, and a C compiler, to have it faster"
+    print(f"reduction on {device}: expected a fused kernel, found {problem}; {instead}. Next: {step}.", file=sys.stderr)
+    return "torch"
 
 
 def not_finite(layer: int) -> ModelError:
@@ -105,7 +129,7 @@ def _apart(lengths: np.ndarray, *values: torch.Tensor) -> list[torch.Tensor]:
 
 def indices_on(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """int64, copied in the order of the device's work; the host does not wait for it."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array, np.int64))
+    tensor = torch.from_numpy(np.array(array, np.int64, order="C"))
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
@@ -155,9 +179,7 @@ class _TorchState:
         return summary_of(self.count, self.total, self.key, self.positions)
 
 
-def summary_of(
-    count: torch.Tensor, total: torch.Tensor, key: torch.Tensor, positions: torch.Tensor
-) -> LayerSummary:
+def summary_of(count: torch.Tensor, total: torch.Tensor, key: torch.Tensor, positions: torch.Tensor) -> LayerSummary:
     """Statistics that lie as `_TorchState` says, lists sorted."""
     summary = LayerSummary.empty(*key.shape[::2])
     summary.count[:], summary.sum[:] = count.cpu().numpy(), total.cpu().numpy()

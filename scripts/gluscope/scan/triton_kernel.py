@@ -300,7 +300,9 @@ def merge_hits(
                 # A power of two: its exponent as float32 says which bit it is.
                 bit = (lowest.to(tl.float32).to(tl.int32, bitcast=True) >> 23) - 127
                 segment = tl.where(some, first + bit, first)
-                magnitude = tl.abs(tl.load(found + segment * _LISTS * neurons, mask=mask & some, other=0.0))  # 0 may be -0
+                magnitude = tl.abs(
+                    tl.load(found + segment * _LISTS * neurons, mask=mask & some, other=0.0)
+                )  # 0 may be -0
                 row = tl.load(segments + segment * 4 + 3)
                 entry = (magnitude.to(tl.int32, bitcast=True).to(tl.int64) << 32) | (_ROWS - row)
                 # A text that is there already, by another segment, keeps one place.
