@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-def"
 """The reduction on a GPU, as Triton kernels: `reduce_splits` reads gate, in, act and post once, `merge_hits` lists.
 
 A text is cut into segments of at most SEGMENT tokens, and segments that follow each other make a split. A program of
@@ -19,9 +20,9 @@ from gluscope.core.cases import CASES, LISTS, QUANTITIES
 
 N_LISTS, N_SUMS, N_CASES = len(LISTS), len(CASES) * len(QUANTITIES), len(CASES)
 
-# One neuron a thread and 4 warps: about 100 registers of state and addresses, so that 16 warps or more share an SM of an
-# A100 or H100, each with UNROLL times four loads of 64 bytes (bf16) on their way. Fixed, because tuning takes seconds
-# in every job and the best of a few sizes differs little where memory is what limits.
+# One neuron a thread and 4 warps: 128 registers hold state and addresses, so that 16 warps share an SM of an A100 or
+# H100, each with UNROLL times four loads of 64 bytes (bf16) on their way: 16 KiB an SM, about what memory's speed times
+# its delay asks for. Fixed, because tuning takes seconds in every job. None of it is measured.
 BLOCK, WARPS = 128, 4
 SEGMENT = 128  # most tokens that are searched for a position
 TILE = 32  # tokens whose sums are added up on their own, in float32
@@ -131,13 +132,13 @@ def _step(token, best, sums, counts):
 
 @triton.jit
 def _tile(
-    gate, in_, act, post, G: tl.constexpr, I: tl.constexpr, A: tl.constexpr, P: tl.constexpr, begin, end, column,
+    gate, in_, act, post, G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr, begin, end, column,
     best, sums, counts,
 ):  # fmt: skip
-    """Tokens `begin` to `end`, int64. G, I, A, P: the tensors' strides."""
+    """Tokens `begin` to `end`, int64. G, U, A, P: the tensors' strides."""
     whole = begin + (end - begin) // UNROLL * UNROLL
     for t in range(begin, whole, UNROLL):
-        from_ = (gate + t * G, in_ + t * I, act + t * A, post + t * P, G, I, A, P)
+        from_ = (gate + t * G, in_ + t * U, act + t * A, post + t * P, G, U, A, P)
         first, second = _token(from_, column, 0), _token(from_, column, 1)
         third, fourth = _token(from_, column, 2), _token(from_, column, 3)
         best, sums, counts = _step(first, best, sums, counts)
@@ -145,7 +146,7 @@ def _tile(
         best, sums, counts = _step(third, best, sums, counts)
         best, sums, counts = _step(fourth, best, sums, counts)
     for t in range(whole, end):
-        from_ = (gate + t * G, in_ + t * I, act + t * A, post + t * P, G, I, A, P)
+        from_ = (gate + t * G, in_ + t * U, act + t * A, post + t * P, G, U, A, P)
         best, sums, counts = _step(_token(from_, column, 0), best, sums, counts)
     return best, sums, counts
 
@@ -185,11 +186,11 @@ def _all_beaten(best, counts, hits, bit, bars, found, neurons, column, mask):
 @triton.jit
 def reduce_splits(
     gate, in_, act, post, segments, splits, bars, found, hits, partial, neurons,
-    G: tl.constexpr, I: tl.constexpr, A: tl.constexpr, P: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
+    G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Grid [blocks of neurons, splits].
 
-    gate, in_, act, post: [token, neuron], neurons side by side; G, I, A, P: numbers from a token to the next. They
+    gate, in_, act, post: [token, neuron], neurons side by side; G, U, A, P: numbers from a token to the next. They
     are one model's, and as constants they become parts of the load instructions.
     segments: int64 [segment, 4]: first token, tokens, position of the first in its text, row of the text.
     splits: int64 [split + 1], its first segment. bars: float32 [list, neuron], what a magnitude has to exceed.
@@ -213,7 +214,7 @@ def reduce_splits(
         for tile in range(begin, end, TILE):
             stop = tl.minimum(tile + TILE, end)
             fresh = (nothing,) * 16
-            best, fresh, own = _tile(gate, in_, act, post, G, I, A, P, tile, stop, read, best, fresh, own)
+            best, fresh, own = _tile(gate, in_, act, post, G, U, A, P, tile, stop, read, best, fresh, own)
             sums = _add16(sums, fresh)
         to = found + segment * _LISTS * neurons
         bits = _all_beaten(best, own, bits, bit, bars, to, neurons, column, mask)
@@ -240,7 +241,7 @@ def _add16(x, y):
 
 @triton.jit
 def _search(
-    gate, in_, act, post, G: tl.constexpr, I: tl.constexpr, A: tl.constexpr, P: tl.constexpr, signs, i, begin, tokens,
+    gate, in_, act, post, G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr, signs, i, begin, tokens,
     column, wanted, magnitude, SEGMENT: tl.constexpr, SCAN: tl.constexpr,
 ):  # fmt: skip
     """The first of a segment's tokens, a segment a lane, that is in list i's case and has the magnitude; else SEGMENT.
@@ -256,7 +257,7 @@ def _search(
         there = (where == SEGMENT)[None, :] & (steps < tokens[None, :])
         token, across = begin[None, :] + steps, column[None, :]
         g = tl.load(gate + token * G + across, mask=there, other=0.0).to(tl.float32)
-        u = tl.load(in_ + token * I + across, mask=there, other=0.0).to(tl.float32)
+        u = tl.load(in_ + token * U + across, mask=there, other=0.0).to(tl.float32)
         a = tl.load(act + token * A + across, mask=there & (quantity == 2), other=0.0).to(tl.float32)
         p = tl.load(post + token * P + across, mask=there & (quantity == 3), other=0.0).to(tl.float32)
         value = tl.where(quantity == 0, g, tl.where(quantity == 1, u, tl.where(quantity == 2, a, p)))
@@ -268,7 +269,7 @@ def _search(
 @triton.jit
 def merge_hits(
     gate, in_, act, post, segments, splits, n_splits, signs, bars, found, hits, keys, positions, neurons, k,
-    G: tl.constexpr, I: tl.constexpr, A: tl.constexpr, P: tl.constexpr,
+    G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr,
     SEGMENT: tl.constexpr, SCAN: tl.constexpr, K: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     """Grid [groups of LANES neurons, lists]. Enters what `reduce_splits` found.
@@ -322,7 +323,7 @@ def merge_hits(
                 begin, tokens = tl.load(segments + segment * 4), tl.load(segments + segment * 4 + 1)
                 bits = tl.max(tl.where(chosen, key, -1), 0) >> 32
                 where = _search(
-                    gate, in_, act, post, G, I, A, P, signs, i, begin, tokens, column, wanted,
+                    gate, in_, act, post, G, U, A, P, signs, i, begin, tokens, column, wanted,
                     bits.to(tl.int32).to(tl.float32, bitcast=True), SEGMENT, SCAN,
                 )  # fmt: skip
                 known = tl.load(segments + segment * 4 + 2) + where

@@ -1,4 +1,4 @@
-"""The reducer for GPUs: `triton_kernel.py` on whatever device and stream the tensors are on; the host waits for nothing.
+"""The reducer for GPUs: `triton_kernel.py` on the device and stream that the tensors are on; the host never waits.
 
 With TRITON_INTERPRET=1 in the environment, before triton is imported, it runs on CPU tensors, slowly: that is how it
 is tested where there is no GPU.
@@ -139,7 +139,7 @@ class _State:
         found = torch.empty(n_segments, kernel.N_LISTS, neurons, device=device)
         hits = torch.empty(n_splits, kernel.N_LISTS, neurons, dtype=torch.int32, device=device)
         partial = torch.empty(n_splits, len(self.total), neurons, device=device)
-        strides = dict(zip("GIAP", (value.stride(0) for value in values), strict=True))
+        strides = dict(zip("GUAP", (value.stride(0) for value in values), strict=True))
         # On a GPU only: the interpreter knows no such option.
         limit = {"maxnreg": _MOST_REGISTERS} if device.type == "cuda" else {}
         kernel.reduce_splits[(triton.cdiv(neurons, kernel.BLOCK), n_splits)](

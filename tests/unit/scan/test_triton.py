@@ -1,4 +1,4 @@
-"""The GPU reduction as far as it can be tested without a GPU: in Triton's interpreter, through its compiler, its plan."""
+"""The GPU reduction as far as it goes without a GPU: in Triton's interpreter, through its compiler, cuts of a batch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_compiles_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         "segments": "*i64", "splits": "*i64", "bars": "*fp32", "found": "*fp32", "hits": "*i32", "partial": "*fp32",
         "neurons": "i32", "n_splits": "i32", "signs": "*i64", "keys": "*i64", "positions": "*i32", "k": "i32",
     }  # fmt: skip
-    constants = dict.fromkeys("GIAP", 11008) | {
+    constants = dict.fromkeys("GUAP", 11008) | {
         "TILE": kernel.TILE, "BLOCK": kernel.BLOCK, "SEGMENT": kernel.SEGMENT, "SCAN": kernel.SCAN, "K": 16,
         "LANES": kernel.LANES,
     }  # fmt: skip
@@ -95,7 +95,7 @@ def test_every_token_is_in_one_segment(lengths: list[int], segment: int, most: i
         assert part.splits[-1] == len(part.segments)
         assert sizes.min() >= 1
         assert sizes.max() <= most
-        for low, high in zip(part.splits, part.splits[1:]):
+        for low, high in zip(part.splits[:-1], part.splits[1:], strict=True):
             assert part.segments[low:high, 1].sum() <= max(1024, segment)
 
 
