@@ -36,7 +36,8 @@ class Reducer(Protocol):
         """Take in a batch of texts at one layer.
 
         rows, lengths: int64 [example]. gate, in_, act, post: [token, neuron], the texts' real tokens one after
-        another, of any floating type. Raises ModelError if a value is not finite.
+        another, of any floating type. A reducer that has `takes_padding` also takes [example, position, neuron] with
+        anything behind each text. Raises ModelError, here or in `layer_summary`, if a value is not finite.
         """
 
     def layer_summary(self, layer: int) -> LayerSummary:

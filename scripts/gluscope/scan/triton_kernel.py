@@ -266,7 +266,7 @@ def _search(
     return where
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_splits", "k"])  # one code for any number of splits
 def merge_hits(
     gate, in_, act, post, segments, splits, n_splits, signs, bars, found, hits, keys, positions, neurons, k,
     G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr,

@@ -140,8 +140,8 @@ class _State:
         hits = torch.empty(n_splits, kernel.N_LISTS, neurons, dtype=torch.int32, device=device)
         partial = torch.empty(n_splits, len(self.total), neurons, device=device)
         strides = dict(zip("GUAP", (value.stride(0) for value in values), strict=True))
-        # On a GPU only: the interpreter knows no such option.
-        limit = {"maxnreg": _MOST_REGISTERS} if device.type == "cuda" else {}
+        # NVIDIA's alone: neither the interpreter nor AMD knows the option.
+        limit = {"maxnreg": _MOST_REGISTERS} if device.type == "cuda" and torch.version.hip is None else {}
         kernel.reduce_splits[(triton.cdiv(neurons, kernel.BLOCK), n_splits)](
             *values, launch.segments, launch.splits, self.bar, found, hits, partial, neurons,
             **strides, TILE=kernel.TILE, BLOCK=kernel.BLOCK, num_warps=kernel.WARPS, **limit,
