@@ -30,6 +30,8 @@ def load(spec: ModelSpec, device: str = "auto", dtype: str = "auto") -> GatedMod
     place = _device(spec, device)
     number_type = DTYPES[dtype] if dtype != "auto" else DTYPES[spec.dtype if place == "cuda" else "float32"]
     hf_model = _load_hf(spec, number_type, _device_map(spec, place, number_type))
+    if place == "cuda":
+        _check_on_gpus(spec, hf_model)
     model = GatedModel(hf_model.eval().requires_grad_(False), spec)
     _try_out(model)
     return model
@@ -55,10 +57,22 @@ def _device_map(spec: ModelSpec, place: str, dtype: torch.dtype) -> dict[str, An
     if needed <= free[best]:
         return {"device_map": {"": best}}
     if needed <= sum(free.values()) / _HEADROOM:
-        return {"device_map": "balanced", "max_memory": free}
+        # Each keeps room for the forward pass; the last one would be filled up otherwise.
+        return {"device_map": "balanced", "max_memory": {gpu: int(size / _HEADROOM) for gpu, size in free.items()}}
     found = f"{sum(free.values()) / _GIB:.0f} GiB free on {len(free)} GPU"
     step = "ask for larger or more GPUs, or set dtype to bfloat16"
     raise ModelError(spec.model, f"{needed / _GIB:.0f} GiB of GPU memory for {dtype}", found, step)
+
+
+def _check_on_gpus(spec: ModelSpec, hf_model: nn.Module) -> None:
+    """What fits on no GPU, because blocks stay whole, is otherwise left on the disk without a word, and read again and
+    again."""
+    places: dict[str, Any] = getattr(hf_model, "hf_device_map", {})
+    left = [part for part, where in places.items() if where in ("cpu", "disk")]
+    if left:
+        found = f"no room for {left[0]}" + (f" and {len(left) - 1} more" if len(left) > 1 else "")
+        step = "ask for larger or more GPUs, or set dtype to bfloat16"
+        raise ModelError(spec.model, "all parts on GPUs, whole blocks on each", found, step)
 
 
 def _load_hf(spec: ModelSpec, dtype: torch.dtype, placement: dict[str, Any]) -> nn.Module:

@@ -31,7 +31,8 @@ class HostCopies:
         self._error: BaseException | None = None
 
     def put(self, tensor: torch.Tensor, use: Use) -> None:
-        """The tensor may be changed after this call: the copy is in the order of the device's work."""
+        """Do not change the tensor after this call: the copy waits for the device's work so far, and later work does
+        not wait for the copy. Letting go of the tensor is safe."""
         if tensor.device.type == "cpu":
             use(_numpy(tensor))
             return
@@ -66,7 +67,7 @@ class HostCopies:
         pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         with torch.cuda.stream(stream):
             pinned.copy_(tensor, non_blocking=True)
-            arrived = torch.cuda.Event()
+            arrived = torch.cuda.Event(blocking=True)  # the thread that waits sleeps; it would spin on a core
             arrived.record(stream)
         # The caching allocator must not give this memory away before the copy is done.
         tensor.record_stream(stream)

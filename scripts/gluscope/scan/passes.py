@@ -142,7 +142,9 @@ class Passes(ForwardPasses):
         batch = self._batch
         cached = None if self._cache is None else batch.real(x).to(self._cache_dtype, copy=True)
         sampled = batch.sampled(gate, in_)
-        values = [batch.real(tensor) for tensor in (gate, in_, act, post)]
+        values = [gate, in_, act, post]
+        if not getattr(self._reducer, "takes_padding", False):
+            values = [batch.real(tensor) for tensor in values]
         try:
             self._reducer.update(layer, batch.rows, batch.lengths, *values)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

@@ -1,11 +1,12 @@
 """From gate, in, act and post of a batch to the statistics of every neuron, layer by layer, while the model runs.
 
-`TorchReducer` is the reference and serves every device; `NumbaReducer` serves CPUs and gives exactly the same extremes
-and counts, and sums equal to rounding.
+`TorchReducer` is the reference and serves every device; `NumbaReducer` serves CPUs and `TritonReducer` GPUs: they give
+exactly the same extremes and counts, and sums equal to rounding.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Protocol
 
 import numpy as np
@@ -35,7 +36,8 @@ class Reducer(Protocol):
         """Take in a batch of texts at one layer.
 
         rows, lengths: int64 [example]. gate, in_, act, post: [token, neuron], the texts' real tokens one after
-        another, of any floating type. Raises ModelError if a value is not finite.
+        another, of any floating type. A reducer that has `takes_padding` also takes [example, position, neuron] with
+        anything behind each text. Raises ModelError, here or in `layer_summary`, if a value is not finite.
         """
 
     def layer_summary(self, layer: int) -> LayerSummary:
@@ -43,12 +45,35 @@ class Reducer(Protocol):
 
 
 def make_reducer(n_layers: int, n_neurons: int, k: int, device: str = "cpu", kind: str = "auto") -> Reducer:
-    """The reducer for a device. kind: "auto" (numba on a CPU, torch elsewhere), "numba" or "torch"."""
-    if kind == "numba" or (kind == "auto" and torch.device(device).type == "cpu"):
+    """The reducer for a device. kind: "numba", "torch", "triton", or "auto".
+
+    "auto" is numba on a CPU; on a GPU it is triton if that proves sound there, and else torch, which a line says.
+    """
+    if kind == "auto":
+        kind = _best(n_neurons, k, device)
+    if kind == "numba":
         from gluscope.scan.kernel import NumbaReducer  # numba is not needed on a GPU
 
         return NumbaReducer(n_layers, n_neurons, k)
+    if kind == "triton":
+        from gluscope.scan.triton_reduce import TritonReducer
+
+        return TritonReducer(n_layers, n_neurons, k)
     return TorchReducer(n_layers, n_neurons, k)
+
+
+def _best(n_neurons: int, k: int, device: str) -> str:
+    if torch.device(device).type == "cpu":
+        return "numba"
+    from gluscope.scan.triton_check import triton_problem
+
+    problem = triton_problem(n_neurons, k, device)
+    if problem is None:
+        return "triton"
+    instead = "the scan goes on with torch's operations, slower and with the same results"
+    step = "install the triton that belongs to this torch, and a C compiler, to have it faster"
+    print(f"reduction on {device}: expected a fused kernel, found {problem}; {instead}. Next: {step}.", file=sys.stderr)
+    return "torch"
 
 
 def not_finite(layer: int) -> ModelError:
@@ -83,7 +108,7 @@ class TorchReducer:
         if state is None:
             state = self._state[layer] = _TorchState(self._n_neurons, self._k, gate.device)
         values = dict(zip(QUANTITIES, _apart(lengths, gate, in_, act, post), strict=True))
-        state.take(_to_device(rows, gate.device), values)
+        state.take(indices_on(rows, gate.device), values)
 
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer] or _TorchState(self._n_neurons, self._k, torch.device("cpu"))
@@ -98,13 +123,14 @@ def _apart(lengths: np.ndarray, *values: torch.Tensor) -> list[torch.Tensor]:
     shape = (examples, longest, values[0].shape[-1])
     if (lengths == longest).all():
         return [value.reshape(shape) for value in values]
-    place = _to_device(np.flatnonzero(np.arange(longest) < lengths[:, None]), values[0].device)
+    place = indices_on(np.flatnonzero(np.arange(longest) < lengths[:, None]), values[0].device)
     padded = [value.new_zeros(examples * longest, shape[-1]) for value in values]
     return [empty.index_copy_(0, place, value).view(shape) for empty, value in zip(padded, values, strict=True)]
 
 
-def _to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(array, np.int64))
+def indices_on(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """int64, copied in the order of the device's work; the host does not wait for it."""
+    tensor = torch.from_numpy(np.array(array, np.int64, order="C"))
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
@@ -151,15 +177,20 @@ class _TorchState:
         self.positions = positions.gather(-1, order)
 
     def summary(self) -> LayerSummary:
-        summary = LayerSummary.empty(*self.key.shape[::2])
-        summary.count[:], summary.sum[:] = self.count.cpu().numpy(), self.total.cpu().numpy()
-        key, positions = self.key.cpu().numpy(), self.positions.cpu().numpy()
-        magnitude = (key >> 32).astype(np.int32).view(np.float32)
-        filled, rows = key >= 0, _ROWS - (key & _ROWS)
-        for place, (case, quantity) in enumerate(LISTS):
-            at, there = (slice(None), case.index, quantity.index), filled[:, place]
-            # + 0, so that there is no -0
-            summary.extreme_value[at] = np.where(there, case.sign(quantity) * magnitude[:, place] + 0.0, np.nan)
-            summary.extreme_example[at] = np.where(there, rows[:, place], -1)
-            summary.extreme_position[at] = np.where(there, positions[:, place], -1)
-        return summary
+        return summary_of(self.count, self.total, self.key, self.positions)
+
+
+def summary_of(count: torch.Tensor, total: torch.Tensor, key: torch.Tensor, positions: torch.Tensor) -> LayerSummary:
+    """Statistics that lie as `_TorchState` says, lists sorted."""
+    summary = LayerSummary.empty(*key.shape[::2])
+    summary.count[:], summary.sum[:] = count.cpu().numpy(), total.cpu().numpy()
+    keys, places = key.cpu().numpy(), positions.cpu().numpy()
+    magnitude = (keys >> 32).astype(np.int32).view(np.float32)
+    filled, rows = keys >= 0, _ROWS - (keys & _ROWS)
+    for place, (case, quantity) in enumerate(LISTS):
+        at, there = (slice(None), case.index, quantity.index), filled[:, place]
+        # + 0, so that there is no -0
+        summary.extreme_value[at] = np.where(there, case.sign(quantity) * magnitude[:, place] + 0.0, np.nan)
+        summary.extreme_example[at] = np.where(there, rows[:, place], -1)
+        summary.extreme_position[at] = np.where(there, places[:, place], -1)
+    return summary

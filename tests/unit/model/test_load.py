@@ -62,7 +62,7 @@ def test_devices_that_are_not_there(spec, monkeypatch):
     ("free", "expected"),
     [
         ({0: 10, 1: 50}, {"device_map": {"": 1}}),
-        ({0: 30, 1: 30}, {"device_map": "balanced", "max_memory": {0: 30 * 2**30, 1: 30 * 2**30}}),
+        ({0: 30, 1: 30}, {"device_map": "balanced", "max_memory": dict.fromkeys((0, 1), int(30 * 2**30 / 1.1))}),
         ({0: 20, 1: 20}, None),
     ],
 )
@@ -117,3 +117,13 @@ def test_a_model_spread_over_devices(spec, tmp_path, monkeypatch):
     for one, other in zip(whole, parity.captured(spread, token_ids()), strict=True):
         for name in parity.QUANTITIES:
             np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_a_model_partly_on_no_gpu_is_refused(spec):
+    """transformers leaves on the disk, and says nothing, what fits on no GPU."""
+    model = torch.nn.Module()
+    model.hf_device_map = {"model.embed_tokens": 0, "model.layers.0": 1, "model.layers.1": "disk", "lm_head": "disk"}
+    with pytest.raises(ModelError, match=r"found no room for model\.layers\.1 and 1 more"):
+        loading._check_on_gpus(spec, model)
+    model.hf_device_map = {"": 1}
+    loading._check_on_gpus(spec, model)

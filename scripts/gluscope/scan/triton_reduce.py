@@ -1,0 +1,174 @@
+"""The reducer for GPUs: `triton_kernel.py` on the device and stream that the tensors are on; the host never waits.
+
+With TRITON_INTERPRET=1 in the environment, before triton is imported, it runs on CPU tensors, slowly: that is how it
+is tested where there is no GPU.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import triton
+
+from gluscope.core.cases import LISTS
+from gluscope.scan import triton_kernel as kernel
+from gluscope.scan.reduce import indices_on, not_finite, summary_of
+from gluscope.scan.segments import launches
+from gluscope.summary.types import LayerSummary
+
+_MOST_REGISTERS = 128  # a thread of `reduce_splits`: with these, 16 warps fit on an SM
+_SIGNS = [[case.gate_sign, case.in_sign, quantity.index] for case, quantity in LISTS]
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class TritonReducer:
+    """A `Reducer` for GPUs that copies no tensor whose neurons lie side by side.
+
+    Values that are not finite show in `layer_summary`. Scratch memory of an update: at most 29 kB a neuron.
+
+    Tensors may also be [example, position, neuron] with padding behind each text: padding is then not read.
+    """
+
+    takes_padding = True
+
+    def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:
+        self._n_neurons, self._k = n_neurons, k
+        self._state: list[_State | None] = [None] * n_layers
+        self._plan: _Plan | None = None
+        self._signs: dict[torch.device, torch.Tensor] = {}
+
+    def update(
+        self,
+        layer: int,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        gate: torch.Tensor,
+        in_: torch.Tensor,
+        act: torch.Tensor,
+        post: torch.Tensor,
+    ) -> None:
+        device, width = gate.device, gate.shape[1] if gate.ndim == 3 else None
+        self._check(rows, lengths, gate)
+        state = self._state[layer]
+        if state is None:
+            state = self._state[layer] = _State(self._n_neurons, self._k, device)
+        with _current(device):
+            if device not in self._signs:
+                self._signs[device] = indices_on(np.array(_SIGNS), device)
+            values = _alike(gate, in_, act, post)
+            for launch in self._launches(rows, lengths, width, device):
+                state.take(values, launch, self._signs[device])
+
+    def layer_summary(self, layer: int) -> LayerSummary:
+        state = self._state[layer]
+        if state is None:
+            return LayerSummary.empty(self._n_neurons, self._k)
+        if not state.total.isfinite().all():
+            raise not_finite(layer)
+        return state.summary()
+
+    def _check(self, rows: np.ndarray, lengths: np.ndarray, gate: torch.Tensor) -> None:
+        fits = lengths.sum() == len(gate) if gate.ndim == 2 else lengths.max(initial=0) <= gate.shape[1]
+        if not fits or len(rows) != len(lengths) or (gate.ndim == 3 and len(rows) != len(gate)):
+            raise ValueError(f"{list(gate.shape[:-1])} tokens for texts of {lengths.sum()}")
+
+    def _launches(
+        self, rows: np.ndarray, lengths: np.ndarray, width: int | None, device: torch.device
+    ) -> list[_LaunchOnDevice]:
+        """All layers of a batch, on one device, use the same."""
+        plan = self._plan
+        if plan is None or not plan.is_for(rows, lengths, width):
+            plan = self._plan = _Plan(np.array(rows, np.int64), np.array(lengths, np.int64), width, {})
+        return plan.on(device)
+
+
+@dataclass
+class _LaunchOnDevice:
+    """`segments.Launch` as tensors."""
+
+    segments: torch.Tensor
+    splits: torch.Tensor
+
+
+@dataclass
+class _Plan:
+    """The launches of a batch, on the devices that have asked for them."""
+
+    rows: np.ndarray
+    lengths: np.ndarray
+    width: int | None
+    placed: dict[torch.device, list[_LaunchOnDevice]]
+
+    def is_for(self, rows: np.ndarray, lengths: np.ndarray, width: int | None) -> bool:
+        same = np.array_equal(self.rows, rows) and np.array_equal(self.lengths, lengths)
+        return same and self.width == width
+
+    def on(self, device: torch.device) -> list[_LaunchOnDevice]:
+        if device not in self.placed:
+            begins = np.cumsum(self.lengths) - self.lengths
+            if self.width is not None:
+                begins = np.arange(len(self.rows)) * self.width
+            cut = launches(self.rows, begins, self.lengths, kernel.SEGMENT, kernel.MOST_SEGMENTS)
+            self.placed[device] = [
+                _LaunchOnDevice(indices_on(launch.segments, device), indices_on(launch.splits, device))
+                for launch in cut
+            ]
+        return self.placed[device]
+
+
+class _State:
+    """A layer's statistics, neurons side by side. total: float64 [16 sums and 4 counts, neuron]; others: `merge_hits`.
+
+    A count is exact as a float64 up to 2^53 tokens.
+    """
+
+    def __init__(self, neurons: int, k: int, device: torch.device) -> None:
+        lists = (kernel.N_LISTS, k, neurons)
+        self.total = torch.zeros(kernel.N_SUMS + kernel.N_CASES, neurons, dtype=torch.float64, device=device)
+        self.key = torch.full(lists, -1, dtype=torch.int64, device=device)
+        self.position = torch.full(lists, -1, dtype=torch.int32, device=device)
+        self.bar = torch.full((kernel.N_LISTS, neurons), -1.0, device=device)
+
+    def take(self, values: list[torch.Tensor], launch: _LaunchOnDevice, signs: torch.Tensor) -> None:
+        """Scratch memory comes from torch's allocator, which keeps it until the stream is through with it."""
+        (_, k, neurons), device = self.key.shape, self.key.device
+        n_segments, n_splits = len(launch.segments), len(launch.splits) - 1
+        found = torch.empty(n_segments, kernel.N_LISTS, neurons, device=device)
+        hits = torch.empty(n_splits, kernel.N_LISTS, neurons, dtype=torch.int32, device=device)
+        partial = torch.empty(n_splits, len(self.total), neurons, device=device)
+        strides = dict(zip("GUAP", (value.stride(0) for value in values), strict=True))
+        # NVIDIA's alone: neither the interpreter nor AMD knows the option.
+        limit = {"maxnreg": _MOST_REGISTERS} if device.type == "cuda" and torch.version.hip is None else {}
+        kernel.reduce_splits[(triton.cdiv(neurons, kernel.BLOCK), n_splits)](
+            *values, launch.segments, launch.splits, self.bar, found, hits, partial, neurons,
+            **strides, TILE=kernel.TILE, BLOCK=kernel.BLOCK, num_warps=kernel.WARPS, **limit,
+        )  # fmt: skip
+        width = triton.next_power_of_2(k)
+        kernel.merge_hits[(triton.cdiv(neurons, kernel.LANES), kernel.N_LISTS)](
+            *values, launch.segments, launch.splits, n_splits, signs, self.bar, found, hits, self.key, self.position,
+            neurons, k, **strides, SEGMENT=kernel.SEGMENT, SCAN=kernel.SCAN, K=width, LANES=kernel.LANES,
+            num_warps=max(1, min(8, width // 32)),
+        )  # fmt: skip
+        self.total += partial.sum(0, dtype=torch.float64)
+
+    def summary(self) -> LayerSummary:
+        key, order = self.key.permute(2, 0, 1).sort(dim=-1, descending=True)
+        position = self.position.permute(2, 0, 1).gather(-1, order)
+        total = self.total.T.cpu()
+        sums = total[:, : kernel.N_SUMS].reshape(len(total), kernel.N_CASES, -1)
+        return summary_of(total[:, kernel.N_SUMS :].long(), sums, key, position)
+
+
+def _alike(*values: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors as [token, neuron] of one dtype, neurons side by side."""
+    dtype = values[0].dtype if values[0].dtype in _DTYPES and len({v.dtype for v in values}) == 1 else torch.float32
+    flat = (value.detach().to(dtype).flatten(0, -2) for value in values)
+    return [value if value.stride(1) == 1 else value.contiguous() for value in flat]
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Triton launches on the current device, whatever device its tensors are on."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -1,0 +1,188 @@
+"""`TritonReducer` in Triton's interpreter, on CPU tensors; `test_triton.py` runs this with TRITON_INTERPRET=1.
+
+The interpreter takes some ten milliseconds a token, so sizes are cut down: segments, tiles and blocks as well.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gluscope.core.cases import CASES, QUANTITIES, Quantity
+from gluscope.core.errors import ModelError
+from gluscope.scan import segments, triton_check, triton_kernel
+from gluscope.scan.reduce import TorchReducer, make_reducer
+from gluscope.scan.triton_reduce import TritonReducer
+from gluscope.summary.convention import refactor
+from gluscope.summary.types import LayerSummary
+from helpers.brute_force import statistics
+
+EXACT = ("count", "extreme_value", "extreme_example", "extreme_position")
+LENGTHS = np.array([1, 9, 3, 10, 4])
+ROWS = np.array([6, 2**31 + 5, 0, 3, 8])
+NEURONS, K = 13, 3
+Values = tuple[torch.Tensor, ...]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SEGMENT": 8, "TILE": 4, "SCAN": 4, "BLOCK": 16, "LANES": 16}.items():
+        monkeypatch.setattr(triton_kernel, name, value)
+
+
+def some_values(
+    seed: int, tokens: int | np.integer, levels: int, act: str = "silu", dtype: torch.dtype = torch.float32
+) -> Values:
+    """gate and in are rounded to 1/levels: 0 and ties are then frequent."""
+    generator = torch.Generator().manual_seed(seed)
+    gate, in_ = ((torch.randn(int(tokens), NEURONS, generator=generator) * levels).round() / levels for _ in range(2))
+    gate = (gate - torch.linspace(-2, 2, NEURONS).round()).to(dtype)
+    activated = torch.relu(gate) * gate.sign().abs() if act == "relu" else torch.nn.functional.silu(gate)
+    return gate, in_.to(dtype), activated, activated * in_.to(dtype)
+
+
+def feed(reducer, values: Values, cuts=(), rows=ROWS, lengths=LENGTHS, order=None) -> LayerSummary:  # type: ignore[no-untyped-def]
+    """The summary of texts that go in in batches that begin at `cuts`, in an order."""
+    order = np.arange(len(rows)) if order is None else order
+    begins = np.cumsum(lengths) - lengths
+    for batch in np.split(order, list(cuts)):
+        tokens = np.concatenate([np.arange(begins[i], begins[i] + lengths[i]) for i in batch])
+        reducer.update(0, rows[batch], lengths[batch], *(value[tokens] for value in values))
+    return reducer.layer_summary(0)
+
+
+def assert_equal(left: LayerSummary, right: LayerSummary) -> None:
+    for name in EXACT:
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
+    assert not np.signbit(left.extreme_value[left.extreme_value == 0]).any()
+    np.testing.assert_allclose(left.sum, right.sum, rtol=8 * 2**-24)
+
+
+@pytest.mark.parametrize(
+    ("levels", "act", "dtype"),
+    [(1000, "silu", torch.float32), (2, "silu", torch.bfloat16), (2, "relu", torch.float16)],
+)
+def test_equals_the_reference(monkeypatch: pytest.MonkeyPatch, levels: int, act: str, dtype: torch.dtype) -> None:
+    if dtype == torch.float32:
+        monkeypatch.setattr(triton_kernel, "BLOCK", 8)
+        monkeypatch.setattr(triton_kernel, "LANES", 8)
+    values, texts = some_values(levels, LENGTHS[:3].sum(), levels, act, dtype), (ROWS[:3], LENGTHS[:3])
+    found = feed(make_reducer(1, NEURONS, 2, kind="triton"), values, [2], *texts)
+    assert_equal(found, feed(TorchReducer(1, NEURONS, 2), values, [], *texts))
+
+
+def test_equals_brute_force_with_more_places_than_texts() -> None:
+    values = some_values(1, LENGTHS[:3].sum(), 2)
+    summary = feed(TritonReducer(1, NEURONS, 5), values, rows=ROWS[:3], lengths=LENGTHS[:3])
+    texts = [
+        torch.stack(values, -1).numpy()[end - n : end] for end, n in zip(LENGTHS.cumsum(), LENGTHS[:3], strict=False)
+    ]
+    for neuron in range(NEURONS):
+        own = [
+            (int(r), {q.value: t[:, neuron, q.index] for q in QUANTITIES}) for r, t in zip(ROWS, texts, strict=False)
+        ]
+        expected = statistics(own, 5)
+        for case in CASES:
+            assert summary.count[neuron, case.index] == expected[case.value]["count"]
+            for quantity in case.listed:
+                at = (neuron, case.index, quantity.index)
+                entries = expected[case.value]["extreme"][quantity.value]
+                assert summary.sum[at] == pytest.approx(expected[case.value]["sum"][quantity.value], rel=8 * 2**-24)
+                parts = (summary.extreme_value, summary.extreme_example, summary.extreme_position)
+                assert list(zip(*(part[at][: len(entries)].tolist() for part in parts), strict=True)) == entries
+                assert (summary.extreme_example[at][len(entries) :] == -1).all()
+
+
+def test_no_cut_of_the_work_changes_anything() -> None:
+    """Batches, order of texts."""
+    values = some_values(2, LENGTHS.sum(), 2)
+    order = np.random.default_rng(2).permutation(len(ROWS))
+    found = feed(TritonReducer(1, NEURONS, K), values, [1, 3], order=order)
+    assert_equal(found, feed(TorchReducer(1, NEURONS, K), values))
+
+
+def test_padding_is_not_read_and_launches_and_splits_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gate and in are halves of a fused projection."""
+    monkeypatch.setattr(segments, "MOST_LAUNCHED", 4)
+    monkeypatch.setattr(triton_kernel, "MOST_SEGMENTS", 2)
+    values = some_values(3, LENGTHS.sum(), 2)
+    padded = torch.full((len(values), len(LENGTHS), 11, NEURONS), torch.nan)
+    for to, value in zip(padded, values, strict=True):
+        for own, part in zip(to, value.split(LENGTHS.tolist()), strict=True):
+            own[: len(part)] = part
+    reducer = TritonReducer(1, NEURONS, K)
+    reducer.update(0, ROWS, LENGTHS, *torch.cat([padded[0], padded[1]], -1).chunk(2, -1), padded[2], padded[3])
+    assert_equal(reducer.layer_summary(0), feed(TorchReducer(1, NEURONS, K), values))
+
+
+def test_lists_that_have_long_been_full() -> None:
+    """Later texts of a lower row win a tie, also one of magnitude 0, and most beat nothing."""
+    lengths, rows = np.full(12, 2), np.random.default_rng(4).permutation(12)
+    values = some_values(4, 24, 1, "relu")
+    found = feed(TritonReducer(1, NEURONS, 2), values, [7], rows, lengths)
+    assert_equal(found, feed(TorchReducer(1, NEURONS, 2), values, [], rows, lengths))
+
+
+def test_negating_w_in_is_the_refactored_convention() -> None:
+    gate, in_, act, post = values = some_values(5, LENGTHS[:3].sum(), 2)
+    texts = {"rows": ROWS[:3], "lengths": LENGTHS[:3]}
+    negated = feed(TritonReducer(1, NEURONS, K), (gate, -in_, act, -post), **texts)
+    found = feed(TritonReducer(1, NEURONS, K), values, **texts)
+    assert_equal(refactor(found, np.full(NEURONS, -1, np.int8)), negated)
+
+
+def test_zero_is_in_no_case_and_a_magnitude_of_zero_is_an_extreme() -> None:
+    gate = torch.tensor([[0.0], [-0.0], [1.0], [1.0], [-90.0]])
+    in_ = torch.tensor([[1.0], [1.0], [0.0], [-0.0], [2.0]])
+    act = torch.tensor([[0.0], [-0.0], [0.7], [0.7], [-0.0]])
+    reducer = TritonReducer(1, 1, 2)
+    reducer.update(0, np.array([3]), np.array([5]), gate, in_, act, act * in_)
+    summary = reducer.layer_summary(0)
+    assert summary.count.tolist() == [[0, 0, 1, 0]]
+    assert summary.extreme_value[0, 2, Quantity.POST.index].tolist()[0] == 0.0
+    assert summary.extreme_example[0, 2, Quantity.POST.index].tolist() == [3, -1]
+    assert summary.extreme_position[0, 2, Quantity.ACT.index].tolist() == [4, -1]
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_values_that_are_not_finite_are_refused(bad: float) -> None:
+    """Whichever tensor they are in, and if the token is in no case as well."""
+    reducer = TritonReducer(5, NEURONS, 1)
+    good = some_values(6, 2, 1)
+    for which in range(4):
+        values = [value.clone() for value in good]
+        values[which][1, 9] = bad
+        reducer.update(which, np.array([which]), np.array([2]), *values)
+        with pytest.raises(ModelError, match=f"layer {which}"):
+            reducer.layer_summary(which)
+    assert not reducer.layer_summary(4).count.any()
+
+
+def test_sums_go_on_in_float64() -> None:
+    reducer = TritonReducer(1, 1, 1)
+    for row, value in enumerate([2.0**24, 1.0]):
+        number = torch.tensor([[value]])
+        reducer.update(0, np.array([row]), np.array([1]), number, number, number, number)
+    assert reducer.layer_summary(0).sum[0, 0].tolist() == [2.0**24 + 1] * 4
+
+
+def test_what_does_not_fit_is_refused_and_no_texts_change_nothing() -> None:
+    reducer = TritonReducer(1, NEURONS, K)
+    with pytest.raises(ValueError, match="tokens for texts of 3"):
+        reducer.update(0, np.array([0]), np.array([3]), *some_values(7, 2, 1))
+    reducer.update(0, np.zeros(0, np.int64), np.zeros(0, np.int64), *some_values(7, 0, 1))
+    assert not reducer.layer_summary(0).count.any()
+
+
+def test_the_check_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = (NEURONS, 2, "cpu", (3, 1, 5))
+    assert triton_check.triton_problem(*arguments) is None
+    right = TritonReducer.layer_summary
+
+    def wrong(self: TritonReducer, layer: int) -> LayerSummary:
+        summary = right(self, layer)
+        summary.extreme_position[3, 0, 0, 0] += 1
+        return summary
+
+    monkeypatch.setattr(TritonReducer, "layer_summary", wrong)
+    assert triton_check.triton_problem(*arguments) == "another `extreme_position` than the reference"
