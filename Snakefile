@@ -23,6 +23,8 @@ include: "rules/replay.smk"
 include: "rules/recompute.smk"
 include: "rules/page.smk"
 include: "rules/site.smk"
+include: "rules/neurons.smk"
+include: "rules/compare.smk"
 
 
 rule all:

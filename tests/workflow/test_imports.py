@@ -21,7 +21,7 @@ LAYERS = [
     {"summary", "scan"},
     {"weights"},
     {"recompute"},
-    {"page", "export"},
+    {"page", "export", "compare"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.recompute.types import Recomputed
 from helpers.checkout import copy_checkout
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make

@@ -131,3 +131,12 @@ class RunPaths:
     @property
     def export(self) -> str:
         return f"{self.root}/export"
+
+    @property
+    def neurons_table(self) -> str:
+        """Statistics of every neuron, a row each."""
+        return f"{self.export}/neurons.parquet"
+
+    def compared(self, reference: str) -> str:
+        """JSON of how the run differs from another one on the same data set."""
+        return f"{self.root}/compare/{reference}.json"
