@@ -34,8 +34,8 @@ def lines(found: Comparison) -> Iterator[str]:
     if found.sample:
         at, changed = found.sample.at_sign, share(found.sample.signs, found.sample.values)
         yield (
-            f"signs: {_percent(changed)} of gates and ins changed at the sampled tokens, where they were of "
-            f"{_number(at.quantile(0.5))} (median) and {_number(at.quantile(0.99))} (99 %) times its RMS"
+            f"signs: {_percent(changed)} of gates and ins changed at the sampled tokens, where their size was "
+            f"{_number(at.quantile(0.5))} (median) and {_number(at.quantile(0.99))} (99 %) of the neuron's RMS"
         )
         for name, spread in found.sample.decorrelation.items():
             middle, largest = _number(spread.quantile(0.5)), _number(spread.largest)

@@ -93,8 +93,8 @@ def test_lists_against_brute_force(write: Write, seed: int, monkeypatch: pytest.
         entries = changed = first = 0
         moved, margin = [], []
         for one, two in lists(left, right, case.index, quantity.index):
-            rows = {row: value for row, value in two if row >= 0}
-            filled = [(row, value) for row, value in one if row >= 0]
+            rows = {row: float(value) for row, value in two if row >= 0}
+            filled = [(row, float(value)) for row, value in one if row >= 0]
             entries += len(filled)
             first += bool(filled) and filled[0][0] != two[0][0]
             for row, value in filled:
