@@ -16,7 +16,7 @@ def lines(found: Comparison) -> Iterator[str]:
     names = [f"{run['model']} ({run['dtype']})" for run in found.runs]
     yield f"{names[1]} against {names[0]}, {found.runs[0]['tokens']:,} tokens"
     yield (
-        f"{_percent(found.changed_share)} of {found.entries:,} list entries name another text; by layer: "
+        f"{_percent(found.changed_share)} of {found.entries:,} list entries (act's left out) changed; by layer: "
         + ", ".join(map(_percent, found.changed_by_layer))
     )
     yield f"u = {found.unit:.2g}, the coarser format's unit roundoff"

@@ -46,10 +46,12 @@ class ChangedNeuron:
 class Comparison:
     """How another run differs from a reference run.
 
-    runs: what is known of the two (reference, other). lists: by case and quantity, over all neurons. changed_by_layer:
-    share of entries that changed. moved_case: per neuron, the least share of all tokens that must have changed their
-    case. signs: share of neurons whose refactored convention flips in one run alone. sample: None where the two have no
-    sampled tokens in common. most_changed: neurons, the least alike first.
+    runs: what is known of the two (reference, other). lists: by case and quantity, over all neurons. Totals of changed
+    entries leave out the lists of act: where the gate is closed, act has a least value that many tokens come close to,
+    and which of them are listed is chance in half precision. changed_by_layer: share of entries that changed.
+    moved_case: per neuron, the least share of all tokens that must have changed their case. signs: share of neurons
+    whose refactored convention flips in one run alone. sample: None where the two have no sampled tokens in common.
+    most_changed: neurons, the least alike first.
     """
 
     runs: tuple[dict[str, Any], dict[str, Any]]
@@ -62,12 +64,17 @@ class Comparison:
 
     @property
     def entries(self) -> int:
-        return sum(one.entries for one in self.lists.values())
+        """List entries of the reference, without act's."""
+        return sum(one.entries for one in self._counted)
 
     @property
     def changed_share(self) -> float | None:
-        """Share of all list entries of the reference whose text the other run's list lacks."""
-        return share(sum(one.changed for one in self.lists.values()), self.entries)
+        """Share of these entries whose text the other run's list lacks."""
+        return share(sum(one.changed for one in self._counted), self.entries)
+
+    @property
+    def _counted(self) -> list[ListAgreement]:
+        return [one for (_, quantity), one in self.lists.items() if quantity is not Quantity.ACT]
 
     @property
     def unit(self) -> float:
@@ -106,7 +113,8 @@ def compare(reference: SummaryReader, other: SummaryReader, say: Callable[[str],
         one, two = (_raw(each, layer, sign[layer], k) for each, sign in zip((reference, other), signs, strict=True))
         totals = np.zeros((one.neurons, 2), np.int64)
         for case, quantity in LISTS:
-            totals += found.lists[case, quantity].add(one, two, case, quantity)
+            changes = found.lists[case, quantity].add(one, two, case, quantity)
+            totals += 0 if quantity is Quantity.ACT else changes
         changed = totals[:, 1] / np.maximum(1, totals[:, 0])
         found.changed_by_layer.append(share(int(totals[:, 1].sum()), int(totals[:, 0].sum())))
         found.moved_case.add(np.abs(one.count - two.count).sum(-1) / 2 / tokens)

@@ -117,9 +117,7 @@ def test_a_row_group_a_layer_and_duckdb_reads_it(tmp_path: Path) -> None:
     written(path := tmp_path / "neurons.parquet")
     file = pq.ParquetFile(path)
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [NEURONS] * LAYERS
-    [found] = duckdb.sql(
-        f"""select sum("gate+_in+_count"), count(distinct rw_class) from '{path}'"""
-    ).fetchall()
+    [found] = duckdb.sql(f"""select sum("gate+_in+_count"), count(distinct rw_class) from '{path}'""").fetchall()
     assert found[0] == sum(int(layer.count[:, 0].sum()) for layer in summaries())
     assert file.schema_arrow.metadata[b"model"] == b"m"
 
