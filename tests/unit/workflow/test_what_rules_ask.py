@@ -108,7 +108,7 @@ def test_runs_that_are_compared_have_one_data_set(room: Room) -> None:
     }
     Workflow(raw, REPO).same_dataset("a", "mine")
     with pytest.raises(
-        ConfigError, match="b/compare/a.json: expected data set 'mine-texts', that of a, found 'others'"
+        ConfigError, match=r"b/compare/a\.json: expected data set 'mine-texts', that of a, found 'others'"
     ):
         Workflow(raw, REPO).same_dataset("b", "a")
     with pytest.raises(ConfigError, match="write 'mine'"):
