@@ -25,6 +25,8 @@ include: "rules/recompute.smk"
 include: "rules/page.smk"
 include: "rules/site.smk"
 include: "rules/export.smk"
+include: "rules/neurons.smk"
+include: "rules/compare.smk"
 
 
 rule all:

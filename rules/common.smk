@@ -41,6 +41,7 @@ DATASET = DatasetPaths("{dataset}")
 
 wildcard_constraints:
     run=r"(?!(datasets|sources)/)[^/]+",
+    reference=r"[^/]+",
     dataset=r"[^/]+",
     shard=r"\d{4}",
     shards=r"[1-9]\d*",
@@ -137,6 +138,14 @@ def listed_by_layer(wildcards):
 def listed_pages(wildcards):
     """What stands for the listed pages of a run: the pages, or markers of batches where they are many."""
     return flow.page_files(wildcards.run)
+
+
+@refusing
+def compared(wildcards):
+    """The summaries of two runs on the same data set."""
+    runs = {"summary": wildcards.run, "reference": wildcards.reference}
+    flow.same_dataset(*runs.values())
+    return {name: RunPaths(run).summary for name, run in runs.items()}
 
 
 @refusing

@@ -55,6 +55,13 @@ class Workflow:
     def dataset_of(self, run: str) -> DatasetConfig:
         return self.config.datasets[self.run(run).dataset]
 
+    def same_dataset(self, run: str, reference: str) -> None:
+        """Raises ConfigError unless two runs, which are compared, have one data set."""
+        names = [self.dataset_of(name).name for name in (reference, run)]
+        if names[0] != names[1]:
+            where, step = RunPaths(run).compared(reference), "name runs with the same `dataset`"
+            raise ConfigError(where, f"data set {names[0]!r}, that of {reference}", repr(names[1]), step)
+
     def model(self, run: str) -> str:
         """The folder of a run's model, or its hub id."""
         model = self.run(run).model

@@ -45,6 +45,7 @@ ROWS: dict[str, tuple[tuple[Norms, ...], tuple[tuple[str, float], ...]]] = {
         (_GEMMA_SANDWICH,),
         (("google/gemma-3-4b-pt", 4.3), ("google/gemma-3-27b-pt", 27)),
     ),
+    "Gemma4ForCausalLM": ((Norms("rms", "pre_feedforward_layernorm", "post_feedforward_layernorm"),), ()),
     "VaultGemmaForCausalLM": ((Norms("rms1p", "pre_feedforward_layernorm"),), (("google/vaultgemma-1b", 1.0),)),
     "Phi3ForCausalLM": ((Norms(),), (("microsoft/Phi-3-mini-4k-instruct", 3.8), ("microsoft/phi-4", 14.7))),
     "GlmForCausalLM": ((Norms(),), (("zai-org/glm-4-9b-hf", 9.4),)),

@@ -9,6 +9,7 @@ import math
 import re
 
 from gluscope.core import schema
+from gluscope.export.neurons import COLUMNS
 from helpers.checkout import REPO
 
 PAGE = REPO / "docs/outputs.md"
@@ -31,11 +32,18 @@ def table(arrays: dict[str, schema.StoredArray]) -> str:
     return head + "".join(rows)
 
 
+def neurons_table() -> str:
+    """The columns of neurons.parquet."""
+    head = "| column | type | unit | null | meaning |\n|---|---|---|---|---|\n"
+    return head + "".join(f"| `{c.name}` | {c.type} | {c.unit} | {c.null} | {c.meaning} |\n" for c in COLUMNS)
+
+
 def filled(text: str) -> str:
     """The page with every table as the schema has it."""
-    for name, arrays in TABLES.items():
+    tables = {name: table(arrays) for name, arrays in TABLES.items()} | {"neurons": neurons_table()}
+    for name, rows in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text, found = re.subn(pattern, lambda m, a=arrays: m[1] + table(a) + m[2], text, flags=re.S)
+        text, found = re.subn(pattern, lambda m, rows=rows: m[1] + rows + m[2], text, flags=re.S)
         if found != 1:
             raise ValueError(f"{PAGE}: expected one place for the table {name}, found {found}")
     return text

@@ -22,7 +22,7 @@ LAYERS = [
     {"weights"},
     {"recompute"},
     {"page"},
-    {"export"},
+    {"export", "compare"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {

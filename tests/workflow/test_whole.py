@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
-from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.recompute.types import Recomputed
 from helpers.checkout import REPO, copy_checkout, user_environment
 from helpers.exports import exported
 from helpers.room import TEXTS, Room
@@ -149,10 +151,15 @@ def test_from_a_replay(room: Room) -> None:
     (room.folder / "mine.yaml").write_text(
         config.replace("runs:\n", f"runs:\n  again:\n    {keys}\n"), encoding="utf-8"
     )
-    done = room.snakemake("results/again/site/L1/N7.html")
+    compared, table = "results/again/compare/mine.json", "results/again/export/neurons.parquet"
+    done = room.snakemake("results/again/site/L1/N7.html", compared, table)
     room.write_config()
     assert done.returncode == 0, done.stdout + done.stderr
     assert (room.folder / "results/again/site/L1/N7.html").exists()
+    found = json.loads((room.folder / compared).read_text(encoding="utf-8"))
+    assert found["entries"] > 0
+    assert found["changed_share"] == found["sample"]["sign_changed_share"] == 0
+    assert pyarrow.parquet.read_metadata(room.folder / table).num_rows == 2 * 48
     cached, replayed = (Recomputed.read(room.folder / f"results/{run}/neurons/L1/N7.npz") for run in ("mine", "again"))
     assert (cached.source, replayed.source) == ("cache", "replay")
     np.testing.assert_array_equal(cached.rows, replayed.rows)

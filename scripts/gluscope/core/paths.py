@@ -151,3 +151,12 @@ class RunPaths:
     def export_neuronpedia(self) -> str:
         """JSON of what lies beside it, in `v1/`, in Neuronpedia's export layout."""
         return f"{self.export}/neuronpedia/sources.json"
+
+    @property
+    def neurons_table(self) -> str:
+        """Statistics of every neuron, a row each."""
+        return f"{self.export}/neurons.parquet"
+
+    def compared(self, reference: str) -> str:
+        """JSON of how the run differs from another one on the same data set."""
+        return f"{self.root}/compare/{reference}.json"

@@ -40,6 +40,7 @@ TESTED = (
     "Gemma2ForCausalLM",
     "Gemma3ForCausalLM",
     "Gemma3ForConditionalGeneration",
+    "Gemma4ForCausalLM",
     "VaultGemmaForCausalLM",
     "Phi3ForCausalLM",
     "GlmForCausalLM",
@@ -64,6 +65,8 @@ _OTHERWISE = {
     "FalconH1ForCausalLM": "an MLP that scales its gate",
     "Gemma3nForConditionalGeneration": "an MLP that keeps only the largest gates",
 }
+
+_NOT_GATED = "an MLP that is not gated, or not known as gated to TransformerLens"
 
 # With an image part whose adapter asks for more packages; the text part is a class of its own and reads the same files.
 _TEXT_PART = {"Qwen3_5ForConditionalGeneration": "Qwen3_5ForCausalLM"}
@@ -103,7 +106,7 @@ def layout(config: Any, where: str) -> Layout:
     blocks, embed, unembed = (adapter.component_mapping.get(name) for name in ("blocks", "embed", "unembed"))
     mlp: Any = (getattr(blocks, "submodules", None) or {}).get("mlp")
     if not isinstance(mlp, GatedMLPBridge) or not (blocks and embed and unembed):
-        raise _refused(where, architecture, "an MLP that is not gated" if mlp is None else _kind(mlp))
+        raise _refused(where, architecture, _NOT_GATED if mlp is None else _kind(mlp))
     if architecture in _OTHERWISE:
         raise _refused(where, architecture, _OTHERWISE[architecture])
     fused = mlp.fused_attr if isinstance(mlp, JointGateUpMLPBridge) else None
@@ -155,7 +158,7 @@ def _refused(where: str, architecture: str, found: str) -> ModelError:
 
 
 def _kind(mlp: Any) -> str:
-    return "a mixture of experts" if "MoE" in type(mlp).__name__ else "an MLP that is not gated"
+    return "a mixture of experts" if "MoE" in type(mlp).__name__ else _NOT_GATED
 
 
 def _empty_model(config: Any, architecture: str, where: str) -> Any:

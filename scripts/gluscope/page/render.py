@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
+from gluscope.core.precision import dtype_note
 from gluscope.page.headline import clipped, headline, label, peaks, percent, plain, signed
 from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
@@ -160,7 +161,7 @@ def _facts(page: NeuronPage, kept: Precision) -> list[tuple[str, str]]:
         "convention": f"{page.convention}; this neuron's sign {f'{page.sign:+d}' if page.sign else 'is not known'}",
         "activation": page.act_fn,
         "k": known.k,
-        "scan's dtype": known.dtype,
+        "scan's dtype": dtype_note(known.dtype),
         "texts' values": _SOURCES.get(known.source, known.source).replace("DTYPE", known.cache_dtype),
         "largest difference": f"{difference} between scan and texts" if difference else None,
         "precision": precision,

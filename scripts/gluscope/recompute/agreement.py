@@ -10,7 +10,8 @@ from gluscope.core.activation import Activation
 from gluscope.core.cases import LISTS, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.paths import NeuronId
-from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.recompute.types import Recomputed
 from gluscope.summary.types import LayerSummary
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from gluscope.core.errors import StoreError
+from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.gather import Gather, Wanted
-from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.recompute.types import Recomputed
 from gluscope.store.cache import CacheReader
 
 _BLOCK = 32  # tokens that are multiplied at once

@@ -14,7 +14,6 @@ from gluscope.core.errors import StoreError
 from gluscope.store.atomic import new_file
 
 Source = Literal["cache", "replay", "model"]
-UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
 _REDO = "delete that file and run the same command again"
 _FORMAT = 1
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +15,12 @@ from helpers import model_parity as parity
 from helpers import model_table
 from helpers.tiny_models import make
 
+WINDOWED = (
+    "Olmo3ForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM",
+    "Gemma3ForConditionalGeneration", "Gemma4ForCausalLM", "VaultGemmaForCausalLM", "Phi3ForCausalLM",
+    "Cohere2ForCausalLM", "Exaone4ForCausalLM",
+)  # fmt: skip
+CAPPED = ("Gemma2ForCausalLM", "VaultGemmaForCausalLM")
 ERRORS: dict[str, float] = {}
 
 
@@ -48,6 +56,30 @@ def test_of_two_activations_in_a_config_the_one_that_runs_is_named(tmp_path):
         [found, _], [expected, _] = parity.captured(load(spec, "cpu"), ids), parity.reference(spec, ids)
         assert parity.error(expected["computed"], expected["written"]) < 1e-6
         assert parity.error(found["act"], expected["act"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [(name, {"sliding_window": 200}) for name in WINDOWED]
+    + [(name, {"attn_logit_softcapping": None}) for name in CAPPED],
+)
+def test_windows_and_soft_caps_are_at_work(architecture, changes, tiny_spec, tmp_path):
+    """Without them x is another, from the first position that a window does not reach, or where a cap bites."""
+    spec = tiny_spec(architecture)
+    shutil.copytree(spec.folder, tmp_path / "open")
+    config = json.loads((tmp_path / "open/config.json").read_text())
+    window, text = 4, config.get("text_config", config)
+    assert set(changes) <= set(text)
+    assert changes.get("sliding_window", 0) in (0, 200)
+    text.update(changes)
+    (tmp_path / "open/config.json").write_text(json.dumps(config))
+    ids = model_table.token_ids()
+    with_, without = (
+        parity.captured(load(one, "cpu"), ids) for one in (spec, model_table.describe(str(tmp_path / "open")))
+    )
+    moved = np.max([np.abs(a["x"] - b["x"]).max((0, 2)) for a, b in zip(with_, without, strict=True)], axis=0)
+    first = window if "sliding_window" in changes else 1
+    assert moved[:first].max() < 1e-5 < 1e-3 < moved[first:].min()
 
 
 # With image parts the bridge asks the hub for a processor, and waits.

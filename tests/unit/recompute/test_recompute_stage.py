@@ -12,10 +12,11 @@ import pytest
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, LISTS
 from gluscope.core.errors import GluscopeError, ShardMismatch, StoreError
+from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.recompute.agreement import agreement
 from gluscope.recompute.replay import run_replay
 from gluscope.recompute.stage import Origin, recompute
-from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.recompute.types import Recomputed
 from gluscope.store.summary import read_layer
 from gluscope.summary.convention import refactor
 from gluscope.summary.shards import merge_shards

@@ -100,6 +100,21 @@ def test_names_that_the_config_does_not_have(room: Room) -> None:
         flow(shards=3).shard("mine", "0003")
 
 
+def test_runs_that_are_compared_have_one_data_set(room: Room) -> None:
+    raw = copy.deepcopy(CONFIG)
+    raw["datasets"]["others"] = raw["datasets"]["mine-texts"]
+    raw["runs"] |= {
+        name: raw["runs"]["mine"] | {"dataset": data} for name, data in (("a", "mine-texts"), ("b", "others"))
+    }
+    Workflow(raw, REPO).same_dataset("a", "mine")
+    with pytest.raises(
+        ConfigError, match=r"b/compare/a\.json: expected data set 'mine-texts', that of a, found 'others'"
+    ):
+        Workflow(raw, REPO).same_dataset("b", "a")
+    with pytest.raises(ConfigError, match="write 'mine'"):
+        Workflow(raw, REPO).same_dataset("mime", "a")
+
+
 def test_neurons_of_a_known_model_are_looked_at(room: Room) -> None:
     found = flow()
     assert found.neuron("mine", 1, 47) == NeuronId(1, 47)

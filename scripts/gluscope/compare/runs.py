@@ -1,0 +1,167 @@
+"""Compare the summaries of two runs over the same tokens, in the raw convention, a layer at a time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from gluscope.compare.lists import ListAgreement, agreements, share
+from gluscope.compare.samples import SampleAgreement
+from gluscope.compare.spread import Spread
+from gluscope.core.cases import LISTS, Quantity, SignCase
+from gluscope.core.errors import GluscopeError
+from gluscope.core.paths import NeuronId
+from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.store.summary import SummaryReader
+from gluscope.summary.convention import refactor
+from gluscope.summary.types import LayerSummary
+
+_KEPT = 50  # neurons that are named
+_SHOWN = ("model", "model_revision", "architecture", "dataset", "dataset_revision", "tokens", "dtype", "k", "versions")
+
+
+class CompareError(GluscopeError):
+    """Two runs that cannot be compared: other tokens, or models of other sizes."""
+
+
+@dataclass(frozen=True, order=True)
+class ChangedNeuron:
+    """A neuron and how much it differs. correlation: the lower one of gate and in, over the sampled tokens; NaN if
+    unknown. changed: share of its list entries that the other run lacks."""
+
+    correlation: float
+    changed: float
+    id: NeuronId
+
+    def as_json(self) -> dict[str, Any]:
+        known = None if np.isnan(self.correlation) else self.correlation
+        return {"neuron": str(self.id), "correlation": known, "changed_share": self.changed}
+
+
+@dataclass
+class Comparison:
+    """How another run differs from a reference run.
+
+    runs: what is known of the two (reference, other). lists: by case and quantity, over all neurons. Totals of changed
+    entries leave out the lists of act: where the gate is closed, act has a least value that many tokens come close to,
+    and which of them are listed is chance in half precision. changed_by_layer: share of entries that changed.
+    moved_case: per neuron, the least share of all tokens that must have changed their case. signs: share of neurons
+    whose refactored convention flips in one run alone. sample: None where the two have no sampled tokens in common.
+    most_changed: neurons, the least alike first.
+    """
+
+    runs: tuple[dict[str, Any], dict[str, Any]]
+    lists: dict[tuple[SignCase, Quantity], ListAgreement] = field(default_factory=agreements)
+    changed_by_layer: list[float | None] = field(default_factory=list)
+    moved_case: Spread = field(default_factory=Spread)
+    signs: float | None = None
+    sample: SampleAgreement | None = None
+    most_changed: list[ChangedNeuron] = field(default_factory=list)
+
+    @property
+    def entries(self) -> int:
+        """List entries of the reference, without act's."""
+        return sum(one.entries for one in self._counted)
+
+    @property
+    def changed_share(self) -> float | None:
+        """Share of these entries whose text the other run's list lacks."""
+        return share(sum(one.changed for one in self._counted), self.entries)
+
+    @property
+    def _counted(self) -> list[ListAgreement]:
+        return [one for (_, quantity), one in self.lists.items() if quantity is not Quantity.ACT]
+
+    @property
+    def unit(self) -> float:
+        """The coarser one of the two formats' unit roundoffs."""
+        return max(UNIT_ROUNDOFF[run["dtype"]] for run in self.runs)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "reference": self.runs[0],
+            "other": self.runs[1],
+            "unit_roundoff": self.unit,
+            "entries": self.entries,
+            "changed_share": self.changed_share,
+            "changed_share_by_layer": self.changed_by_layer,
+            "lists": {f"{case.value} {q.value}": one.as_json() for (case, q), one in self.lists.items()},
+            "moved_case": self.moved_case.as_json(),
+            "neurons_whose_sign_differs": self.signs,
+            "sample": self.sample.as_json() if self.sample else None,
+            "most_changed": [one.as_json() for one in self.most_changed],
+        }
+
+
+def compare(reference: SummaryReader, other: SummaryReader, say: Callable[[str], None] = print) -> Comparison:
+    """Compare two runs; lists at the smaller k. Memory: one layer of each.
+
+    Raises CompareError if the two saw other tokens, or differ in layers or neurons a layer.
+    """
+    _refuse_unlike(reference, other)
+    found = Comparison((_about(reference), _about(other)))
+    found.sample = SampleAgreement() if _same_sample(reference, other) else None
+    signs = [reference.sign(), other.sign()]
+    found.signs = share(int((signs[0] != signs[1]).sum()), signs[0].size)
+    k = min(run["k"] for run in found.runs)
+    tokens = reference.attributes["tokens"]
+    for layer in range(reference.n_layers):
+        one, two = (_raw(each, layer, sign[layer], k) for each, sign in zip((reference, other), signs, strict=True))
+        totals = np.zeros((one.neurons, 2), np.int64)
+        for case, quantity in LISTS:
+            changes = found.lists[case, quantity].add(one, two, case, quantity)
+            totals += 0 if quantity is Quantity.ACT else changes
+        changed = totals[:, 1] / np.maximum(1, totals[:, 0])
+        found.changed_by_layer.append(share(int(totals[:, 1].sum()), int(totals[:, 0].sum())))
+        found.moved_case.add(np.abs(one.count - two.count).sum(-1) / 2 / tokens)
+        alike = found.sample.add(one, two).min(-1) if found.sample else np.full(one.neurons, np.nan)
+        _keep(found, layer, alike, changed)
+        say(f"layer {layer + 1} of {reference.n_layers}")
+    return found
+
+
+def _keep(found: Comparison, layer: int, alike: np.ndarray, changed: np.ndarray) -> None:
+    """Name the neurons that differ most: by correlation, and where there is none by their lists."""
+    order = np.lexsort((-changed, np.nan_to_num(alike, nan=2.0)))[:_KEPT]
+    new = [ChangedNeuron(float(alike[n]), float(changed[n]), NeuronId(layer, int(n))) for n in order]
+    least = heapq.nsmallest(_KEPT, [*found.most_changed, *new], key=_rank)
+    found.most_changed = [replace(one) for one in least]
+
+
+def _rank(one: ChangedNeuron) -> tuple[float, float, NeuronId]:
+    return (2.0 if np.isnan(one.correlation) else one.correlation), -one.changed, one.id
+
+
+def _about(reader: SummaryReader) -> dict[str, Any]:
+    return {name: reader.attributes[name] for name in _SHOWN if name in reader.attributes}
+
+
+def _raw(reader: SummaryReader, layer: int, sign: np.ndarray, k: int) -> LayerSummary:
+    summary = reader.layer(layer)
+    if reader.attributes["convention"] == "refactored":
+        summary = refactor(summary, sign)
+    cut = {name: getattr(summary, name)[..., :k] for name in ("extreme_value", "extreme_example", "extreme_position")}
+    return replace(summary, **cut)
+
+
+def _same_sample(reference: SummaryReader, other: SummaryReader) -> bool:
+    left, right = reference.sample(), other.sample()
+    pairs = ((left.example, right.example), (left.position, right.position))
+    return len(left.example) > 0 and all(np.array_equal(*pair) for pair in pairs)
+
+
+def _refuse_unlike(reference: SummaryReader, other: SummaryReader) -> None:
+    where = f"{other.path} against {reference.path}"
+    prints = [reader.attributes["dataset_fingerprint"] for reader in (reference, other)]
+    if prints[0] != prints[1]:
+        raise CompareError(where, f"tokens {prints[0][:12]}", prints[1][:12], "give both runs the same data set")
+    counts = [reader.attributes["tokens"] for reader in (reference, other)]
+    if counts[0] != counts[1]:
+        raise CompareError(where, f"{counts[0]} tokens scanned", str(counts[1]), "scan the same shards with both")
+    sizes = [f"{reader.n_layers} layers of {reader.neurons} neurons" for reader in (reference, other)]
+    if sizes[0] != sizes[1]:
+        raise CompareError(where, sizes[0], sizes[1], "compare models of one size, such as checkpoints of one model")

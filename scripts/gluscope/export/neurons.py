@@ -1,0 +1,153 @@
+"""All neurons of a run as a Parquet table, one row each, ordered by layer and neuron: one row group a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gluscope.core.activation import act
+from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
+from gluscope.store.atomic import new_file
+from gluscope.summary.types import LayerSummary
+from gluscope.weights.classes import RW_CLASSES
+from gluscope.weights.types import COSINES, VECTORS, Cosine, LayerWeights
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, or with {case} and {quantity} in its name one for each. null: where its value is null."""
+
+    name: str
+    type: str
+    unit: str
+    null: str
+    meaning: str
+
+
+_NO_TOKENS = "no token is in the case"
+COLUMNS = (
+    Column("layer", "int32", "", "", "from 0"),
+    Column("neuron", "int32", "", "", "place in its layer, from 0"),
+    Column("{case}_count", "int64", "tokens", "", "tokens in the case"),
+    Column("{case}_frequency", "float64", "", "", "count / all tokens scanned"),
+    Column("{case}_{quantity}_mean", "float64", "activation", _NO_TOKENS, "mean over the tokens in the case"),
+    Column(
+        "{case}_{quantity}_extreme", "float32", "activation", _NO_TOKENS, "the value with the largest magnitude, signed"
+    ),
+    Column("{case}_{quantity}_row", "int64", "row", _NO_TOKENS, "the text, in the token data set, that has it"),
+    Column("{case}_{quantity}_position", "int32", "token", "also where unknown", "the first token that attains it"),
+    Column("sign", "int8", "", "", "-1 where the refactored convention flips w_in and w_out"),
+    Column("cos_in_out", "float32", "", "", "cosine of w_in and w_out"),
+    Column("cos_gate_out", "float32", "", "", "cosine of w_gate and w_out"),
+    Column("cos_gate_in", "float32", "", "", "cosine of w_gate and w_in"),
+    Column("norm_gate", "float32", "weight", "", "length of w_gate"),
+    Column("norm_in", "float32", "weight", "", "length of w_in"),
+    Column("norm_out", "float32", "weight", "", "length of w_out"),
+    Column("rw_class", "string", "", "", "read-write class, as docs/notation.md names it"),
+)
+_COSINES = {Cosine.IN_OUT: "cos_in_out", Cosine.GATE_OUT: "cos_gate_out", Cosine.GATE_IN: "cos_gate_in"}
+_FLIPPED = (Cosine.GATE_OUT, Cosine.GATE_IN)  # by refactoring; w_in and w_out turn together
+
+
+def schema() -> pa.Schema:
+    """All columns, cases and quantities written out."""
+    fields: list[tuple[str, pa.DataType]] = []
+    per_case = [column for column in COLUMNS if "{case}" in column.name]
+    for column in COLUMNS:
+        if column not in per_case:
+            fields.append((column.name, _type(column)))
+        elif column is per_case[0]:
+            fields += [one for case in CASES for one in _of_case(case, per_case)]
+    return pa.schema(fields)
+
+
+def _of_case(case: SignCase, columns: Iterable[Column]) -> Iterator[tuple[str, pa.DataType]]:
+    listed = [column for column in columns if "{quantity}" in column.name]
+    for column in columns:
+        if column not in listed:
+            yield column.name.format(case=case.value), _type(column)
+    for quantity in QUANTITIES:
+        for column in listed:
+            yield column.name.format(case=case.value, quantity=quantity.value), _type(column)
+
+
+def _type(column: Column) -> pa.DataType:
+    return pa.dictionary(pa.int8(), pa.string()) if column.name == "rw_class" else pa.type_for_alias(column.type)
+
+
+def write_neurons(
+    path: str | Path,
+    layers: Iterable[tuple[LayerSummary, LayerWeights]],
+    *,
+    about: dict[str, Any],
+    say: Callable[[str], None] = print,
+) -> int:
+    """Write the table; whole or not at all. Returns its rows. Memory: about two layers.
+
+    layers: statistics in the run's convention, which is `about["convention"]`, and weights (raw, as they are stored).
+    about: the summary's attributes; model, data set and convention go into the table's metadata.
+    """
+    named = {name: str(about[name]) for name in ("model", "model_revision", "dataset", "dataset_fingerprint", "tokens")}
+    kept = schema().with_metadata({**named, "convention": about["convention"]})
+    rows = 0
+    with new_file(path) as part, pq.ParquetWriter(part, kept, compression="zstd") as writer:
+        for layer, (summary, weights) in enumerate(layers):
+            columns = {**_statistics(summary, about), **_weights(weights, about["convention"])}
+            columns |= {"layer": np.full(summary.neurons, layer), "neuron": np.arange(summary.neurons)}
+            table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
+            writer.write_table(table, row_group_size=max(1, summary.neurons))
+            rows += summary.neurons
+            say(f"layer {layer}: {summary.neurons} neurons")
+    return rows
+
+
+def _array(values: np.ndarray | tuple[np.ndarray, np.ndarray] | pa.Array, kind: pa.DataType) -> pa.Array:
+    """values: as they are, or with a second array that is true where they are null."""
+    if isinstance(values, pa.Array):
+        return values
+    found, mask = values if isinstance(values, tuple) else (values, None)
+    return pa.array(np.ascontiguousarray(found), kind, mask=mask)
+
+
+def _statistics(summary: LayerSummary, about: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for case in CASES:
+        count = summary.count[:, case.index]
+        empty = count == 0
+        found[f"{case.value}_count"] = count
+        found[f"{case.value}_frequency"] = count / max(1, about["tokens"])
+        for quantity in QUANTITIES:
+            name = f"{case.value}_{quantity.value}"
+            found[f"{name}_mean"] = summary.sum[:, case.index, quantity.index] / np.maximum(1, count), empty
+            for column, values in _extreme(summary, case, quantity, about["act_fn"]).items():
+                found[f"{name}_{column}"] = values
+    return found
+
+
+def _extreme(summary: LayerSummary, case: SignCase, quantity: Quantity, act_fn: str) -> dict[str, Any]:
+    """The first place of a list. act's where the gate is open is the gate's, which it increases with."""
+    listed = quantity if quantity in case.listed else Quantity.GATE
+    value, row, position = (
+        getattr(summary, f"extreme_{name}")[:, case.index, listed.index, 0] for name in ("value", "example", "position")
+    )
+    if listed is not quantity:
+        value = act(act_fn)(value)
+    return {"extreme": (value, row < 0), "row": (row, row < 0), "position": (position, position < 0)}
+
+
+def _weights(weights: LayerWeights, convention: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"sign": weights.sign}
+    for kind in COSINES:
+        turned = convention == "refactored" and kind in _FLIPPED
+        found[_COSINES[kind]] = weights.cosine[:, kind.index] * (weights.sign if turned else 1) + 0.0
+    for vector in VECTORS:
+        found[vector.value.replace("w_", "norm_")] = weights.norm[:, vector.index]
+    names = pa.array([kind.label for kind in RW_CLASSES])
+    found["rw_class"] = pa.DictionaryArray.from_arrays(pa.array(weights.rw_class), names)
+    return found
