@@ -55,6 +55,7 @@ class TokenTexts:
         self._added = {entry["id"]: Token(entry["content"], TokenKind(bool(entry["special"]))) for entry in added}
         steps = _types(settings.get("decoder")) | _types(settings.get("pre_tokenizer"))
         self._byte_level = "ByteLevel" in steps
+        self._alone: dict[int, tuple[Token, bytes]] = {}  # after a whole character; most are, and many times
 
     @classmethod
     def read(cls, folder: str | Path) -> TokenTexts:
@@ -70,15 +71,24 @@ class TokenTexts:
         """The tokens of a text, in order."""
         shown: list[Token] = []
         open_bytes = b""  # start of a character that earlier tokens left unfinished
-        for number in map(int, ids):
-            added = self._added.get(number)
-            if added is not None or number not in self._token:
-                shown.append(added or Token(f"⟨id {number}⟩", TokenKind.SPECIAL))
-                open_bytes = b""
-                continue
-            token, open_bytes = _read(open_bytes, self._bytes(self._token[number]))
+        for number in ids:
+            if open_bytes:
+                token, open_bytes = self._after(open_bytes, number)
+            else:
+                found = self._alone.get(number)
+                if found is None:
+                    found = self._alone[number] = self._after(b"", number)
+                token, open_bytes = found
             shown.append(token)
         return shown
+
+    def _after(self, open_bytes: bytes, number: int) -> tuple[Token, bytes]:
+        """A token where earlier ones left some bytes of a character, and what it leaves."""
+        number = int(number)
+        added = self._added.get(number)
+        if added is not None or number not in self._token:
+            return added or Token(f"⟨id {number}⟩", TokenKind.SPECIAL), b""
+        return _read(open_bytes, self._bytes(self._token[number]))
 
     def token(self, number: int) -> Token:
         """One token by itself."""

@@ -57,7 +57,7 @@ class LayerFile:
         data = np.empty((len(x) // CHUNK, size + 4), np.uint8)
         data[:, :size] = np.ascontiguousarray(x).view(np.uint8).reshape(len(data), size)
         for chunk in data:
-            chunk[size:] = np.frombuffer(crc(chunk[:size].tobytes()), np.uint8)
+            chunk[size:] = np.frombuffer(crc(chunk[:size]), np.uint8)
             self._index.add(size + 4)
         self._file.write(data.data)
 
