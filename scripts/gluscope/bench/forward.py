@@ -24,6 +24,7 @@ from gluscope.scan.reduce import Reducer, make_reducer
 from gluscope.scan.sample import choose_sample
 from gluscope.store.cache import CacheWriter
 from gluscope.store.replay import LayerPairs, ReplayWriter
+from gluscope.store.summary import write_summary
 from gluscope.summary.types import SampleTokens
 
 K = 16
@@ -48,7 +49,8 @@ class Forward:
 
     times: by round, seconds of each way. reduction: seconds in the reducer by round, of the scan without cache.
     tokens, texts: by round. batching: the fastest for the plain pass, of `tried`, in microseconds a token. close:
-    seconds to finish the cache. cache_bytes, replay_bytes: kept. replay: its pass against the plain one.
+    seconds to finish the cache. write_out: to write the statistics. cache_bytes: of all rounds. replay: its pass
+    against the plain one over the texts of the first quarter of the rounds, and replay_bytes what it keeps of them.
     """
 
     shape: Shape
@@ -63,6 +65,7 @@ class Forward:
     replay_bytes: int = 0
     replay: Spread = field(default_factory=lambda: Spread(0, 0, 0))
     reducer: str = ""
+    write_out: float = 0.0
 
     def ratio(self, name: str) -> Spread:
         return ratios(self.times, name, "plain")
@@ -112,6 +115,7 @@ def measure(shape: Shape, device: str, dtype: torch.dtype, effort: Effort, folde
         del straight
         found.close = seconds(writer.finish, model.device)
     found.cache_bytes = _bytes_in(folder / "cache.zarr")
+    found.write_out = seconds(partial(_write_out, shape, scan.reducer, folder / "scan.zarr.zip"), model.device)
     _measure_replay(model, texts, scan.reducer, plain_batches, effort, folder / "replay.zarr", found)
     return found
 
@@ -243,6 +247,12 @@ def _warm_up(model: GatedModel, texts: Texts, straight: Straightforward | None) 
         straight.run([shortest])
 
 
+def _write_out(shape: Shape, reducer: _Timed, path: Path) -> None:
+    nothing = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
+    layers = (reducer.layer_summary(layer) for layer in range(shape.n_layers))
+    write_summary(path, layers, n_layers=shape.n_layers, sample=nothing, attributes={})
+
+
 def _measure_replay(
     model: GatedModel,
     texts: Texts,
@@ -253,19 +263,19 @@ def _measure_replay(
     found: Forward,
 ) -> None:
     """A replay of some neurons of every layer; only texts that one of them lists go through the model."""
-    pairs = []
+    pairs, some = [], -(-effort.rounds // 4)
     for layer in range(model.spec.n_layers):
         whole = reducer.layer_summary(layer)
         chosen = range(min(effort.replay_neurons, model.spec.d_mlp))
-        rows = {neuron: example_rows(whole.neuron(neuron)) for neuron in chosen}
+        found_rows = {neuron: example_rows(whole.neuron(neuron)) for neuron in chosen}
+        rows = {neuron: own[own < sum(texts.counts[:some])] for neuron, own in found_rows.items()}
         row = np.concatenate(list(rows.values()))
         owner = np.concatenate([np.full(len(own), neuron) for neuron, own in rows.items()])
         order = np.lexsort((owner, row))
         pairs.append(LayerPairs(row[order], owner[order]))
-    batches = [batch for part in texts.batches for batch in part]
+    batches = [batch for part in texts.batches[:some] for batch in part]
     taken = []
-    # All rounds' texts at once, against as many plain passes.
-    plain = partial(plain_pass, model, [batch for part in plain_batches for batch in part])
+    plain = partial(plain_pass, model, [batch for part in plain_batches[:some] for batch in part])
     for attempt in range(min(3, effort.rounds)):
         path = out.with_name(f"replay-{attempt}.zarr")
         replay = partial(_replay, model, pairs, texts.lengths, batches, path)

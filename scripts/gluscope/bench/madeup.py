@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from gluscope.bench.shapes import Shape, lengths_of_texts
+from gluscope.bench.shapes import LONGEST, Shape, lengths_of_texts
 from gluscope.core.paths import DatasetPaths, RunPaths, shard_name
 from gluscope.dataset.build import build
 from gluscope.dataset.record import TokenSettings
@@ -131,6 +131,8 @@ def _write_caches(
     neurons = len(vectors[0])
     reducer = make_reducer(1, neurons, K)
     sampled = np.zeros((2, neurons, len(sample.example)), np.float16)
+    block = rng.standard_normal((4 * LONGEST, shape.d_model), np.float32)
+    both = torch.from_numpy(np.concatenate(vectors))
     caches = []
     for number, rows in enumerate(np.array_split(np.arange(len(lengths)), shards)):
         caches.append(RunPaths(RUN).cache(shard_name(number)))
@@ -139,9 +141,11 @@ def _write_caches(
             lengths=lengths[rows], attributes=about,
         ) as cache:  # fmt: skip
             for row in rows.tolist():
-                x = _random(rng, int(lengths[row]), shape.d_model, 1.0)
-                cache.append(0, x)
-                gate, in_ = (torch.from_numpy(x.astype(np.float32) @ part.T) for part in vectors)
+                # Parts of one block, each scaled by itself: new numbers for every text would take most of the time.
+                start, scale = int(rng.integers(3 * LONGEST)), np.float32(rng.uniform(0.8, 1.2))
+                x = torch.from_numpy(block[start : start + lengths[row]] * scale).half()
+                cache.append(0, x.numpy())
+                gate, in_ = (x.float() @ both.T).split(neurons, dim=1)
                 act = torch.nn.functional.silu(gate)
                 reducer.update(0, np.array([row]), lengths[row : row + 1], gate, in_, act, act * in_)
                 here = sample.example == row
