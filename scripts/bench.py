@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     out = given.out or (None if given.quick else HERE.parent / "docs/performance.md")
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="gluscope-bench-") as folder:
         found = run(plan_for(given.device, given.quick), given.device, dtype, Path(folder), say)
-    text = markdown(tables(found), found.conditions, "performance.svg")
+    text = markdown(tables(found), found.conditions, f"{out.stem if out else 'performance'}.svg")
     print(text)
     if out is not None:
         out.write_text(put(out.read_text(encoding="utf-8"), text), encoding="utf-8")

@@ -22,6 +22,7 @@ LAYERS = [
     {"weights"},
     {"recompute"},
     {"page", "export"},
+    {"bench"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {
@@ -29,7 +30,7 @@ COMMON = {
     "gluscope.weights.types", "gluscope.weights.classes", "gluscope.weights",
 }  # fmt: skip
 # Other people's packages that only one part may import, at the top or in a function.
-OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model"}}
+OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model", "bench"}}
 
 
 def library() -> dict[str, Path]:

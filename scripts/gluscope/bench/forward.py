@@ -181,20 +181,24 @@ class _Scan:
             passes.finish()
 
 
-class _Writer(CacheWriter):
+class Writer(CacheWriter):
     """A cache whose end is timed by itself."""
 
     def finish(self) -> None:
         super().__exit__(None, None, None)
+
+    def __enter__(self) -> Writer:
+        super().__enter__()
+        return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if kind is not None:
             super().__exit__(kind, error, trace)
 
 
-def cache_writer(path: Path, shape: Shape, texts: Texts) -> _Writer:
+def cache_writer(path: Path, shape: Shape, texts: Texts) -> Writer:
     rows = texts.order
-    return _Writer(
+    return Writer(
         path,
         n_layers=shape.n_layers,
         d_model=shape.d_model,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gluscope.bench.forward import K, Effort, Texts, cache_writer
+from gluscope.bench.forward import Effort, K, Texts, cache_writer
 from gluscope.bench.shapes import Shape, make_model
 from gluscope.bench.timing import Spans, seconds
 from gluscope.model.capture import GatedModel

@@ -70,7 +70,7 @@ _QUICK = Plan(
     effort={"tiny": forward.Effort(rounds=4, tokens=400, straight=2, replay_neurons=8)},
     profiled=forward.Effort(rounds=1, tokens=400),
     steps=(4, 16),
-    pages=(("tiny", 4000, 1, 1), ("tiny", 4000, 1, 3)),
+    pages=(("tiny", 4000, 1, 3),),
     bulk=("tiny", 4000, 4, 2),
     merges=((2, 1, 64), (8, 1, 64)),
     repeats=1,
@@ -115,7 +115,9 @@ def run(plan: Plan, device: str, dtype: torch.dtype, folder: Path, say: Say) -> 
 
     # First what starts other processes, while this one is small.
     for shards, layers, neurons in plan.merges:
-        results.merges.append(merge(step(f"merge of {shards} shards") / "shards", shards, layers, neurons))
+        results.merges.append(
+            merge(step(f"merge of {shards} shards") / "shards", shards, layers, neurons, plan.repeats > 1)
+        )
     for name, tokens, neurons, shards in plan.pages:
         made = make_run(
             step(f"a page at the shape of {name}, {shards} shards") / "run", SHAPES[name], tokens, neurons, shards

@@ -156,7 +156,7 @@ def _floor(found: Results) -> Table:
         ]  # fmt: skip
     head = ("shape", "least work", "measured ceiling", "floor, µs a token", "found, µs a token")
     note = (
-        "Ceilings: a product of 512 tokens with one of the MLP's matrices, and a copy, bytes read and written together; "
+        "Ceilings: a product of 512 tokens with one of the MLP's matrices, and a copy, bytes read and written; "
         "the best of 20, in this run. Attention's own products are not in the floor. What a processor's caches still "
         "hold need not come from memory, so that the second floor can be undercut."
     )

@@ -99,8 +99,10 @@ class TokenTexts:
 
     def _bytes(self, token: str) -> bytes:
         if self._byte_level:
-            table = _byte_of_letter()
-            return bytes(table[letter] for letter in token) if all(c in table for c in token) else token.encode()
+            try:
+                return token.translate(_byte_of_letter()).encode("latin-1")
+            except UnicodeEncodeError:  # letters that stand for no byte: text as it is
+                return token.encode()
         byte = _BYTE_TOKEN.fullmatch(token)
         return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode("utf-8", "surrogatepass")
 
@@ -161,8 +163,11 @@ def _types(step: Any) -> set[str]:
 
 
 @cache
-def _byte_of_letter() -> dict[str, int]:
-    """Byte-level BPE's letters (Radford et al. 2019): printable Latin-1 stands for itself, the rest from U+0100 on."""
+def _byte_of_letter() -> dict[int, str]:
+    """Byte-level BPE's letters (Radford et al. 2019): printable Latin-1 stands for itself, the rest from U+0100 on.
+
+    For `str.translate`, to a character of Latin-1 for each byte; what is no letter, to one that Latin-1 lacks.
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+    return dict.fromkeys(others, "\uffff") | {0x100 + i: chr(byte) for i, byte in enumerate(others)}

@@ -307,7 +307,7 @@ class CacheReader:
         return data
 
     def _read_into(self, data: np.ndarray, file: int, start: int) -> None:
-        found = os.preadv(file, [data], start)
+        found = os.preadv(file, [data.data], start)
         with self._counting:
             self.bytes_read += found
         if found != len(data):

@@ -117,13 +117,19 @@ class ItemFile:
     def _chunk(self, stored: bytes, number: int) -> bytes:
         data = checked(stored, f"chunk {number}")
         if self.compressed:
-            try:
-                data = bytes(_zstd().decode(data))
-            except RuntimeError as error:
-                raise Damaged(f"chunk {number} in zstd, found other bytes ({error})") from error
+            data = self._unpacked(data, number)
         if len(data) != self.per_chunk * self.item_bytes:
             raise Damaged(f"{self.per_chunk * self.item_bytes} bytes in chunk {number}, found {len(data)}")
         return data
+
+    def _unpacked(self, data: bytes, number: int) -> bytes:
+        import pyarrow  # which pages need anyway, and which is imported in less time than numcodecs
+
+        try:
+            size = self.per_chunk * self.item_bytes
+            return bytes(pyarrow.decompress(data, decompressed_size=size, codec="zstd", asbytes=True))
+        except (OSError, pyarrow.ArrowException) as error:
+            raise Damaged(f"chunk {number} in zstd, found other bytes ({error})") from error
 
     def document(self, stored: StoredArray, shape: Sequence[int], axis: int) -> dict[str, Any]:
         """zarr.json of an array of such files. axis: of the items; an axis before it has a file for each place."""
