@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,23 @@ _PLAIN_PADDING = {"one text at a time": 0.0, "up to 5 % padding": 0.05, "any pad
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. tokens: of a round. batch_tokens: of a forward pass. straight: rounds of the slow way."""
+    """How much is measured.
+
+    rounds: at most; fewer where they would take longer than `seconds`. tokens: of a round. batch_tokens: of a forward
+    pass. straight: rounds of the slow way.
+    """
 
     rounds: int = 16
     tokens: int = 3000
     batch_tokens: int = 16384
     straight: int = 4
     replay_neurons: int = 64
+    seconds: float = 130.0
+
+    def fitting(self, microseconds: float) -> Effort:
+        """The same with as many rounds as fit, at least 4, where a plain pass takes so long a token."""
+        of_round = (4 + 8 * self.straight / self.rounds) * self.tokens * microseconds / 1e6
+        return replace(self, rounds=min(self.rounds, max(4, int(self.seconds / of_round))))
 
 
 @dataclass
@@ -95,6 +105,10 @@ def measure(shape: Shape, device: str, dtype: torch.dtype, effort: Effort, folde
     texts = Texts(shape, effort, model.device.type)
     found = Forward(shape, tokens=texts.tokens, texts=texts.counts)
     found.batching, plain_batches = _fastest_batching(model, texts, effort, found)
+    fitting = effort.fitting(found.tried[found.batching])
+    if fitting.rounds < effort.rounds:
+        effort, texts = fitting, Texts(shape, fitting, model.device.type)
+        found.tokens, found.texts = texts.tokens, texts.counts
     scan = _Scan(model, texts, None)
     with cache_writer(folder / "cache.zarr", shape, texts) as writer:
         cached = _Scan(model, texts, writer)

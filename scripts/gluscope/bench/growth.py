@@ -27,10 +27,12 @@ class Growth:
 
 
 @torch.inference_mode()
-def growth(shape: Shape, device: str, dtype: torch.dtype, steps: tuple[int, ...] = STEPS) -> Growth:
+def growth(
+    shape: Shape, device: str, dtype: torch.dtype, steps: tuple[int, ...] = STEPS, most_seconds: float = 60.0
+) -> Growth:
     """One layer, its matrices and activation computed for every text, so that the processor's caches are as in a scan.
 
-    Texts are of random x, as a norm leaves it.
+    Texts are of random x, as a norm leaves it; no more of them than go by in `most_seconds`.
     """
     place = torch.device(device)
     rng = np.random.default_rng(4)
@@ -40,19 +42,22 @@ def growth(shape: Shape, device: str, dtype: torch.dtype, steps: tuple[int, ...]
     )
     lengths = lengths_of_texts(rng, 8 * 1024 * steps[-1])[: steps[-1]]
     warm, reducer = (make_reducer(1, shape.d_mlp, K, place.type) for _ in range(2))
-    taken, row = np.zeros(len(lengths)), 0
+    taken, begin = np.zeros(len(lengths)), time.monotonic()
     for row, length in enumerate(lengths):
         x = torch.randn(int(length), shape.d_model, device=place, generator=random).to(dtype)
         gate, in_ = x @ gate_w, x @ in_w
         act = torch.nn.functional.silu(gate)
         values = gate, in_, act, act * in_
-        if not row:
+        if row == 0:
             warm.update(0, np.array([0]), lengths[:1], *values)  # compiles
         wait_for(place)
         start = time.perf_counter()
         reducer.update(0, np.array([row]), lengths[row : row + 1], *values)
         wait_for(place)
         taken[row] = time.perf_counter() - start
+        if time.monotonic() - begin > most_seconds:
+            lengths, taken = lengths[: row + 1], taken[: row + 1]
+            break
     ends = sorted({min(step, len(lengths)) for step in steps})
     parts = [slice(low, high) for low, high in zip([0, *ends], ends, strict=False)]
     scale = 1e9 / shape.d_mlp
