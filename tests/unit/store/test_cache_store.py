@@ -140,6 +140,16 @@ def test_a_text_takes_its_own_chunks_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_text_in_parts_is_the_text(tmp_path: Path, dtype: str) -> None:
+    lengths = [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 2]
+    with CacheReader(write(tmp_path / "c", values(sum(lengths), dtype, 32), lengths)) as cache:
+        for row in cache.rows.tolist():
+            parts = [(at, part.copy()) for at, part in cache.parts(1, row)]
+            assert [at for at, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
+            np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), cache.read(1, row))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_turned_bits_are_refused_or_harmless(tmp_path: Path, dtype: str) -> None:
     path = write(tmp_path / "c.zarr", values(150, dtype), [100, 49, 1])
     # Bits of zarr.json's blanks and of the arrays' own metadata, which are for other programs, are harmless.
