@@ -18,7 +18,7 @@ from gluscope.model.capture import GatedModel
 from gluscope.recompute.examples import example_rows
 from gluscope.recompute.replay_passes import ReplayPasses
 from gluscope.scan.batches import TokenBatch
-from gluscope.scan.loop import PADDING
+from gluscope.scan.loop import PADDING, WRITERS
 from gluscope.scan.passes import Passes
 from gluscope.scan.reduce import Reducer, make_reducer
 from gluscope.scan.sample import choose_sample
@@ -138,7 +138,7 @@ class Texts:
     """Texts of all rounds; rows go on from round to round."""
 
     def __init__(self, shape: Shape, effort: Effort, device: str) -> None:
-        rng = np.random.default_rng(_SEED)
+        rng, self.device = np.random.default_rng(_SEED), device
         self.batches: list[list[TokenBatch]] = []
         self.ids: list[list[np.ndarray]] = []
         lengths, first = [], 0
@@ -220,6 +220,7 @@ def cache_writer(path: Path, shape: Shape, texts: Texts) -> Writer:
         rows=rows,
         lengths=texts.lengths[rows],
         attributes={},
+        threads=WRITERS[texts.device],
     )
 
 

@@ -63,16 +63,17 @@ class LayerFile:
 
 
 class Backlog:
-    """Arrays that wait to be written, as many as BACKLOG bytes hold, or one."""
+    """Arrays that wait to be written, as many as one of `shares` of BACKLOG bytes holds, or one."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: int = 1) -> None:
+        self._shares = shares
         self._changed = threading.Condition()
         self._items: deque[tuple[int, np.ndarray]] = deque()
         self._bytes, self._closed = 0, False
 
     def put(self, item: tuple[int, np.ndarray]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._bytes or self._bytes + item[1].nbytes <= BACKLOG)
+            self._changed.wait_for(lambda: not self._bytes or self._bytes + item[1].nbytes <= BACKLOG // self._shares)
             self._items.append(item)
             self._bytes += item[1].nbytes
             self._changed.notify_all()

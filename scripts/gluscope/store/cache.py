@@ -52,7 +52,7 @@ def _vector_file(count: int) -> ItemFile:
 
 
 class CacheWriter:
-    """Writes a shard's cache while the scan runs; a thread of its own does the writing.
+    """Writes a shard's cache while the scan runs; threads of its own do the writing, each that of some layers.
 
         with CacheWriter(path, n_layers=.., d_model=.., dtype="float16", rows=.., lengths=.., attributes=..) as cache:
             cache.append(layer, x)      # x: float16, or bfloat16 as uint16, [token, d_model], in processing order
@@ -72,13 +72,14 @@ class CacheWriter:
         rows: np.ndarray,
         lengths: np.ndarray,
         attributes: dict[str, Any],
+        threads: int = 1,
     ) -> None:
         if dtype not in _ZARR_TYPE:
             raise ValueError(f"no cache of {dtype}")
         self._path, self._n_layers, self._d_model, self._dtype = folder_of(path), n_layers, d_model, dtype
         self._rows, self._lengths = np.asarray(rows, np.int64), np.asarray(lengths, np.int64)
         self._attributes = attributes
-        self._backlog = Backlog()
+        self._backlogs = [Backlog(threads) for _ in range(threads)]
         self._error: BaseException | None = None
 
     def __enter__(self) -> CacheWriter:
@@ -90,8 +91,12 @@ class CacheWriter:
             ]
             for layer in self._layers:
                 stack.callback(layer.close)
-            self._thread = threading.Thread(target=self._work, name="cache", daemon=True)
-            self._thread.start()
+            self._threads = [
+                threading.Thread(target=self._work, args=(backlog,), name="cache", daemon=True)
+                for backlog in self._backlogs
+            ]
+            for thread in self._threads:
+                thread.start()
             self._stack = stack.pop_all()
         return self
 
@@ -102,10 +107,10 @@ class CacheWriter:
         whole = np.dtype(np.float16) if self._dtype == "float16" else None
         if x.dtype.itemsize != 2 or x.shape[1:] != (self._d_model,) or (whole is not None and x.dtype != whole):
             raise ValueError(f"x of {x.dtype} {x.shape} for a cache of {self._dtype} [token, {self._d_model}]")
-        self._backlog.put((layer, x))
+        self._backlogs[layer % len(self._backlogs)].put((layer, x))
 
-    def _work(self) -> None:
-        for layer, x in self._backlog:
+    def _work(self, backlog: Backlog) -> None:
+        for layer, x in backlog:
             if self._error is not None:
                 continue
             try:
@@ -128,8 +133,9 @@ class CacheWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._error = self._error or error  # after one, what still waits need not be written
-        self._backlog.close()
-        self._thread.join()
+        for backlog, thread in zip(self._backlogs, self._threads, strict=True):
+            backlog.close()
+            thread.join()
         try:
             if kind is None:
                 if self._error is not None:

@@ -201,6 +201,21 @@ def test_what_does_not_fit_the_announcement_is_not_written(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_any_number_of_writing_threads_gives_the_same_files(tmp_path: Path) -> None:
+    x = values(200, "float16", n_layers=5)
+    how: dict[str, Any] = {"n_layers": 5, "d_model": D_MODEL, "dtype": "float16", "attributes": {}}
+    for threads in (1, 3, 7):
+        with CacheWriter(
+            tmp_path / str(threads), rows=np.array([0]), lengths=np.array([200]), threads=threads, **how
+        ) as cache:
+            for begin in range(0, 200, 30):
+                for layer in range(5):
+                    cache.append(layer, x[layer, begin : begin + 30])
+    one, *others = ({file.name: file.read_bytes() for file in (tmp_path / str(n) / "x").iterdir()} for n in (1, 3, 7))
+    assert len(one) == 6
+    assert all(other == one for other in others)
+
+
 def test_an_error_of_the_writing_thread_surfaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = threading.Event()
 
