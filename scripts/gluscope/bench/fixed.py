@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from gluscope.bench.shapes import Shape, make_model
 
@@ -28,6 +29,7 @@ from gluscope.model.load import load
 from gluscope.model.spec import ModelSpec
 spec = ModelSpec(**json.loads(sys.argv[2]))
 import transformers
+transformers.utils.logging.disable_progress_bar()
 getattr(transformers, spec.architecture)
 done("import transformers and the model's class")
 from gluscope.scan.passes import Passes
@@ -48,6 +50,7 @@ def fixed_costs(shape: Shape, device: str, dtype: torch.dtype, folder: Path) -> 
     """Seconds of each step, in order. The files are in memory: they have just been written."""
     model = make_model(shape, "cpu", dtype)
     hf_model: Any = model.hf_model
+    transformers.utils.logging.disable_progress_bar()
     hf_model.save_pretrained(folder)
     spec = json.dumps(asdict(replace(model.spec, folder=str(folder))))
     name = str(dtype).removeprefix("torch.")

@@ -67,13 +67,15 @@ class ColdPage:
 
 @dataclass(frozen=True)
 class BulkPages:
-    """Pages of a batch of a layer's neurons. recompute, page: seconds a page; process start and imports included."""
+    """Pages of a batch of a layer's neurons. recompute, page: seconds, and read: bytes, a page; process start
+    and imports included.
+    """
 
     made: MadeUp
     count: int
     recompute: float
     page: float
-    memory: int
+    read: float
 
 
 def cold_page(made: MadeUp, repeats: int) -> ColdPage:
@@ -104,7 +106,7 @@ def bulk_pages(made: MadeUp) -> BulkPages:
     one = _run(made, "recompute", {"layer": "0", "run": RUN}, [], {"neurons": neurons})
     other = _run(made, "page", {"layer": "0", "run": RUN}, [], {"neurons": neurons})
     n = made.neurons
-    return BulkPages(made, n, one.seconds / n, other.seconds / n, max(one.memory, other.memory))
+    return BulkPages(made, n, one.seconds / n, other.seconds / n, (one.read + other.read) / n)
 
 
 def _page(made: MadeUp) -> tuple[Process, Process]:

@@ -36,12 +36,13 @@ def from_cache(
     gather.set_lengths({row: length for row, (_, length) in holders.items()})
     vectors = {n: np.stack([weights.gate(layer, n), weights.in_(layer, n)]) for n in wanted}
     biases = {n: np.array([weights.bias_gate(layer, n), weights.bias_in(layer, n)], np.float32) for n in wanted}
-    with ThreadPoolExecutor(threads) as pool:
+    workers = threads if len(wanted) == 1 else 1  # the products of many neurons use BLAS's own threads
+    with ThreadPoolExecutor(workers) as pool:
 
         def products(cache: CacheReader, row: int) -> tuple[np.ndarray, float]:
             return _products(cache, layer, row, np.concatenate([vectors[neuron] for neuron in gather.by_row[row]]))
 
-        for row, (values, longest) in _in_order(pool, products, _ahead(holders, layer), 2 * threads):
+        for row, (values, longest) in _in_order(pool, products, _ahead(holders, layer), 2 * workers):
             values += np.concatenate([biases[neuron] for neuron in gather.by_row[row]])
             gather.put(row, values[:, ::2], values[:, 1::2], longest)
     return gather.results("cache", _coarsest(cache.dtype for cache, _ in holders.values()))
