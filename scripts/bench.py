@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> None:
         return
     dtype = getattr(torch, given.dtype or ("float32" if given.device == "cpu" else "bfloat16"))
     out = given.out or (None if given.quick else HERE.parent / "docs/performance.md")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that its files go away
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="gluscope-bench-") as folder:
         found = run(plan_for(given.device, given.quick), given.device, dtype, Path(folder), say)
     text = markdown(tables(found), found.conditions, f"{out.stem if out else 'performance'}.svg")

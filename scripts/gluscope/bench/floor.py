@@ -81,9 +81,24 @@ class Estimate:
     write_hours: float
 
     @property
+    def scan_hours(self) -> float:
+        """Without a cache."""
+        return self.hours * (1 + self.reduction)
+
+    @property
+    def cache_hours(self) -> float:
+        """With one: what takes longer of the two that go on at the same time."""
+        return max(self.scan_hours, self.write_hours)
+
+    @property
+    def replay_hours(self) -> float:
+        """Without a cache, and then a second pass over all texts: the most that a replay can take."""
+        return self.scan_hours + self.hours
+
+    @property
     def limit(self) -> str:
         """What the scan waits for with a cache."""
-        return "writing the cache" if self.write_hours > self.hours * (1 + self.reduction) else "the forward pass"
+        return "writing" if self.write_hours > self.scan_hours else "the forward pass"
 
 
 def on_paper() -> list[Estimate]:

@@ -231,14 +231,20 @@ def on_paper_table() -> Table:
                 f"{one.terabytes:.1f}",
                 f"{one.write_hours:.2f}",
                 one.limit,
+                f"{one.cache_hours:.2f}",
+                f"{one.replay_hours:.2f}",
             )
         )
         for one in on_paper()
     ]
-    head = ("model", "GPU", "passes, hours", "reduction, read once", "cache, TB", "writing, hours", "limit with cache")
+    head = (
+        "model", "GPU", "passes, hours", "reduction, read once", "cache, TB", "writing, hours", "limit with cache",
+        "scan with cache, hours", "scan and replay, hours",
+    )  # fmt: skip
     note = (
         f"Not measured: {PAPER_TOKENS / 1e6:.0f} million tokens on one GPU, {100 * USED:.0f} % of the data sheet's "
-        f"bfloat16 operations, memory at its data sheet's rate, {DISK / 1e9:.0f} GB/s to the disk."
+        f"bfloat16 operations, memory at its data sheet's rate, {DISK / 1e9:.0f} GB/s to the disk. The replay is taken to need "
+        "every text."
     )
     return Table("On paper", head, rows, note, goals=False)
 
