@@ -45,11 +45,11 @@ class Effort:
     batch_tokens: int = 16384
     straight: int = 4
     replay_neurons: int = 64
-    seconds: float = 130.0
+    seconds: float = 115.0
 
     def fitting(self, microseconds: float) -> Effort:
         """The same with as many rounds as fit, at least 4, where a plain pass takes so long a token."""
-        of_round = (4 + 8 * self.straight / self.rounds) * self.tokens * microseconds / 1e6
+        of_round = (4 + 5 * self.straight / self.rounds) * self.tokens * microseconds / 1e6
         return replace(self, rounds=min(self.rounds, max(4, int(self.seconds / of_round))))
 
 
@@ -242,14 +242,10 @@ def _fastest_batching(
         name: [cut(ids, int(first), most, padding) for ids, first in zip(texts.ids, firsts, strict=False)]
         for name, padding in _PLAIN_PADDING.items()
     }
-    some = min(2, effort.rounds)
     plain_pass(model, texts.batches[0])
     for name, rounds in made.items():
-        taken = [
-            seconds(partial(plain_pass, model, [b for part in rounds[:some] for b in part]), model.device)
-            for _ in range(2)
-        ]
-        found.tried[name] = min(taken) / sum(texts.tokens[:some]) * 1e6
+        taken = [seconds(partial(plain_pass, model, rounds[0]), model.device) for _ in range(2)]
+        found.tried[name] = min(taken) / texts.tokens[0] * 1e6
     best = min(found.tried, key=found.tried.__getitem__)
     return best, made[best]
 

@@ -28,7 +28,7 @@ class Growth:
 
 @torch.inference_mode()
 def growth(
-    shape: Shape, device: str, dtype: torch.dtype, steps: tuple[int, ...] = STEPS, most_seconds: float = 60.0
+    shape: Shape, device: str, dtype: torch.dtype, steps: tuple[int, ...] = STEPS, most_seconds: float = 40.0
 ) -> Growth:
     """One layer, its matrices and activation computed for every text, so that the processor's caches are as in a scan.
 

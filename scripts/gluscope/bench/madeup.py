@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from gluscope.bench.shapes import LONGEST, Shape, lengths_of_texts
+from gluscope.bench.shapes import Shape, lengths_of_texts
 from gluscope.core.paths import DatasetPaths, RunPaths, shard_name
 from gluscope.dataset.build import build
 from gluscope.dataset.record import TokenSettings
@@ -59,7 +59,7 @@ def make_run(folder: Path, shape: Shape, tokens: int, neurons: int, shards: int,
         "dataset_fingerprint": fingerprint, "rows": len(lengths), "tokens": int(lengths.sum()), "k": K,
         "dtype": "float32", "cache_dtype": "float16", "convention": "raw", "versions": {"gluscope": "0"},
     }  # fmt: skip
-    caches, summary = _write_caches(folder, shape, lengths, shards, vectors, sample, rng, about)
+    caches, summary = _write_caches(folder, shape, lengths, shards, vectors, sample, about)
     whole = _widened(summary, shape.d_mlp)
     sign = np.ones((1, shape.d_mlp), np.int8)
     write_summary(folder / paths.summary, [whole], n_layers=1, sample=sample, attributes=about, sign=sign)
@@ -124,14 +124,13 @@ def _write_caches(
     shards: int,
     vectors: tuple[np.ndarray, np.ndarray],
     sample: SampleTokens,
-    rng: np.random.Generator,
     about: dict[str, object],
 ) -> tuple[list[str], LayerSummary]:
     """x of all texts in one cache a shard, and what a scan finds in them of the neurons of `vectors`."""
     neurons = len(vectors[0])
     reducer = make_reducer(1, neurons, K)
     sampled = np.zeros((2, neurons, len(sample.example)), np.float16)
-    block = rng.standard_normal((4 * LONGEST, shape.d_model), np.float32)
+    random = torch.Generator().manual_seed(1)
     both = torch.from_numpy(np.concatenate(vectors))
     caches = []
     for number, rows in enumerate(np.array_split(np.arange(len(lengths)), shards)):
@@ -141,9 +140,7 @@ def _write_caches(
             lengths=lengths[rows], attributes=about,
         ) as cache:  # fmt: skip
             for row in rows.tolist():
-                # Parts of one block, each scaled by itself: new numbers for every text would take most of the time.
-                start, scale = int(rng.integers(3 * LONGEST)), np.float32(rng.uniform(0.8, 1.2))
-                x = torch.from_numpy(block[start : start + lengths[row]] * scale).half()
+                x = torch.randn(int(lengths[row]), shape.d_model, generator=random).half()
                 cache.append(0, x.numpy())
                 gate, in_ = (x.float() @ both.T).split(neurons, dim=1)
                 act = torch.nn.functional.silu(gate)

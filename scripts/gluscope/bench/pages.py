@@ -16,6 +16,7 @@ from gluscope.bench.madeup import DATA, RUN, MadeUp
 from gluscope.bench.timing import Spread
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.core.ranges import as_ranges
+from gluscope.recompute.types import Recomputed
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "transformers", "transformer_lens", "datasets", "zarr", "numba", "pandas", "scipy")
@@ -52,9 +53,14 @@ class Process:
 
 @dataclass(frozen=True)
 class ColdPage:
-    """One neuron's page from the cache, by two fresh processes. disk: with none of the run's files in memory."""
+    """One neuron's page from the cache, by two fresh processes. disk: with none of the run's files in memory.
+
+    texts, tokens: that it shows.
+    """
 
     made: MadeUp
+    texts: int
+    tokens: int
     recompute: Spread
     page: Spread
     both: Spread
@@ -87,8 +93,11 @@ def cold_page(made: MadeUp, repeats: int) -> ColdPage:
         disk.append(_page(made))
     size = (made.folder / RunPaths(RUN).page(0, 0)).stat().st_size
     total = [one.seconds + other.seconds for one, other in warm]
+    shown = Recomputed.read(made.folder / RunPaths(RUN).neuron(0, 0)).lengths
     return ColdPage(
         made,
+        len(shown),
+        int(shown.sum()),
         Spread.of([one.seconds for one, _ in warm]),
         Spread.of([other.seconds for _, other in warm]),
         Spread.of(total),

@@ -45,10 +45,10 @@ class Plan:
 
 _FULL = Plan(
     shapes=("d512", "d1024"),
-    effort={"d512": forward.Effort(tokens=3000), "d1024": forward.Effort(tokens=2000)},
-    profiled=forward.Effort(rounds=8, tokens=2000),
+    effort={"d512": forward.Effort(tokens=2500), "d1024": forward.Effort(tokens=1500)},
+    profiled=forward.Effort(rounds=8, tokens=1500),
     steps=(16, 64, 256, 512),
-    pages=(("d1024", 120_000, 1, 1), ("d1024", 120_000, 1, 8), ("olmo-7b", 130_000, 1, 1), ("olmo-7b", 130_000, 1, 8)),
+    pages=(("d1024", 120_000, 1, 1), ("d1024", 120_000, 1, 8), ("olmo-7b", 180_000, 1, 1), ("olmo-7b", 180_000, 1, 8)),
     bulk=("d1024", 200_000, 128, 8),
     merges=((8, 2, 2752), (64, 2, 2752)),
     repeats=5,

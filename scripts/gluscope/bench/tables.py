@@ -179,7 +179,8 @@ def _fixed(found: Results) -> Table:
 def _pages(found: Results) -> Table:
     rows = []
     for one in found.pages:
-        what = f"d_model {one.made.shape.d_model}, {len(one.made.caches)} cache shards"
+        shards = f"{len(one.made.caches)} cache shard" + ("s" if len(one.made.caches) > 1 else "")
+        what = f"d_model {one.made.shape.d_model}, {shards}; {one.texts} texts, {one.tokens:,} tokens"
         note = f"imported: {', '.join(one.heavy)}" if one.heavy else "neither torch nor transformers imported"
         rows += [
             _goal((what, "one page, two cold processes", _seconds(one.both)), one.both.median, _PAGE, "≤ 1 s"),
@@ -243,8 +244,8 @@ def on_paper_table() -> Table:
     )  # fmt: skip
     note = (
         f"Not measured: {PAPER_TOKENS / 1e6:.0f} million tokens on one GPU, {100 * USED:.0f} % of the data sheet's "
-        f"bfloat16 operations, memory at its data sheet's rate, {DISK / 1e9:.0f} GB/s to the disk. The replay is taken to need "
-        "every text."
+        f"bfloat16 operations, memory at its data sheet's rate, {DISK / 1e9:.0f} GB/s to the disk. "
+        "The replay is taken to need every text."
     )
     return Table("On paper", head, rows, note, goals=False)
 
