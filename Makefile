@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RUNTIME := $(VENV)/.runtime-$(shell cksum < envs/runtime.txt | tr -d ' ')
 TEST := $(VENV)/.test-$(shell cat envs/runtime.txt envs/test.txt | cksum | tr -d ' ')
 
-.PHONY: help env demo test check lock clean
+.PHONY: help env demo test check bench lock clean
 help:
 	@sed -n 's/^# *\(make .*\)/\1/p' Makefile
 
@@ -29,6 +29,10 @@ check: $(TEST)
 	@$(BIN)/snakefmt --check Snakefile rules
 	@$(BIN)/snakemake --lint
 	@$(BIN)/mypy
+
+# make bench: what a scan and a page cost here, into docs/performance.md; ten minutes, best on a quiet machine.
+bench: $(RUNTIME)
+	@$(BIN)/python scripts/bench.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -20,6 +20,7 @@ def main(smk: Any) -> None:
             folders=[Path(cache).parent for cache in smk.input.caches],
             device=smk.resources.device,
             batch_tokens=smk.resources.batch_tokens,
+            threads=smk.threads,
         )
         tokens = Path(smk.input.tokens).parent
         recompute(ModelSpec.read(smk.input.model), smk.input.summary, tokens, int(smk.wildcards.layer), outputs, origin)

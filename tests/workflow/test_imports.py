@@ -23,6 +23,7 @@ LAYERS = [
     {"recompute"},
     {"page"},
     {"export", "compare"},
+    {"bench"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {
@@ -30,7 +31,7 @@ COMMON = {
     "gluscope.weights.types", "gluscope.weights.classes", "gluscope.weights",
 }  # fmt: skip
 # Other people's packages that only one part may import, at the top or in a function.
-OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model"}}
+OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model", "bench"}}
 
 
 def library() -> dict[str, Path]:

@@ -161,9 +161,12 @@ def _examples(
 
 def _sample(summary: LayerSummary, sample: SampleTokens, dataset: TokenRows, texts: TokenTexts) -> Sample:
     context, at = [], []
+    last, ids = None, np.zeros(0, np.int32)
     for row, position in zip(sample.example.tolist(), sample.position.tolist(), strict=True):
+        if row != last:
+            last, ids = row, dataset.input_ids(row)
         start = max(0, position - BEFORE)
-        context.append(texts.tokens(dataset.input_ids(row)[start : position + AFTER + 1].tolist()))
+        context.append(texts.tokens(ids[start : position + AFTER + 1].tolist()))
         at.append(position - start)
     gate, in_ = summary.sample_gate[0], summary.sample_in[0]
     return Sample(gate, in_, np.asarray(sample.example), np.asarray(sample.position), context, at)

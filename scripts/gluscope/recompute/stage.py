@@ -37,13 +37,14 @@ class Origin:
     """Where values come from, and what that takes.
 
     source: "cache", "replay" or "model". folders: the cache or replay of each shard. device, batch_tokens: of the
-    model's forward pass.
+    model's forward pass. threads: that read a cache.
     """
 
     source: Source
     folders: Sequence[str | Path] = ()
     device: str = "auto"
     batch_tokens: int = 16384
+    threads: int = 1
 
 
 def recompute(
@@ -124,7 +125,7 @@ def _values(
         caches = [stack.enter_context(CacheReader(folder)) for folder in origin.folders]
         for cache in caches:
             _check_belongs(cache.folder, cache.attributes, about)
-        return from_cache(weights, caches, layer, wanted)
+        return from_cache(weights, caches, layer, wanted, origin.threads)
 
 
 def _check_belongs(where: Path, found: dict[str, Any], about: dict[str, Any]) -> None:

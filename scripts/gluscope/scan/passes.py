@@ -140,7 +140,7 @@ class Passes(ForwardPasses):
         self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, act: torch.Tensor, post: torch.Tensor
     ) -> None:
         batch = self._batch
-        cached = None if self._cache is None else batch.real(x).to(self._cache_dtype, copy=True)
+        cached = self._to_cache(x)
         sampled = batch.sampled(gate, in_)
         values = [gate, in_, act, post]
         if not getattr(self._reducer, "takes_padding", False):
@@ -158,6 +158,9 @@ class Passes(ForwardPasses):
             self._copies.put(cached, partial(self._cache.append, layer))
         if sampled is not None:
             self._copies.put(sampled, partial(self._keep, layer, batch.places))
+
+    def _to_cache(self, x: torch.Tensor) -> torch.Tensor | None:
+        return None if self._cache is None else self._batch.real(x).to(self._cache_dtype, copy=True)
 
     def _keep(self, layer: int, places: np.ndarray, values: np.ndarray) -> None:
         self._sampled[:, layer, places] = values

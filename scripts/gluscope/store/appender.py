@@ -57,22 +57,23 @@ class LayerFile:
         data = np.empty((len(x) // CHUNK, size + 4), np.uint8)
         data[:, :size] = np.ascontiguousarray(x).view(np.uint8).reshape(len(data), size)
         for chunk in data:
-            chunk[size:] = np.frombuffer(crc(chunk[:size].tobytes()), np.uint8)
+            chunk[size:] = np.frombuffer(crc(chunk[:size]), np.uint8)
             self._index.add(size + 4)
         self._file.write(data.data)
 
 
 class Backlog:
-    """Arrays that wait to be written, as many as BACKLOG bytes hold, or one."""
+    """Arrays that wait to be written, as many as one of `shares` of BACKLOG bytes holds, or one."""
 
-    def __init__(self) -> None:
+    def __init__(self, shares: int = 1) -> None:
+        self._shares = shares
         self._changed = threading.Condition()
         self._items: deque[tuple[int, np.ndarray]] = deque()
         self._bytes, self._closed = 0, False
 
     def put(self, item: tuple[int, np.ndarray]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._bytes or self._bytes + item[1].nbytes <= BACKLOG)
+            self._changed.wait_for(lambda: not self._bytes or self._bytes + item[1].nbytes <= BACKLOG // self._shares)
             self._items.append(item)
             self._bytes += item[1].nbytes
             self._changed.notify_all()

@@ -52,7 +52,7 @@ def _vector_file(count: int) -> ItemFile:
 
 
 class CacheWriter:
-    """Writes a shard's cache while the scan runs; a thread of its own does the writing.
+    """Writes a shard's cache while the scan runs; threads of its own do the writing, each that of some layers.
 
         with CacheWriter(path, n_layers=.., d_model=.., dtype="float16", rows=.., lengths=.., attributes=..) as cache:
             cache.append(layer, x)      # x: float16, or bfloat16 as uint16, [token, d_model], in processing order
@@ -72,13 +72,14 @@ class CacheWriter:
         rows: np.ndarray,
         lengths: np.ndarray,
         attributes: dict[str, Any],
+        threads: int = 1,
     ) -> None:
         if dtype not in _ZARR_TYPE:
             raise ValueError(f"no cache of {dtype}")
         self._path, self._n_layers, self._d_model, self._dtype = folder_of(path), n_layers, d_model, dtype
         self._rows, self._lengths = np.asarray(rows, np.int64), np.asarray(lengths, np.int64)
         self._attributes = attributes
-        self._backlog = Backlog()
+        self._backlogs = [Backlog(threads) for _ in range(threads)]
         self._error: BaseException | None = None
 
     def __enter__(self) -> CacheWriter:
@@ -90,8 +91,12 @@ class CacheWriter:
             ]
             for layer in self._layers:
                 stack.callback(layer.close)
-            self._thread = threading.Thread(target=self._work, name="cache", daemon=True)
-            self._thread.start()
+            self._threads = [
+                threading.Thread(target=self._work, args=(backlog,), name="cache", daemon=True)
+                for backlog in self._backlogs
+            ]
+            for thread in self._threads:
+                thread.start()
             self._stack = stack.pop_all()
         return self
 
@@ -102,10 +107,10 @@ class CacheWriter:
         whole = np.dtype(np.float16) if self._dtype == "float16" else None
         if x.dtype.itemsize != 2 or x.shape[1:] != (self._d_model,) or (whole is not None and x.dtype != whole):
             raise ValueError(f"x of {x.dtype} {x.shape} for a cache of {self._dtype} [token, {self._d_model}]")
-        self._backlog.put((layer, x))
+        self._backlogs[layer % len(self._backlogs)].put((layer, x))
 
-    def _work(self) -> None:
-        for layer, x in self._backlog:
+    def _work(self, backlog: Backlog) -> None:
+        for layer, x in backlog:
             if self._error is not None:
                 continue
             try:
@@ -128,8 +133,9 @@ class CacheWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._error = self._error or error  # after one, what still waits need not be written
-        self._backlog.close()
-        self._thread.join()
+        for backlog, thread in zip(self._backlogs, self._threads, strict=True):
+            backlog.close()
+            thread.join()
         try:
             if kind is None:
                 if self._error is not None:
@@ -186,7 +192,7 @@ class CacheReader:
 
     def __init__(self, path: str | Path) -> None:
         self.folder = folder_of(path)
-        self.bytes_read = 0
+        self.bytes_read, self._counting = 0, threading.Lock()
         if not (self.folder / "zarr.json").is_file():
             raise StoreError(str(self.folder), "a cache", "no such file", MISSING)
         with refused(self.folder, "zarr.json"):
@@ -204,21 +210,35 @@ class CacheReader:
 
     def read(self, layer: int, row: int) -> np.ndarray:
         """x of one text at one layer, float32 [token, d_model]. Raises KeyError for a text that is not in it."""
+        out = np.empty((self._tokens_of(row)[1], self.d_model), np.float32)
+        for at, stored in self._stored(layer, row):
+            _FLOAT32[self.dtype](stored, out[at : at + len(stored)])
+        return out
+
+    def parts(self, layer: int, row: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The same a chunk at a time: the first token's place in the text, and x, which the next part overwrites.
+
+        A part stays in the processor's cache. Threads may do this at the same time, after `will_read` of the layer.
+        """
+        block = np.empty((self._chunk, self.d_model), np.float32)
+        for at, stored in self._stored(layer, row):
+            yield at, _FLOAT32[self.dtype](stored, block[: len(stored)])
+
+    def _stored(self, layer: int, row: int) -> Iterator[tuple[int, np.ndarray]]:
+        """What a text has in each chunk, uint16 [token, d_model], and its place in the text; the next overwrites it."""
         begin, length = self._tokens_of(row)
-        out = np.empty((length, self.d_model), np.float32)
-        if not out.size:
-            return out
+        if not length * self.d_model:
+            return
         with refused(self.folder, f"x/{layer}.0.0"):
             file, places = self._open(layer)
-            first, last, start, stop = self._span(places, begin, length)
-            data = self._pread(file, stop - start, start)
+            first, last, _, _ = self._span(places, begin, length)
+            data = np.empty(int(places[first, 1]), np.uint8)
             for number in range(first, last + 1):
-                at, size = int(places[number, 0]) - start, int(places[number, 1])
-                chunk = np.frombuffer(checked(data[at : at + size], f"chunk {number}"), "<u2").reshape(-1, self.d_model)
+                self._read_into(data, file, int(places[number, 0]))
+                chunk = checked(data, f"chunk {number}").view("<u2").reshape(-1, self.d_model)
                 low = number * self._chunk - begin  # of the chunk's first token in the text
-                part = slice(max(0, low), min(length, low + self._chunk))
-                _FLOAT32[self.dtype](chunk[part.start - low : part.stop - low], out[part])
-        return out
+                at = max(0, low)
+                yield at, chunk[at - low : length - low]
 
     def read_many(self, layer: int, rows: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Row and x of several texts, each once, in the order of the file; memory holds one at a time."""
@@ -291,6 +311,13 @@ class CacheReader:
         data = os.pread(file, size, start)
         self.bytes_read += len(data)
         return data
+
+    def _read_into(self, data: np.ndarray, file: int, start: int) -> None:
+        found = os.preadv(file, [data.data], start)
+        with self._counting:
+            self.bytes_read += found
+        if found != len(data):
+            raise Damaged(f"{len(data)} bytes from {start} on, found {found}")
 
     def _vector(self, name: str, count: int) -> np.ndarray:
         layout = _vector_file(count)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from gluscope.core.schema import StoredArray
 from gluscope.store.damage import Damaged
 
+_Bytes = TypeVar("_Bytes", bytes, np.ndarray)
 ReadAt = Callable[[int, int], bytes]  # (first byte, bytes) of a file
 CHECKSUM = "metadata_crc32c"  # attribute of a group: of its zarr.json, without this attribute
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
@@ -28,8 +29,8 @@ _ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
 _KEYS = {"name": "v2", "configuration": {"separator": "."}}  # flat names: no folders inside an array's
 
 
-def crc(data: bytes) -> bytes:
-    """Crc32c of `data`, as zarr stores it: 4 bytes, little-endian."""
+def crc(data: bytes | np.ndarray) -> bytes:
+    """Crc32c of `data` (an array: uint8, contiguous), as zarr stores it: 4 bytes, little-endian."""
     value: int = google_crc32c.value(data)
     return value.to_bytes(4, "little")
 
@@ -116,13 +117,19 @@ class ItemFile:
     def _chunk(self, stored: bytes, number: int) -> bytes:
         data = checked(stored, f"chunk {number}")
         if self.compressed:
-            try:
-                data = bytes(_zstd().decode(data))
-            except RuntimeError as error:
-                raise Damaged(f"chunk {number} in zstd, found other bytes ({error})") from error
+            data = self._unpacked(data, number)
         if len(data) != self.per_chunk * self.item_bytes:
             raise Damaged(f"{self.per_chunk * self.item_bytes} bytes in chunk {number}, found {len(data)}")
         return data
+
+    def _unpacked(self, data: bytes, number: int) -> bytes:
+        import pyarrow  # which pages need anyway, and which is imported in less time than numcodecs
+
+        try:
+            size = self.per_chunk * self.item_bytes
+            return bytes(pyarrow.decompress(data, decompressed_size=size, codec="zstd", asbytes=True))
+        except (OSError, pyarrow.ArrowException) as error:
+            raise Damaged(f"chunk {number} in zstd, found other bytes ({error})") from error
 
     def document(self, stored: StoredArray, shape: Sequence[int], axis: int) -> dict[str, Any]:
         """zarr.json of an array of such files. axis: of the items; an axis before it has a file for each place."""
@@ -169,10 +176,10 @@ def read_index(chunks: int, size: int, read: ReadAt) -> np.ndarray:
     return places
 
 
-def checked(stored: bytes, what: str) -> bytes:
-    """Bytes without the checksum that follows them. Raises Damaged."""
+def checked(stored: _Bytes, what: str) -> _Bytes:
+    """Bytes, or an array of them, without the checksum that follows them. Raises Damaged."""
     data = stored[:-4]
-    if len(stored) < 4 or crc(data) != stored[-4:]:
+    if len(stored) < 4 or crc(data) != bytes(stored[-4:]):
         raise Damaged(f"{what} as it was written, found other bytes (checksum)")
     return data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,11 @@ def test_text_of_bytes_and_back(length: int) -> None:
     text = as_text(data)
     assert from_text(text) == data
     assert not set(text) & set("<&'\"\\\n ")
+
+
+def test_text_of_bytes_is_base85_with_two_other_letters() -> None:
+    data = np.random.default_rng(2).bytes(4001)
+    assert as_text(data) == base64.b85encode(data).decode().translate(str.maketrans("<&", ",."))
 
 
 def test_small_numbers_take_one_byte_and_all_come_back() -> None:

@@ -54,6 +54,21 @@ def test_bytes_that_never_become_a_character() -> None:
     assert [token.text for token in of(tokenizer).tokens([euro[0], *euro])] == ["⟨E2⟩", "⟨E2⟩", "⟨82⟩", "€"]
 
 
+def test_what_was_shown_before_changes_nothing() -> None:
+    """Texts of tokens are kept; one whose bytes depend on those before it is not taken for the same one alone."""
+    tokenizer = byte_level(257)
+    euro, a = tokenizer.encode("€").ids, tokenizer.encode("a").ids
+    texts = [[euro[1]], euro, [*a, euro[2]], [euro[0], *a], [euro[1], euro[2]], euro, a]
+    kept = of(tokenizer)
+    assert [kept.tokens(ids) for ids in texts] == [of(tokenizer).tokens(ids) for ids in texts]
+
+
+def test_letters_that_stand_for_no_byte_are_text() -> None:
+    vocabulary = {"a b": 0, "é ": 1, "€": 2, "Ġé": 3, "ŃĠ": 4}
+    texts = TokenTexts({"model": {"vocab": vocabulary}, "decoder": {"type": "ByteLevel"}})
+    assert [texts.token(number).text for number in range(5)] == ["a b", "é ", "€", " ⟨E9⟩", "⟨AD⟩ "]
+
+
 def test_a_token_that_ends_within_a_character() -> None:
     texts = TokenTexts({"model": {"vocab": {"aâĤ": 0, "¬b": 1}}, "decoder": {"type": "ByteLevel"}})
     assert [(token.text, token.kind) for token in texts.tokens([0, 1])] == [

@@ -103,6 +103,16 @@ def test_many_neurons_are_what_each_is_alone(run: Run) -> None:
         np.testing.assert_allclose(together[neuron].in_, alone.in_, atol=1e-6 * alone.in_bound)
 
 
+def test_any_number_of_threads_gives_the_same_numbers(run: Run) -> None:
+    wanted = {7: np.arange(40), 3: np.arange(0, 40, 3)}
+    for some in (wanted, {7: wanted[7]}):
+        one, five = (from_cache(run.weights, run.readers(), 1, some, threads) for threads in (1, 5))
+        for neuron in some:
+            np.testing.assert_array_equal(one[neuron].gate, five[neuron].gate)
+            np.testing.assert_array_equal(one[neuron].in_, five[neuron].in_)
+            assert one[neuron].gate_bound == five[neuron].gate_bound
+
+
 def test_reads_only_what_the_rows_take(run: Run) -> None:
     readers = run.readers()
     from_cache(run.weights, readers, 0, {1: np.array([5]), 2: np.array([5])})
@@ -131,5 +141,6 @@ def test_a_damaged_chunk_is_refused(run: Run, tmp_path: Path) -> None:
     file.write_bytes(data)
     reader = CacheReader(tmp_path / "0000.zarr")
     from_cache(run.weights, [reader], 0, {4: np.array([4])})
-    with pytest.raises(StoreError, match=r"1\.0\.0"):
-        from_cache(run.weights, [reader], 1, {4: np.array([4])})
+    for wanted in ({4: np.array([4, 5])}, {3: np.array([4]), 4: np.array([4, 5])}):
+        with pytest.raises(StoreError, match=r"1\.0\.0"):
+            from_cache(run.weights, [reader], 1, wanted, threads=2)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.errors import ModelError
+from gluscope.scan import reduce
 from gluscope.scan.reduce import make_reducer
 from gluscope.summary.convention import refactor
 from gluscope.summary.merge import merge
@@ -160,3 +161,17 @@ def test_a_layer_without_texts_is_empty() -> None:
         summary = make_reducer(1, 3, 2, kind=kind).layer_summary(0)
         assert not summary.count.any()
         assert np.isnan(summary.extreme_value).all()
+
+
+def test_a_layers_statistics_stay_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a model is spread over several GPUs; the second device here is the one that holds no values."""
+    monkeypatch.setattr(reduce, "_to_device", lambda array, device: torch.from_numpy(np.asarray(array)).to(device))
+    reducer = reduce.TorchReducer(2, NEURONS, K)
+    values = [torch.ones(5, NEURONS) for _ in QUANTITIES]
+    for _ in range(2):
+        reducer.update(0, np.array([0, 1]), np.array([2, 3]), *values)
+        reducer.update(1, np.array([0, 1]), np.array([2, 3]), *(value.to("meta") for value in values))
+    for layer, device in enumerate(("cpu", "meta")):
+        tensors = [value for value in vars(reducer._state[layer]).values() if isinstance(value, torch.Tensor)]
+        assert len(tensors) == 5
+        assert {tensor.device.type for tensor in tensors} == {device}

@@ -140,6 +140,16 @@ def test_a_text_takes_its_own_chunks_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_text_in_parts_is_the_text(tmp_path: Path, dtype: str) -> None:
+    lengths = [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 2]
+    with CacheReader(write(tmp_path / "c", values(sum(lengths), dtype, 32), lengths)) as cache:
+        for row in cache.rows.tolist():
+            parts = [(at, part.copy()) for at, part in cache.parts(1, row)]
+            assert [at for at, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts)])[:-1].tolist()
+            np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), cache.read(1, row))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_turned_bits_are_refused_or_harmless(tmp_path: Path, dtype: str) -> None:
     path = write(tmp_path / "c.zarr", values(150, dtype), [100, 49, 1])
     # Bits of zarr.json's blanks and of the arrays' own metadata, which are for other programs, are harmless.
@@ -189,6 +199,21 @@ def test_what_does_not_fit_the_announcement_is_not_written(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="no cache of"):
         write(tmp_path / "c", x, [10], dtype="int8")
     assert not list(tmp_path.iterdir())
+
+
+def test_any_number_of_writing_threads_gives_the_same_files(tmp_path: Path) -> None:
+    x = values(200, "float16", n_layers=5)
+    how: dict[str, Any] = {"n_layers": 5, "d_model": D_MODEL, "dtype": "float16", "attributes": {}}
+    for threads in (1, 3, 7):
+        with CacheWriter(
+            tmp_path / str(threads), rows=np.array([0]), lengths=np.array([200]), threads=threads, **how
+        ) as cache:
+            for begin in range(0, 200, 30):
+                for layer in range(5):
+                    cache.append(layer, x[layer, begin : begin + 30])
+    one, *others = ({file.name: file.read_bytes() for file in (tmp_path / str(n) / "x").iterdir()} for n in (1, 3, 7))
+    assert len(one) == 6
+    assert all(other == one for other in others)
 
 
 def test_an_error_of_the_writing_thread_surfaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

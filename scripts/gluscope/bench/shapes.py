@@ -1,0 +1,127 @@
+"""Models to measure: shapes with the proportions of real ones, random weights, texts with lengths like real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import transformers
+
+from gluscope.model.adapter import layout
+from gluscope.model.capture import GatedModel
+from gluscope.model.spec import ModelSpec
+from gluscope.scan.batches import TokenBatch, make_batches
+
+LONGEST = 1024
+_MEDIAN, _SIGMA, _SHORTEST = 250, 0.9, 8  # tokens of a text: lognormal
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a Llama-like model."""
+
+    name: str
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    n_heads: int
+    n_kv_heads: int
+    n_vocab: int
+
+    @property
+    def block_parameters(self) -> int:
+        """Weights of one block's matrices."""
+        head = self.d_model // self.n_heads
+        return 2 * self.d_model * (self.d_model + head * self.n_kv_heads) + 3 * self.d_model * self.d_mlp
+
+    @property
+    def flop_per_token(self) -> int:
+        """Of all blocks' matrix products. Attention's own products and the logits are left out."""
+        return 2 * self.n_layers * self.block_parameters
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("tiny", 2, 64, 176, 4, 4, 512),
+        Shape("d512", 8, 512, 1376, 8, 8, 4096),
+        Shape("d1024", 4, 1024, 2752, 16, 16, 4096),
+        Shape("olmo-7b", 32, 4096, 11008, 32, 32, 50304),
+        Shape("llama-3.1-8b", 32, 4096, 14336, 32, 8, 128256),
+    )
+}
+
+
+def make_model(shape: Shape, device: str, dtype: torch.dtype, seed: int = 0) -> GatedModel:
+    """The plain Hugging Face class with random weights, made on the device; nothing goes through a file."""
+    config = transformers.AutoConfig.for_model(
+        "llama",
+        hidden_size=shape.d_model,
+        intermediate_size=shape.d_mlp,
+        num_hidden_layers=shape.n_layers,
+        num_attention_heads=shape.n_heads,
+        num_key_value_heads=shape.n_kv_heads,
+        vocab_size=shape.n_vocab,
+        max_position_embeddings=LONGEST,
+        architectures=["LlamaForCausalLM"],
+    )
+    found = layout(config, shape.name)
+    torch.manual_seed(seed)
+    with torch.device(device):
+        hf_model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    block = f"{found.layers}.{{layer}}.{found.mlp}"
+    spec = ModelSpec(
+        model=shape.name,
+        revision="random",
+        folder="",
+        architecture=found.architecture,
+        n_layers=shape.n_layers,
+        d_model=shape.d_model,
+        d_mlp=shape.d_mlp,
+        n_vocab=shape.n_vocab,
+        act_fn=found.act_fn,
+        gate=f"{block}.{found.gate}.weight",
+        in_=f"{block}.{found.in_}.weight",
+        out=f"{block}.{found.out}.weight",
+        embed=f"{found.embed}.weight",
+        unembed=f"{found.unembed}.weight",
+        modules={
+            "layers": found.layers,
+            "mlp": found.mlp,
+            "gate": found.gate,
+            "in": found.in_,
+            "out": found.out,
+            **({"act": found.act} if found.act else {}),
+        },
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    return GatedModel(hf_model.eval().requires_grad_(False), spec)
+
+
+def lengths_of_texts(rng: np.random.Generator, tokens: int, longest: int = LONGEST) -> np.ndarray:
+    """int64 [text]: lengths that sum to about `tokens`, at least one text."""
+    drawn = rng.lognormal(np.log(min(_MEDIAN, longest / 4)), _SIGMA, tokens // _SHORTEST + 1)
+    lengths = np.clip(drawn, _SHORTEST, longest).astype(np.int64)
+    return lengths[: max(1, int(np.searchsorted(np.cumsum(lengths), tokens)))]
+
+
+def batches_of_texts(
+    rng: np.random.Generator, lengths: np.ndarray, first_row: int, n_vocab: int, max_tokens: int, padding: float
+) -> list[TokenBatch]:
+    """Random texts of these lengths, rows from `first_row` on, cut as the scan cuts them."""
+    ids = [rng.integers(0, n_vocab, length) for length in lengths]
+    return cut(ids, first_row, max_tokens, padding)
+
+
+def cut(ids: Sequence[np.ndarray], first_row: int, max_tokens: int, padding: float) -> list[TokenBatch]:
+    """Texts in batches. padding: see `make_batches`."""
+    lengths = np.array([len(text) for text in ids], np.int64)
+    batches = []
+    for places in make_batches(lengths, max_tokens, padding):
+        together = np.zeros((len(places), lengths[places].max()), np.int64)
+        for i, place in enumerate(places):
+            together[i, : lengths[place]] = ids[place]
+        batches.append(TokenBatch(places + first_row, lengths[places], together))
+    return batches
