@@ -90,6 +90,10 @@ class Workflow:
         remote = [key for key in ("source", "tokenizer") if getattr(keys, key) and not self._place(dataset, key)]
         return [keys.paths.source] if remote else []
 
+    def scan_settings(self, run: str) -> dict[str, Any]:
+        """What the statistics of every shard of a run must have been made with."""
+        return {key: getattr(self.run(run), key) for key in ("k", "samples", "seed", "dtype")}
+
     def shards(self, run: str) -> list[str]:
         return [shard_name(index) for index in range(self.run(run).shards)]
 
