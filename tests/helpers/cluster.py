@@ -193,12 +193,17 @@ class Cluster:
             "JobAcctGatherParams=OverMemoryKill",
             "AccountingStorageType=accounting_storage/none",
             "GresTypes=gpu",
+            "PreemptType=preempt/partition_prio",
+            "PreemptMode=REQUEUE",
             *self.extra,
             f"NodeName=DEFAULT CPUs={self.cpus} Boards=1 SocketsPerBoard=1 CoresPerSocket={self.cpus}"
             f" ThreadsPerCore=1 RealMemory={self.memory_mb} State=UNKNOWN",
             *nodes,
-            f"PartitionName=gpu Nodes=n[1-{self.gpu_nodes}] MaxTime=2-00:00:00 DefaultTime=10 State=UP",
-            f"PartitionName=cpu Nodes=n[1-{self.nodes}] MaxTime=1-00:00:00 DefaultTime=10 Default=YES State=UP",
+            f"PartitionName=gpu Nodes=n[1-{self.gpu_nodes}] PreemptMode=OFF MaxTime=2-00:00:00 DefaultTime=10 State=UP",
+            f"PartitionName=cpu Nodes=n[1-{self.nodes}] PreemptMode=OFF MaxTime=1-00:00:00 DefaultTime=10 Default=YES State=UP",
+            # Jobs in `urgent` take the place of jobs in `low`; those in the other partitions are left alone.
+            f"PartitionName=low Nodes=n[1-{self.nodes}] PriorityTier=1 DefaultTime=10 State=UP",
+            f"PartitionName=urgent Nodes=n[1-{self.nodes}] PriorityTier=9 PreemptMode=OFF DefaultTime=10 State=UP",
         ]
         self.conf.write_text("\n".join(lines) + "\n", encoding="utf-8")
         devices = [folder / f"run/gpu{i}" for i in range(2)]
