@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +23,8 @@ _LIFE = 9.0  # seconds that a scan job lives here
 class Kind:
     """state: what the round starts from. before: done before the command. during: done while it runs.
 
-    arguments: added to every command of the round. spared: shards that must not run. once: rules' jobs that must run once.
-    again: whether the fault may end the command, so that it is typed once more.
+    arguments: added to every command of the round. spared: shards that must not run. most: jobs more than an
+    undisturbed run. ends: whether the fault may end the command, so that it is typed once more.
     """
 
     during: Callable[[Room, random.Random], None] | None = None
@@ -30,7 +32,7 @@ class Kind:
     state: str = "half"
     arguments: tuple[str, ...] = ()
     spared: tuple[str, ...] = ("0000", "0001")
-    most: int = 1  # jobs more than an undisturbed run has
+    most: int = 1
     ends: bool = False
 
 
@@ -53,10 +55,8 @@ def kill_writing(room: Room, rng: random.Random) -> None:
         if part == "cache":
             time.sleep(rng.uniform(0, 3))
         pid = int(found[0].name.rsplit("-", 2)[1])
-        try:
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def scancel(room: Room, rng: random.Random) -> None:
@@ -191,8 +191,6 @@ def forgotten(room: Room, rng: random.Random) -> None:
 
 
 def _name(record: str) -> str:
-    from base64 import urlsafe_b64decode
-
     try:
         return urlsafe_b64decode(record).decode()
     except ValueError:

@@ -31,7 +31,8 @@ CONFIG = """\
 datasets:
   mine-texts: {{source: texts.jsonl, tokenizer: my-model, max_length: 64}}
 runs:
-  tiny: {{model: my-model, dataset: mine-texts, neurons: [L0/N3, L1/N7], k: {k}, shards: 4, samples: 64, dtype: {dtype}}}
+  tiny: {{model: my-model, dataset: mine-texts, neurons: [L0/N3, L1/N7], shards: 4, samples: 64,
+         k: {k}, dtype: {dtype}}}
 """
 
 
@@ -223,17 +224,19 @@ class Site:
     def write_config(self, k: int = 4, dtype: str = "float32") -> None:
         (self.room_folder / "mine.yaml").write_text(CONFIG.format(k=k, dtype=dtype), encoding="utf-8")
 
-    def prepare(self, texts: Callable[[Path], None]) -> None:
+    def prepare(self, texts: Callable[[Path], None], other: bool = True) -> None:
+        """other: also make the state with shards of other settings."""
         copy_checkout(self.room_folder)
         make("OlmoForCausalLM", self.room_folder / "my-model")
         texts(self.room_folder / "texts.jsonl")
         self.write_config()
         self._step("planned", "results/datasets/mine-texts/plan-4.json", f"{RUN}/weights.zarr/zarr.json")
-        self.write_config(k=3)
-        self._step("", scan("0000"))
-        self.write_config(dtype="bfloat16")
-        self._step("other", scan("0001"), "--rerun-triggers", "mtime")
-        self.load("planned")
+        if other:
+            self.write_config(k=3)
+            self._step("", scan("0000"))
+            self.write_config(dtype="bfloat16")
+            self._step("other", scan("0001"), "--rerun-triggers", "mtime")
+            self.load("planned")
         self._step("half", scan("0000"), scan("0001"))
         self._step("scanned", scan("0002"), scan("0003"))
         self._step("merged", f"{RUN}/summary.zarr/zarr.json")

@@ -114,7 +114,7 @@ def table(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         groups[outcome.kind].append(outcome)
     lines = [
-        "| fault | rounds | commands until done | jobs more than undisturbed | half-written | summary and pages equal |",
+        "| fault | rounds | commands until done | additional jobs | half-written files | summary and pages equal |",
         "|---|---|---|---|---|---|",
     ]
     for kind in KINDS:
