@@ -8,11 +8,10 @@ from slurm.conftest import texts
 from slurm.fault_site import Site
 from slurm.run_faults import play
 
-# The others take longer: a node is missed, a time limit looked at, only after half a minute.
+# A killed Snakemake: test_restart_of_snakemake. A node that dies or a time limit takes SLURM half a minute to see.
 KINDS = [
     "job killed while writing a store",
     "out of memory",
-    "Snakemake SIGKILL",
     "disk full",
     "scan output damaged",
     "cache damaged",
