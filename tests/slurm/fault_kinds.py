@@ -24,7 +24,8 @@ class Kind:
     """state: what the round starts from. before: done before the command. during: done while it runs.
 
     arguments: added to every command of the round. spared: shards that must not run. most: jobs more than an
-    undisturbed run. ends: whether the fault may end the command, so that it is typed once more.
+    undisturbed run. ends: whether the fault may end the command, so that it is typed once more. made_again: how many
+    shards may run, where the fault is not in a scan: none if no page reads what is damaged.
     """
 
     during: Callable[[Room, random.Random], None] | None = None
@@ -34,6 +35,7 @@ class Kind:
     spared: tuple[str, ...] = ("0000", "0001")
     most: int = 1
     ends: bool = False
+    made_again: tuple[int, ...] | None = None
 
 
 def kill(room: Room, rng: random.Random) -> None:
@@ -210,8 +212,8 @@ KINDS: dict[str, Kind] = {
     "Snakemake SIGHUP (terminal closed)": Kind(on_snakemake(signal.SIGHUP), most=2, ends=True),
     "Snakemake SIGINT (Ctrl-C)": Kind(on_snakemake(signal.SIGINT), most=2, ends=True),
     "disk full": Kind(make_room, small_disk, arguments=("--retries", "0"), most=2, ends=True),
-    "scan output damaged": Kind(before=damage("scan"), state="scanned", spared=(), most=4, ends=True),
-    "cache damaged": Kind(before=damage("cache"), state="merged", spared=(), most=8, ends=True),
+    "scan output damaged": Kind(before=damage("scan"), state="scanned", spared=(), most=4, ends=True, made_again=(1,)),
+    "cache damaged": Kind(before=damage("cache"), state="merged", spared=(), most=8, ends=True, made_again=(0, 1)),
     "summary damaged": Kind(
         before=damage("summary"), state="merged", spared=("0000", "0001", "0002", "0003"), most=7, ends=True
     ),
