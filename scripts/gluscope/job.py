@@ -77,18 +77,21 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
 
 def _noted(error: Exception) -> Exception:
     """Have the next start make anew what is damaged or of other settings; say so."""
-    if not isinstance(error, GluscopeError) or error.redo is None or not Path(NOTES).parent.is_dir():
+    if not isinstance(error, GluscopeError) or not error.redo or not Path(NOTES).parent.is_dir():
         return error
     step = "run the same command again: only it is made anew"
     try:
         if isinstance(error, StoreError):
-            check_whole(error.redo)
+            for store in error.redo:
+                check_whole(store)
             step = "run the same command again: a second look found it whole, so a disk or the memory may be failing"
             return type(error)(error.where, error.expected, error.found, step)
     except StoreError:
         pass  # twice: that is what is on the disk
     told = type(error)(error.where, error.expected, error.found, step)
-    note(error.redo, f"{error.where}: expected {error.expected}, found {error.found}")
+    for store in error.redo:
+        why = f"{error.where}: expected {error.expected}, found {error.found}"
+        note(store, why if len(error.redo) == 1 else f"{store}: expected the config's settings, found others")
     return told
 
 

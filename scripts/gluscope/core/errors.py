@@ -9,10 +9,10 @@ class GluscopeError(Exception):
     >>> str(GluscopeError("scan/0007.zarr.zip", "1000 rows", "998", "run the same command again to redo it"))
     'scan/0007.zarr.zip: expected 1000 rows, found 998. Next: run the same command again to redo it.'
 
-    redo: the file or folder that is damaged or of other settings, where a job makes it anew once it is gone.
+    redo: files or folders that are damaged or of other settings, where a job makes them anew once they are gone.
     """
 
-    redo: str | None = None
+    redo: tuple[str, ...] = ()
 
     def __init__(self, where: str, expected: str, found: str, next_step: str) -> None:
         self.where, self.expected, self.found, self.next_step = where, expected, found, next_step

@@ -23,7 +23,7 @@ def made_anew(store: Path) -> str:
 def to_redo(kind: type[GluscopeError], store: Path, where: str, expected: str, found: str) -> GluscopeError:
     """An error about a store that is to be made anew."""
     error = kind(where, expected, found, made_anew(store))
-    error.redo = str(store)
+    error.redo = (str(store),)
     return error
 
 

@@ -80,10 +80,16 @@ def _open(path: str | Path) -> _Shard:
 
 def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, Any]) -> None:
     """Snakemake knows with what settings a file was made only if it was alive when the file was finished."""
-    for shard in shards:
-        for key, asked in settings.items():
-            if (found := shard.attributes.get(key)) != asked:
-                raise to_redo(ShardMismatch, shard.path, shard.name, f"{key} {asked!r} as in the config", repr(found))
+    stale = [shard for shard in shards if any(shard.attributes.get(key) != settings[key] for key in settings)]
+    if stale:
+        first = stale[0]
+        key = next(key for key in settings if first.attributes.get(key) != settings[key])
+        found = repr(first.attributes.get(key)) + (
+            f" (and {len(stale) - 1} more shards of others)" if stale[1:] else ""
+        )
+        error = to_redo(ShardMismatch, first.path, first.name, f"{key} {settings[key]!r} as in the config", found)
+        error.redo = tuple(shard.name for shard in stale)
+        raise error
 
 
 def _refuse_other_settings(shards: Sequence[_Shard]) -> None:

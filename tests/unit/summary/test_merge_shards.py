@@ -208,5 +208,5 @@ def test_shards_of_settings_that_the_config_does_not_have_are_refused(tmp_path: 
     merge_shards(paths, tmp_path / "a.zarr", sign=SIGN, settings={"k": K})
     with pytest.raises(ShardMismatch, match=f"expected k {K + 1} as in the config, found {K}") as caught:
         merge_shards(paths, tmp_path / "b.zarr", sign=SIGN, settings={"k": K + 1})
-    assert caught.value.redo == str(paths[0])
+    assert caught.value.redo == tuple(map(str, paths))
     assert not (tmp_path / "b.zarr").exists()
