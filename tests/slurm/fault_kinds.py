@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gluscope.core.errors import StoreError
+from gluscope.store.summary import read_neuron
 from slurm.fault_site import RUN, Room, read_wholly
 
 _LIFE = 9.0  # seconds that a scan job lives here
@@ -144,7 +145,7 @@ def make_room(room: Room, rng: random.Random) -> None:
 
 
 def damage(part: str) -> Callable[[Room, random.Random], None]:
-    """Cut a stored file short or turn over a bit of it so that reading all of it refuses; its time stays."""
+    """Cut a stored file short or turn over a bit of it so that a reader refuses it; its time stays."""
 
     def hurt(room: Room, rng: random.Random) -> None:
         root = room.folder / RUN
@@ -174,7 +175,11 @@ def damage(part: str) -> Callable[[Room, random.Random], None]:
             file.write_bytes(changed)
             os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
             try:
-                read_wholly(store)
+                if part == "summary":  # a page reads no more of it
+                    read_neuron(store, 0, 3)
+                    read_neuron(store, 1, 7)
+                else:
+                    read_wholly(store)
             except StoreError:
                 return
             file.write_bytes(whole)
