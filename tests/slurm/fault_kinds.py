@@ -120,6 +120,14 @@ def preempt(room: Room, rng: random.Random) -> None:
     )
 
 
+def requeueing(room: Room, rng: random.Random) -> None:
+    """The profile as docs/faults.md says for partitions whose jobs may be preempted."""
+    profile = room.folder / "profiles/slurm/config.yaml"
+    text = profile.read_text(encoding="utf-8")
+    assert "\nslurm-no-requeue: true" in text
+    profile.write_text(text.replace("slurm-no-requeue: true", "slurm-requeue: true"), encoding="utf-8")
+
+
 def _ballast(room: Room) -> Path:
     return room.folder / "results/ballast"
 
@@ -223,5 +231,5 @@ KINDS: dict[str, Kind] = {
         before=damage("summary"), state="merged", spared=("0000", "0001", "0002", "0003"), most=7, ends=True
     ),
     "settings changed (k, dtype)": Kind(before=forgotten, state="other", spared=(), most=6, ends=True),
-    "preempted": Kind(preempt, arguments=("--set-resources", "scan:slurm_partition=low"), most=3),
+    "preempted": Kind(preempt, requeueing, arguments=("--set-resources", "scan:slurm_partition=low"), most=0),
 }

@@ -135,7 +135,7 @@ class Room:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
-    def wait(self, seconds: float = 240) -> int:
+    def wait(self, seconds: float = 400) -> int:
         """Exit status of the command."""
         assert self.process is not None
         try:
