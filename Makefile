@@ -50,6 +50,12 @@ $(TEST): $(RUNTIME) envs/test.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/test.txt
 	@rm -f $(VENV)/.test-* && touch $@
 
+# make faults ROUNDS=100: faults on a SLURM cluster of this machine's own; writes the table of docs/faults.md. Needs root.
+ROUNDS ?= 17
+.PHONY: faults
+faults: $(TEST)
+	@PYTHONPATH=scripts:tests $(BIN)/python -m slurm.run_faults --rounds $(ROUNDS) --write
+
 # make lock: new pins from envs/*.in, in a fresh environment.
 lock:
 	@sh .ci/lock

@@ -10,6 +10,7 @@ rule merge:
         "logs/merge/{run}.log",
     params:
         refactor_glu=of_run("refactor_glu"),
+        settings=refusing(lambda wildcards: flow.scan_settings(wildcards.run)),
         code=code("merge"),
     script:
         "../scripts/merge.py"

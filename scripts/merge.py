@@ -17,7 +17,8 @@ def main(smk: Any) -> None:
         rows = WeightRows(spec)
         sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
         convention = "refactored" if smk.params.refactor_glu else "raw"
-        about = merge_shards(smk.input.scans, smk.output[0], sign=sign, convention=convention)
+        settings = {**smk.params.settings, "model_revision": spec.revision}
+        about = merge_shards(smk.input.scans, smk.output[0], sign=sign, convention=convention, settings=settings)
         job.say(f"{about['shards']} shards, {about['rows']:,} texts, {about['tokens']:,} tokens, {convention}")
 
 

@@ -17,7 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-from gluscope.core.errors import GluscopeError, one_line
+from gluscope.cluster.damaged import NOTES, note
+from gluscope.core.errors import GluscopeError, StoreError, one_line
+from gluscope.store.whole import check_whole
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS",
@@ -59,7 +61,7 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
             try:
                 yield Job(log)
             except Exception as error:
-                print(f"error: {explain(error)}", file=sys.stderr)
+                print(f"error: {explain(_noted(error))}", file=sys.stderr)
                 if file is not None:
                     traceback.print_exc(file=file)
                     if not isinstance(error, GluscopeError):
@@ -71,6 +73,26 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
     finally:
         os.environ.clear()
         os.environ.update(environment)
+
+
+def _noted(error: Exception) -> Exception:
+    """Have the next start make anew what is damaged or of other settings; say so."""
+    if not isinstance(error, GluscopeError) or not error.redo or not Path(NOTES).parent.is_dir():
+        return error
+    step = "run the same command again: only it is made anew"
+    try:
+        if isinstance(error, StoreError):
+            for store in error.redo:
+                check_whole(store)
+            step = "run the same command again: a second look found it whole, so a disk or the memory may be failing"
+            return type(error)(error.where, error.expected, error.found, step)
+    except StoreError:
+        pass  # twice: that is what is on the disk
+    told = type(error)(error.where, error.expected, error.found, step)
+    for store in error.redo:
+        why = f"{error.where}: expected {error.expected}, found {error.found}"
+        note(store, why if len(error.redo) == 1 else f"{store}: expected the config's settings, found others")
+    return told
 
 
 def explain(error: BaseException) -> str:

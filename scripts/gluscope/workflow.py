@@ -115,6 +115,10 @@ class Workflow:
         made_here = f"{place}/state.json" in (RunPaths(other).export_hf for other in self.config.runs)
         return [f"{place}/state.json"] if made_here else places.source_files(place)
 
+    def scan_settings(self, run: str) -> dict[str, Any]:
+        """What the statistics of every shard of a run must have been made with."""
+        return {key: getattr(self.run(run), key) for key in ("k", "samples", "seed", "dtype")}
+
     def shards(self, run: str) -> list[str]:
         return [shard_name(index) for index in range(self.run(run).shards)]
 

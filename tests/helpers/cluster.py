@@ -193,12 +193,18 @@ class Cluster:
             "JobAcctGatherParams=OverMemoryKill",
             "AccountingStorageType=accounting_storage/none",
             "GresTypes=gpu",
+            "PreemptType=preempt/partition_prio",
+            "PreemptMode=REQUEUE",
             *self.extra,
             f"NodeName=DEFAULT CPUs={self.cpus} Boards=1 SocketsPerBoard=1 CoresPerSocket={self.cpus}"
             f" ThreadsPerCore=1 RealMemory={self.memory_mb} State=UNKNOWN",
             *nodes,
-            f"PartitionName=gpu Nodes=n[1-{self.gpu_nodes}] MaxTime=2-00:00:00 DefaultTime=10 State=UP",
-            f"PartitionName=cpu Nodes=n[1-{self.nodes}] MaxTime=1-00:00:00 DefaultTime=10 Default=YES State=UP",
+            f"PartitionName=gpu Nodes=n[1-{self.gpu_nodes}] PreemptMode=OFF MaxTime=2-00:00:00 DefaultTime=10 State=UP",
+            f"PartitionName=cpu Nodes=n[1-{self.nodes}] PreemptMode=OFF MaxTime=1-00:00:00 DefaultTime=10"
+            " Default=YES State=UP",
+            # Jobs in `urgent` take the place of jobs in `low`; those in the other partitions are left alone.
+            f"PartitionName=low Nodes=n[1-{self.nodes}] PriorityTier=1 DefaultTime=10 State=UP",
+            f"PartitionName=urgent Nodes=n[1-{self.nodes}] PriorityTier=9 PreemptMode=OFF DefaultTime=10 State=UP",
         ]
         self.conf.write_text("\n".join(lines) + "\n", encoding="utf-8")
         devices = [folder / f"run/gpu{i}" for i in range(2)]
@@ -218,3 +224,17 @@ def login_environment(cluster: Cluster, *first: str) -> dict[str, str]:
     """The environment of a user who has activated `.venv` on the login node; `first`: folders in front of PATH."""
     ours = {key: cluster.environment[key] for key in ("SLURM_CONF", "OMP_WAIT_POLICY")}
     return user_environment(**ours) | {"PATH": ":".join([*first, str(BIN), cluster.environment["PATH"]])}
+
+
+def without_network(cluster: Cluster, folder: Path) -> Path:
+    """A folder to put in front of PATH: job steps then run in a network namespace of their own, with nothing in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    srun = folder / "srun"
+    srun.write_text(
+        "#!/bin/bash\n"
+        'options=(); while [[ "$1" != /* ]]; do options+=("$1"); shift; done\n'
+        f'SLURM_CONF={cluster.conf} exec /usr/bin/srun "${{options[@]}}" unshare --net "$@"\n',
+        encoding="utf-8",
+    )
+    srun.chmod(0o755)
+    return folder

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import re
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.checkout import BIN
 from helpers.cluster import Cluster, login_environment
+from helpers.quick import quick_snakemake
 
 PAGE = "results/tiny/site/L1/N7.html"
 # The profile waits as suits a real cluster; here every second counts.
-QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "5"]
+QUICK = ["--max-status-checks-per-second", "10", "--configfile", "mine.yaml"]
+
+
+@functools.cache
+def _program() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="quick-snakemake-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return quick_snakemake(folder)
 
 
 def command(*arguments: str) -> list[str]:
     """`snakemake --profile slurm ...` as a user types it."""
-    return [str(BIN / "snakemake"), "--profile", "slurm", *arguments, *QUICK, "--configfile", "mine.yaml"]
+    return [_program(), "--profile", "slurm", *arguments, *QUICK]
 
 
 def typed(cluster: Cluster, folder: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:

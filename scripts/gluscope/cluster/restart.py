@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gluscope.cluster.damaged import NOTES, remove_noted
 from gluscope.cluster.leftovers import keep_finished_files, take_over
 from gluscope.cluster.queue import QueuedJob, jobs_in_queue, wait_for_earlier_jobs
 from gluscope.core.paths import RESULTS
@@ -65,17 +66,20 @@ def make_good(
 ) -> None:
     """After a start that died: drop its locks, wait for its jobs, keep what they finished, remove the rest.
 
-    Nothing happens in a folder without marks of incomplete files, nor where another start still runs there.
+    After one whose jobs refused a damaged file: remove that. Nothing happens where another start still runs.
     """
     if only_looks(arguments):
         return
     removed = take_over(state)
     if removed:
         say("The last start ended without cleaning up; its locks are removed.")
-    if not any(path.is_file() for path in (state / "incomplete").rglob("*")) or any((state / "locks").glob("*.lock")):
+    if any((state / "locks").glob("*.lock")):
         return
-    if wait_for_earlier_jobs(say, queue):
-        remove_unfinished(results)
-    kept = keep_finished_files(state)
-    if kept:
-        say(f"Kept {len(kept)} files that jobs of an earlier start finished.")
+    if any(path.is_file() for path in (state / "incomplete").rglob("*")):
+        if wait_for_earlier_jobs(say, queue):
+            remove_unfinished(results)
+        kept = keep_finished_files(state)
+        if kept:
+            say(f"Kept {len(kept)} files that jobs of an earlier start finished.")
+    for why in remove_noted(state / NOTES.name, results.name):
+        say(f"{why}. Removed; it is made anew.")

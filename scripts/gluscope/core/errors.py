@@ -8,7 +8,11 @@ class GluscopeError(Exception):
 
     >>> str(GluscopeError("scan/0007.zarr.zip", "1000 rows", "998", "run the same command again to redo it"))
     'scan/0007.zarr.zip: expected 1000 rows, found 998. Next: run the same command again to redo it.'
+
+    redo: files or folders that are damaged or of other settings, where a job makes them anew once they are gone.
     """
+
+    redo: tuple[str, ...] = ()
 
     def __init__(self, where: str, expected: str, found: str, next_step: str) -> None:
         self.where, self.expected, self.found, self.next_step = where, expected, found, next_step

@@ -12,6 +12,7 @@ import numpy as np
 
 from gluscope.core.errors import StoreError
 from gluscope.store.atomic import new_file
+from gluscope.store.damage import to_redo
 
 Source = Literal["cache", "replay", "model"]
 _REDO = "delete that file and run the same command again"
@@ -66,7 +67,7 @@ class Recomputed:
             raise StoreError(str(path), "recomputed values", "no such file", _REDO) from None
         except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
             found = " ".join(str(error).split())[:150] or type(error).__name__
-            raise StoreError(str(path), "recomputed values", f"damage ({found})", _REDO) from error
+            raise to_redo(StoreError, Path(path), str(path), "recomputed values", f"damage ({found})") from error
         if set(stored) != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
             raise StoreError(str(path), f"recomputed values of format {_FORMAT}", "others", _REDO)
         return cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})

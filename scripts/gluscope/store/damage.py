@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import GluscopeError, StoreError
 
 MISSING = "run the command that makes it"
 
@@ -20,6 +20,13 @@ def made_anew(store: Path) -> str:
     return f"remove {store} and run the same command again: only it is made anew"
 
 
+def to_redo(kind: type[GluscopeError], store: Path, where: str, expected: str, found: str) -> GluscopeError:
+    """An error about a store that is to be made anew."""
+    error = kind(where, expected, found, made_anew(store))
+    error.redo = (str(store),)
+    return error
+
+
 @contextmanager
 def refused(store: Path, part: str) -> Iterator[None]:
     """Turn what a damaged or missing `part` leads to into a StoreError that names it and its store."""
@@ -28,6 +35,6 @@ def refused(store: Path, part: str) -> Iterator[None]:
         yield
     except Damaged as error:
         expected, _, found = str(error).partition(", found ")
-        raise StoreError(where, expected, found, made_anew(store)) from error
+        raise to_redo(StoreError, store, where, expected, found) from error
     except (FileNotFoundError, KeyError) as error:
-        raise StoreError(where, "this part of it", "nothing there", made_anew(store)) from error
+        raise to_redo(StoreError, store, where, "this part of it", "nothing there") from error

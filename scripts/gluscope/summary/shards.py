@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.errors import ShardMismatch, StoreError
-from gluscope.store.damage import made_anew
+from gluscope.store.damage import made_anew, to_redo
 from gluscope.store.summary import read_attributes, read_layer, read_sample, write_summary
 from gluscope.summary.convention import refactor
 from gluscope.summary.merge import merge
@@ -44,17 +44,20 @@ def merge_shards(
     sign: np.ndarray,
     convention: str = "raw",
     attributes: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the summary of a whole run, `out`, from the statistics of its shards; returns its attributes.
 
     paths: in any order. sign: int8 [layer, neuron]. convention: "raw" or "refactored", what the values of `out` are in.
-    attributes: kept beside those in which the shards agree. Memory: a few layers, however many shards there are.
+    attributes: kept beside those in which the shards agree. settings: attributes that every shard must have.
+    Memory: a few layers, however many shards there are.
     Raises ShardMismatch, which names the shard, for other settings, for rows that two shards or none have, and for
     lists with rows that a shard has not; StoreError for a damaged file.
     """
     shards = sorted((_open(path) for path in paths), key=lambda shard: (shard.rows.start, shard.rows.stop))
     if not shards:
         raise ShardMismatch(str(out), "shards to join", "none", "run the scan")
+    _refuse_unasked_settings(shards, settings or {})
     _refuse_other_settings(shards)
     _refuse_other_rows(shards)
     about = {**_joined(shards), **(attributes or {}), "convention": convention}
@@ -70,10 +73,23 @@ def merge_shards(
 def _open(path: str | Path) -> _Shard:
     attributes = read_attributes(path)
     if missing := sorted((OWN | {"convention", "k"}) - attributes.keys()):
-        raise StoreError(
-            str(path), "the statistics of a shard", f"no {missing[0]} in its attributes", made_anew(Path(path))
-        )
+        found = f"no {missing[0]} in its attributes"
+        raise StoreError(str(path), "the statistics of a shard", found, made_anew(Path(path)))
     return _Shard(Path(path), attributes, read_sample(path))
+
+
+def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, Any]) -> None:
+    """Snakemake knows with what settings a file was made only if it was alive when the file was finished."""
+    stale = [shard for shard in shards if any(shard.attributes.get(key) != settings[key] for key in settings)]
+    if stale:
+        first = stale[0]
+        key = next(key for key in settings if first.attributes.get(key) != settings[key])
+        found = repr(first.attributes.get(key)) + (
+            f" (and {len(stale) - 1} more shards of others)" if stale[1:] else ""
+        )
+        error = to_redo(ShardMismatch, first.path, first.name, f"{key} {settings[key]!r} as in the config", found)
+        error.redo = tuple(shard.name for shard in stale)
+        raise error
 
 
 def _refuse_other_settings(shards: Sequence[_Shard]) -> None:
@@ -83,7 +99,7 @@ def _refuse_other_settings(shards: Sequence[_Shard]) -> None:
         usual = max(values, key=values.count)
         for shard, value in zip(shards, values, strict=True):
             if value != usual:
-                raise ShardMismatch(shard.name, f"{key} {usual} as in the other shards", value, made_anew(shard.path))
+                raise to_redo(ShardMismatch, shard.path, shard.name, f"{key} {usual} as in the other shards", value)
 
 
 def _refuse_other_rows(shards: Sequence[_Shard]) -> None:
@@ -93,7 +109,8 @@ def _refuse_other_rows(shards: Sequence[_Shard]) -> None:
         rows = shard.rows
         if len(rows) != shard.attributes["rows"]:
             expected = f"rows {_span(rows)}"
-            raise ShardMismatch(shard.name, expected, f"{shard.attributes['rows']} of them", made_anew(shard.path))
+            found = f"{shard.attributes['rows']} of them"
+            raise to_redo(ShardMismatch, shard.path, shard.name, expected, found)
         if len(rows) and rows.start < after:
             found = f"row {rows.start}, which {before} has as well"
             raise ShardMismatch(
@@ -166,15 +183,14 @@ def _refuse_strange_lists(shard: _Shard, part: LayerSummary, layer: int, neurons
     """What a shard says of a layer must fit what it says of itself."""
     if part.neurons != neurons or part.k != shard.attributes["k"]:
         expected, found = f"{neurons} neurons, k {shard.attributes['k']}", f"{part.neurons}, k {part.k}"
-        raise ShardMismatch(f"{shard.name}, layer {layer}", expected, found, made_anew(shard.path))
+        raise to_redo(ShardMismatch, shard.path, f"{shard.name}, layer {layer}", expected, found)
     rows, example = shard.rows, part.extreme_example
     low = int(example.min(initial=rows.start, where=example >= 0))
     high = int(example.max(initial=-1))
     if low < rows.start or high >= rows.stop:
         strange = low if low < rows.start else high
-        raise ShardMismatch(
-            f"{shard.name}, layer {layer}", f"rows {_span(rows)}", f"row {strange}", made_anew(shard.path)
-        )
+        where = f"{shard.name}, layer {layer}"
+        raise to_redo(ShardMismatch, shard.path, where, f"rows {_span(rows)}", f"row {strange}")
     if int(part.count.sum(axis=1).max(initial=0)) > shard.attributes["tokens"]:
         most = f"at most {shard.attributes['tokens']} tokens a neuron"
-        raise ShardMismatch(f"{shard.name}, layer {layer}", most, "more in its cases", made_anew(shard.path))
+        raise to_redo(ShardMismatch, shard.path, f"{shard.name}, layer {layer}", most, "more in its cases")

@@ -200,3 +200,13 @@ merge_shards({[str(path) for path in paths]!r}, {str(tmp_path / "out")!r}, sign=
 assert not {{"numba", "torch", "zarr", "tensorstore"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_shards_of_settings_that_the_config_does_not_have_are_refused(tmp_path: Path) -> None:
+    """All shards agree, so only what was asked for shows that they are of an earlier config."""
+    paths = write_shards(tmp_path)
+    merge_shards(paths, tmp_path / "a.zarr", sign=SIGN, settings={"k": K})
+    with pytest.raises(ShardMismatch, match=f"expected k {K + 1} as in the config, found {K}") as caught:
+        merge_shards(paths, tmp_path / "b.zarr", sign=SIGN, settings={"k": K + 1})
+    assert caught.value.redo == tuple(map(str, paths))
+    assert not (tmp_path / "b.zarr").exists()

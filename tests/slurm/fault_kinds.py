@@ -1,0 +1,235 @@
+"""Kinds of faults. Each takes the room, with the command running unless it starts from damage, and a seeded random."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gluscope.core.errors import StoreError
+from gluscope.store.summary import read_neuron
+from slurm.fault_site import RUN, Room, read_wholly
+
+_LIFE = 9.0  # seconds that a scan job lives here
+
+
+@dataclass(frozen=True)
+class Kind:
+    """state: what the round starts from. before: done before the command. during: done while it runs.
+
+    arguments: added to every command of the round. spared: shards that must not run. most: jobs more than an
+    undisturbed run. ends: whether the fault may end the command, so that it is typed once more. made_again: how many
+    shards may run, where the fault is not in a scan: none if no page reads what is damaged.
+    """
+
+    during: Callable[[Room, random.Random], None] | None = None
+    before: Callable[[Room, random.Random], None] | None = None
+    state: str = "half"
+    arguments: tuple[str, ...] = ()
+    spared: tuple[str, ...] = ("0000", "0001")
+    most: int = 1
+    ends: bool = False
+    made_again: tuple[int, ...] | None = None
+
+
+def kill(room: Room, rng: random.Random) -> None:
+    job, _ = room.running()
+    time.sleep(rng.uniform(0, _LIFE))
+    room.kill(job, rng.random() < 0.5)
+
+
+def kill_writing(room: Room, rng: random.Random) -> None:
+    part = rng.choice(["scan", "cache"])
+    room.running()
+    found: list[Path] = []
+
+    def writing() -> bool:
+        found[:] = (room.folder / RUN / part).glob("*.writing-*")
+        return bool(found)
+
+    if room.wait_until(writing, 60, 0.001):
+        if part == "cache":
+            time.sleep(rng.uniform(0, 3))
+        pid = int(found[0].name.rsplit("-", 2)[1])
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def scancel(room: Room, rng: random.Random) -> None:
+    job, _ = room.running()
+    time.sleep(rng.uniform(0, _LIFE))
+    room.cluster.run("scancel", str(job), check=False)
+
+
+def time_limit(room: Room, rng: random.Random) -> None:
+    job, _ = room.running()
+    time.sleep(rng.uniform(0, 2))
+    for process in room.processes(job):
+        process.suspend()
+    room.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=0:01", check=False)
+
+
+def node_down(room: Room, rng: random.Random) -> None:
+    _, node = room.running()
+    time.sleep(rng.uniform(0, _LIFE))
+    room.cluster.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    time.sleep(2)
+    room.cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+
+
+def node_dies(room: Room, rng: random.Random) -> None:
+    _, node = room.running()
+    time.sleep(rng.uniform(0, 3))
+    lost = [i for i, _, _, where in room.jobs(False) if where == node]
+    room.cluster.stop(f"slurmd-{node}", signal.SIGKILL)
+    for job in lost:
+        room.kill(job)
+    room.cluster.wait_for(lambda: room.cluster.states().get(node, "").startswith("down"), 90, f"{node} to be down")
+    room.cluster.start_node(node)
+
+
+def controller(room: Room, rng: random.Random) -> None:
+    room.running()
+    time.sleep(rng.uniform(0, _LIFE))
+    room.cluster.stop("slurmctld", rng.choice([signal.SIGTERM, signal.SIGKILL]))
+    time.sleep(rng.uniform(0, 6))
+    room.cluster.start_controller()
+
+
+def on_snakemake(how: signal.Signals) -> Callable[[Room, random.Random], None]:
+    def send(room: Room, rng: random.Random) -> None:
+        room.running()
+        time.sleep(rng.uniform(0, _LIFE))
+        room.signal(how)
+
+    return send
+
+
+def preempt(room: Room, rng: random.Random) -> None:
+    _, node = room.running()
+    time.sleep(rng.uniform(0, 4))
+    room.cluster.run(
+        "sbatch", "-p", "urgent", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null", "--wrap", "sleep 3"
+    )
+
+
+def requeueing(room: Room, rng: random.Random) -> None:
+    """The profile as docs/faults.md says for partitions whose jobs may be preempted."""
+    profile = room.folder / "profiles/slurm/config.yaml"
+    text = profile.read_text(encoding="utf-8")
+    assert "\nslurm-no-requeue: true" in text
+    profile.write_text(text.replace("slurm-no-requeue: true", "slurm-requeue: true"), encoding="utf-8")
+
+
+def _ballast(room: Room) -> Path:
+    return room.folder / "results/ballast"
+
+
+def small_disk(room: Room, rng: random.Random) -> None:
+    results = room.folder / "results"
+    aside = room.folder / "results-before"
+    results.rename(aside)
+    results.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", results], check=True)
+    subprocess.run(["cp", "-a", f"{aside}/.", results], check=True)
+    stat = os.statvfs(results)
+    left = rng.randrange(4096, 300_000)
+    _ballast(room).write_bytes(bytes(stat.f_bavail * stat.f_frsize - left))
+
+
+def make_room(room: Room, rng: random.Random) -> None:
+    assert room.wait() != 0, "the disk was not full"
+    logs = [path.read_text(errors="replace") for path in (room.folder / "logs/scan/tiny").glob("*.log")]
+    lines = [line for log in logs for line in log.splitlines() if line.startswith("error:")]
+    assert any("space" in line for line in lines), lines
+    _ballast(room).unlink()
+
+
+def damage(part: str) -> Callable[[Room, random.Random], None]:
+    """Cut a stored file short or turn over a bit of it so that a reader refuses it; its time stays."""
+
+    def hurt(room: Room, rng: random.Random) -> None:
+        root = room.folder / RUN
+        shard = rng.randrange(4)
+        store = {
+            "scan": root / f"scan/{shard:04d}.zarr.zip",
+            "cache": root / f"cache/{shard:04d}.zarr/zarr.json",
+            "summary": root / "summary.zarr/zarr.json",
+        }[part]
+        files = (
+            [store]
+            if part == "scan"
+            else sorted(p for p in store.parent.rglob("*") if p.name != "zarr.json" or p == store)
+        )
+        wanted = {"cache": ("x/", "rows/", "lengths/"), "summary": ("count", "sum", "extreme", "sample_")}.get(part)
+        files = [
+            p for p in files if p.is_file() and (p == store or str(p.relative_to(store.parent)).startswith(wanted))
+        ]
+        for _ in range(1000):
+            file = rng.choice(files)
+            whole, stat = file.read_bytes(), file.stat()
+            changed = bytearray(whole)
+            if rng.random() < 0.3:
+                changed = changed[: rng.randrange(len(whole))]
+            else:
+                changed[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+            file.write_bytes(changed)
+            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+            try:
+                if part == "summary":  # a page reads no more of it
+                    read_neuron(store, 0, 3)
+                    read_neuron(store, 1, 7)
+                else:
+                    read_wholly(store)
+            except StoreError:
+                return
+            file.write_bytes(whole)
+            os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        raise AssertionError("no damage that is refused")
+
+    return hurt
+
+
+def forgotten(room: Room, rng: random.Random) -> None:
+    """Shard 0000 was made with another k, 0001 with another dtype; at random Snakemake's record of that is gone."""
+    if rng.random() < 0.5:
+        for path in (room.folder / ".snakemake/metadata").rglob("*"):
+            if path.is_file() and "/scan/" in _name(path.name):
+                path.unlink()
+
+
+def _name(record: str) -> str:
+    try:
+        return urlsafe_b64decode(record).decode()
+    except ValueError:
+        return ""
+
+
+KINDS: dict[str, Kind] = {
+    "job killed (SIGKILL)": Kind(kill),
+    "job killed while writing a store": Kind(kill_writing),
+    "scancel": Kind(scancel),
+    "time limit": Kind(time_limit),
+    "out of memory": Kind(arguments=("--set-resources", "scan:mem_mb=160*attempt**4"), most=4),
+    "node marked down": Kind(node_down, most=3),
+    "node dies (slurmd SIGKILL)": Kind(node_dies, most=3),
+    "slurmctld restarted": Kind(controller, most=0),
+    "Snakemake SIGKILL": Kind(on_snakemake(signal.SIGKILL), most=0, ends=True),
+    "Snakemake SIGHUP (terminal closed)": Kind(on_snakemake(signal.SIGHUP), most=2, ends=True),
+    "Snakemake SIGINT (Ctrl-C)": Kind(on_snakemake(signal.SIGINT), most=2, ends=True),
+    "disk full": Kind(make_room, small_disk, arguments=("--retries", "0"), most=2, ends=True),
+    "scan output damaged": Kind(before=damage("scan"), state="scanned", spared=(), most=4, ends=True, made_again=(1,)),
+    "cache damaged": Kind(before=damage("cache"), state="merged", spared=(), most=8, ends=True, made_again=(0, 1)),
+    "summary damaged": Kind(
+        before=damage("summary"), state="merged", spared=("0000", "0001", "0002", "0003"), most=7, ends=True
+    ),
+    "settings changed (k, dtype)": Kind(before=forgotten, state="other", spared=(), most=6, ends=True),
+    "preempted": Kind(preempt, requeueing, arguments=("--set-resources", "scan:slurm_partition=low"), most=0),
+}

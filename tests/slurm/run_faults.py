@@ -1,0 +1,186 @@
+"""Runs of the workflow on a real SLURM, each with one fault, and what came of them: `make faults ROUNDS=100`."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from helpers.checkout import REPO
+from helpers.cluster import Cluster
+from slurm.conftest import texts
+from slurm.fault_kinds import KINDS, Kind
+from slurm.fault_site import RUN, SHARDS, Room, Site, Watcher
+
+TABLE = REPO / "docs/faults.md"
+BEGIN, END = "<!-- made by make faults -->", "<!-- end -->"
+
+
+@dataclass
+class Outcome:
+    """What a round came to. wrong: all that must not be; an empty list is a good round."""
+
+    kind: str
+    seed: int
+    commands: int = 0
+    redone: int = 0
+    half: int = 0
+    equal: bool = False
+    seconds: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+
+
+def play(site: Site, name: str, seed: int) -> Outcome:
+    """One round: a prepared state, a fault, the same command until it is done (two more at most), a comparison."""
+    kind, rng, outcome, start = KINDS[name], random.Random(f"{name} {seed}"), Outcome(name, seed), time.monotonic()
+    site.load(kind.state)
+    site.write_config()
+    room = site.new_room()
+    room.arguments = list(kind.arguments)
+    watcher = None
+    try:
+        if kind.before:
+            kind.before(room, rng)
+        watcher = Watcher(room.folder)
+        if kind.state in ("half", "planned"):
+            watcher.start()
+        _commands(room, kind, rng)
+        room.settle()
+        watcher.look()
+        outcome.half = len(watcher.half) if watcher.is_alive() else 0
+        outcome.wrong += watcher.half if watcher.is_alive() else []
+        outcome.equal = site.results() == site.reference
+        _judge(room, kind, outcome)
+        if not outcome.equal:
+            different = [key for key, data in site.reference.items() if site.results().get(key) != data]
+            outcome.wrong.append(f"differs from the undisturbed run: {different[:4]}")
+    except Exception as error:
+        outcome.wrong.append(f"{type(error).__name__}: {error}")
+        traceback.print_exc()
+    finally:
+        if watcher is not None and watcher.is_alive():
+            watcher.stop()
+        if subprocess.run(["mountpoint", "-q", room.folder / "results"], check=False).returncode == 0:
+            subprocess.run(["umount", "-l", room.folder / "results"], check=False)
+    outcome.commands, outcome.seconds = room.commands, time.monotonic() - start
+    return outcome
+
+
+def _commands(room: Room, kind: Kind, rng: random.Random) -> None:
+    room.start()
+    if kind.during:
+        kind.during(room, rng)
+    for _ in range(4):
+        if room.wait() == 0:
+            return
+        if room.commands == 4:
+            break
+        room.start()
+    raise RuntimeError(f"not done after {room.commands} commands: {room.said()[-1500:]}")
+
+
+def _judge(room: Room, kind: Kind, outcome: Outcome) -> None:
+    """What was redone, and what stands about."""
+    redone = room.redone()
+    usual = {"half": 5, "other": 7, "scanned": 3, "merged": 2}[kind.state]
+    outcome.redone = sum(redone.values()) - usual
+    if outcome.redone > kind.most:
+        outcome.wrong.append(
+            f"{outcome.redone} jobs more than an undisturbed run, at most {kind.most} expected: {redone}"
+        )
+    for shard in kind.spared:
+        if redone[f"scan tiny_{shard}"]:
+            outcome.wrong.append(f"shard {shard} was done and was made again")
+    if kind.made_again is not None and len([s for s in SHARDS if redone[f"scan tiny_{s}"]]) not in kind.made_again:
+        outcome.wrong.append(f"shards made again, of which {kind.made_again} were expected: {redone}")
+    left = [str(path) for path in (room.folder / RUN).rglob("*.writing-*")]
+    if left:
+        outcome.wrong.append(f"left behind: {left}")
+    if room.commands > (3 if kind.ends else 2) or (room.commands > 1 and not kind.ends):
+        outcome.wrong.append(f"{room.commands} commands")
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """The outcomes by kind, in Markdown."""
+    groups: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.kind].append(outcome)
+    lines = [
+        "| fault | rounds | commands until done | additional jobs | half-written files | summary and pages equal |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in KINDS:
+        if group := groups.get(kind):
+            few = {name: sorted(getattr(o, name) for o in group) for name in ("commands", "redone")}
+            span = {k: str(v[0]) if v[0] == v[-1] else f"{v[0]}-{v[-1]}" for k, v in few.items()}
+            equal = sum(o.equal for o in group)
+            half = sum(o.half for o in group)
+            row = [kind, len(group), span["commands"], span["redone"], half, f"{equal} of {len(group)}"]
+            lines.append("| " + " | ".join(map(str, row)) + " |")
+    return "\n".join(lines)
+
+
+def rounds_of(count: int, seed: int, only: str | None) -> list[tuple[str, int]]:
+    """Kinds in turn, each turn in another order."""
+    rng, names, found = random.Random(seed), [name for name in KINDS if not only or only in name], []
+    while len(found) < count:
+        found += [(name, seed * 10_000 + len(found) + i) for i, name in enumerate(rng.sample(names, len(names)))]
+    return found[:count]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=len(KINDS))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="a part of a kind's name")
+    parser.add_argument("--seconds", type=float, default=1e9, help="start no round after this long")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/faults.md")
+    parser.add_argument("--folder", type=Path, help="where the site is built and left")
+    given = parser.parse_args()
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="faults-"))
+    outcomes: list[Outcome] = []
+    start = time.monotonic()
+    with Cluster(folder / "slurm", cpus=16, memory_mb=400_000) as cluster:
+        site = Site(folder, cluster)
+        site.prepare(texts)
+        print(f"reference run and states: {time.monotonic() - start:.0f} s", flush=True)
+        for number, (kind, seed) in enumerate(rounds_of(given.rounds, given.seed, given.only), start=1):
+            if time.monotonic() - start > given.seconds:
+                break
+            outcome = play(site, kind, seed)
+            outcomes.append(outcome)
+            said = "ok" if not outcome.wrong else " | ".join(outcome.wrong)
+            more = f"{outcome.commands} commands, {outcome.redone} more jobs, {outcome.seconds:.0f} s"
+            print(f"{number:3} {kind} (seed {seed}): {more}: {said}", flush=True)
+            if outcome.wrong:
+                kept = folder / f"failed-{number}"
+                subprocess.run(["cp", "-a", site.room_folder, kept], check=False)
+            if given.write:
+                write_table(outcomes)
+    print(table(outcomes))
+    bad = [outcome for outcome in outcomes if outcome.wrong]
+    print(f"{len(outcomes)} rounds, {len(bad)} with something wrong")
+    if not bad and given.folder is None:
+        shutil.rmtree(folder)
+    return bool(bad)
+
+
+def write_table(outcomes: list[Outcome]) -> None:
+    text = TABLE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    bad = sum(bool(outcome.wrong) for outcome in outcomes)
+    said = f"{len(outcomes)} rounds, {bad} in which something was not as this page says.\n\n{table(outcomes)}"
+    TABLE.write_text(f"{before}{BEGIN}\n{said}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
