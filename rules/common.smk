@@ -41,7 +41,6 @@ wildcard_constraints:
     run=r"(?!(datasets|sources)/)[^/]+",
     dataset=r"[^/]+",
     shard=r"\d{4}",
-    shards=r"[1-9]\d*",
     layer=r"0|[1-9]\d*",
     neuron=r"0|[1-9]\d*",
     low=r"\d+",
@@ -90,12 +89,21 @@ def tokenizer_of_run(wildcards):
 
 
 @refusing
-def plan_of_run(wildcards):
-    """The shard plan of a run; the shard must be one of it, where one is named."""
-    run = flow.run(wildcards.run)
-    if "shard" in wildcards.keys():
-        flow.shard(run.name, wildcards.shard)
-    return flow.dataset_of(run.name).paths.plan(run.shards)
+def plan_of_shard(wildcards):
+    """The shard plan of a run, after a look whether it has the shard.
+
+    A new plan asks for a scan of the last shard alone, which takes what was appended; which others have other rows
+    is known (by `rows_of_shard`) when it has been made.
+    """
+    last = flow.shards(wildcards.run)[-1]
+    plan = RunPaths(wildcards.run).plan
+    return plan if flow.shard(wildcards.run, wildcards.shard) == last else ancient(plan)
+
+
+@refusing
+def rows_of_shard(wildcards):
+    """What tells whether the rows of a shard are those that were scanned."""
+    return flow.rows_of_shard(wildcards.run, wildcards.shard)
 
 
 @refusing
