@@ -120,7 +120,7 @@ def _check_belongs(where: Path, found: dict[str, Any], about: dict[str, Any]) ->
 
     A cache may be older than the texts that were appended since then; the texts of its shard must be the same.
     """
-    expected = {key: about[key] for key in ("model_revision", "dataset_fingerprint") if key in about}
+    expected: dict[str, Any] = {key: about[key] for key in ("model_revision", "dataset_fingerprint") if key in about}
     if "rows_digest" in found and "rows_digest" in about:
         expected.pop("dataset_fingerprint", None)
         expected["rows_digest"] = about["rows_digest"].get(found.get("shard"))

@@ -79,7 +79,7 @@ def merge_shards(
         _refuse_others_than(shards, whole)
     _refuse_other_rows(shards, None if whole is None else whole.attributes["dataset_rows"])
     about = {**_joined(shards, whole), **(attributes or {}), "convention": convention}
-    sample, columns = choose_columns([(shard.name, shard.sample) for shard in shards], whole and whole.sample)
+    sample, columns = choose_columns([(shard.name, shard.sample) for shard in shards], whole.sample if whole else None)
     layers = _layers(shards, sign, columns, convention)
     write_summary(out, layers, n_layers=len(sign), sample=sample, attributes=about, sign=np.asarray(sign, np.int8))
     return about
@@ -87,7 +87,7 @@ def merge_shards(
 
 def _open(path: str | Path) -> _Shard:
     attributes = read_attributes(path)
-    if missing := sorted((OWN | {"convention", "k"}) - attributes.keys()):
+    if missing := sorted((OWN - {"rows_digest"} | {"convention", "k"}) - attributes.keys()):
         raise StoreError(
             str(path), "the statistics of a shard", f"no {missing[0]} in its attributes", made_anew(Path(path))
         )
@@ -160,14 +160,8 @@ def _joined(shards: Sequence[_Shard], whole: Whole | None) -> dict[str, Any]:
         for package, version in shard.attributes.get("versions", {}).items():
             found.setdefault(package, set()).add(str(version))
     versions = {package: ", ".join(sorted(several)) for package, several in found.items()}
-    return {
-        **shared,
-        **of_whole,
-        **sums,
-        "shards": len(shards),
-        "device": ", ".join(sorted(devices)),
-        "versions": versions,
-    }
+    own = {"shards": len(shards), "device": ", ".join(sorted(devices)), "versions": versions}
+    return {**shared, **of_whole, **sums, **own}
 
 
 def _layers(

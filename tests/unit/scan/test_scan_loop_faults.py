@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gluscope.core.errors import DatasetError, GluscopeError, ModelError, ShardMismatch, StoreError
+from gluscope.dataset.plan import Plan
 from gluscope.model.capture import GatedModel
 from gluscope.model.describe import describe
 from gluscope.scan import passes
