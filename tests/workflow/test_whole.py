@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,6 +152,19 @@ def test_from_a_replay(room: Room) -> None:
     u = 2 * UNIT_ROUNDOFF["float16"] + 1e-5
     assert np.abs(cached.gate - replayed.gate).max() <= u * cached.gate_bound
     assert np.abs(cached.in_ - replayed.in_).max() <= u * cached.in_bound
+
+
+def test_snakemakes_report_has_the_pages_and_loads_nothing(room: Room) -> None:
+    before = room.plan()
+    done = room.snakemake("--report", "report.html", "results/mine/site/L0/N3.html", "results/mine/site/L1/N7.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = room.folder / "report.html"
+    html = report.read_text(encoding="utf-8")
+    report.unlink()
+    assert "Neurons of mine" in html
+    assert "L1/N7" in html
+    assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["'](?:https?:)?//""", html)
+    assert room.plan() == before
 
 
 def test_every_text_is_in_the_data_set(room: Room) -> None:
