@@ -90,20 +90,9 @@ def tokenizer_of_run(wildcards):
 
 @refusing
 def plan_of_shard(wildcards):
-    """The shard plan of a run, after a look whether it has the shard.
-
-    A new plan asks for a scan of the last shard alone, which takes what was appended; which others have other rows
-    is known (by `rows_of_shard`) when it has been made.
-    """
-    last = flow.shards(wildcards.run)[-1]
-    plan = RunPaths(wildcards.run).plan
+    """The shard plan of a run. A new one asks for a scan of the last shard alone, which takes what was appended."""
+    last, plan = flow.shards(wildcards.run)[-1], RunPaths(wildcards.run).plan
     return plan if flow.shard(wildcards.run, wildcards.shard) == last else ancient(plan)
-
-
-@refusing
-def rows_of_shard(wildcards):
-    """What tells whether the rows of a shard are those that were scanned."""
-    return flow.rows_of_shard(wildcards.run, wildcards.shard)
 
 
 @refusing

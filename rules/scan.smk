@@ -24,7 +24,7 @@ rule scan:
         seed=of_run("seed"),
         dtype=of_run("dtype"),
         cache_dtype=of_run("cache_dtype"),
-        rows=rows_of_shard,
+        rows=refusing(lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)),
         code=code("scan"),
     script:
         "../scripts/scan.py"
@@ -42,5 +42,5 @@ use rule scan as scan_without_cache with:
         samples=of_run("samples"),
         seed=of_run("seed"),
         dtype=of_run("dtype"),
-        rows=rows_of_shard,
+        rows=refusing(lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)),
         code=code("scan"),
