@@ -24,7 +24,9 @@ rule scan:
         seed=of_run("seed"),
         dtype=of_run("dtype"),
         cache_dtype=of_run("cache_dtype"),
-        rows=refusing(lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)),
+        rows=refusing(
+            lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
+        ),
         code=code("scan"),
     script:
         "../scripts/scan.py"
@@ -42,5 +44,7 @@ use rule scan as scan_without_cache with:
         samples=of_run("samples"),
         seed=of_run("seed"),
         dtype=of_run("dtype"),
-        rows=refusing(lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)),
+        rows=refusing(
+            lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
+        ),
         code=code("scan"),
