@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RUNTIME := $(VENV)/.runtime-$(shell cksum < envs/runtime.txt | tr -d ' ')
 TEST := $(VENV)/.test-$(shell cat envs/runtime.txt envs/test.txt | cksum | tr -d ' ')
 
-.PHONY: help env demo test check bench lock clean
+.PHONY: help env demo status test check bench lock clean
 help:
 	@sed -n 's/^# *\(make .*\)/\1/p' Makefile
 
@@ -18,6 +18,10 @@ env: $(RUNTIME)
 demo: $(RUNTIME)
 	@$(SNAKEMAKE) --quiet rules host progress reason
 	@echo "Open results/demo/site/index.html in a browser."
+
+# make status: how far the runs are (RUN=mine for one), also while Snakemake runs.
+status:
+	@$(BIN)/python scripts/status.py $(RUN)
 
 test: $(TEST)
 	@sh .ci/system-packages

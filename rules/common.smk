@@ -44,7 +44,6 @@ wildcard_constraints:
     reference=r"[^/]+",
     dataset=r"[^/]+",
     shard=r"\d{4}",
-    shards=r"[1-9]\d*",
     layer=r"0|[1-9]\d*",
     neuron=r"0|[1-9]\d*",
     low=r"\d+",
@@ -93,12 +92,10 @@ def tokenizer_of_run(wildcards):
 
 
 @refusing
-def plan_of_run(wildcards):
-    """The shard plan of a run; the shard must be one of it, where one is named."""
-    run = flow.run(wildcards.run)
-    if "shard" in wildcards.keys():
-        flow.shard(run.name, wildcards.shard)
-    return flow.dataset_of(run.name).paths.plan(run.shards)
+def plan_of_shard(wildcards):
+    """The shard plan of a run. A new one asks for a scan of the last shard alone, which takes what was appended."""
+    last, plan = flow.shards(wildcards.run)[-1], RunPaths(wildcards.run).plan
+    return plan if flow.shard(wildcards.run, wildcards.shard) == last else ancient(plan)
 
 
 @refusing

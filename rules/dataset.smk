@@ -1,9 +1,10 @@
-# Texts -> token data set, and a plan of shards with about equally many tokens.
+# Texts -> token data set, and a plan of shards with about equally many tokens. Checkpoints: when one is done Snakemake
+# looks again at what depends on it, and leaves out what has nothing new to read.
 localrules:
     plan_shards,
 
 
-rule tokenise:
+checkpoint tokenise:
     """Tokenise, cut and choose texts; a source that has tokens is taken as it is."""
     input:
         source=refusing(lambda wildcards: flow.source_files(wildcards.dataset)),
@@ -30,15 +31,16 @@ rule tokenise:
         "../scripts/tokenise.py"
 
 
-rule plan_shards:
-    """Share out the rows of a token data set among shards."""
+checkpoint plan_shards:
+    """Share out the rows of a run's data set among its shards; where it has grown, earlier shards stay as they are."""
     input:
-        DATASET.tokens,
+        tokens_of_run,
     output:
-        DATASET.plan("{shards}"),
+        update(RUN.plan),
     log:
-        "logs/plan_shards/{dataset}-{shards}.log",
+        "logs/plan_shards/{run}.log",
     params:
+        shards=of_run("shards"),
         code=code("plan_shards"),
     script:
         "../scripts/plan_shards.py"

@@ -1,11 +1,11 @@
 # Models and data sets from the hub, and what they are. On a cluster these run where Snakemake does: compute nodes
-# have no network.
+# have no network. Checkpoints, as in dataset.smk.
 localrules:
     fetch_model,
     fetch_dataset,
 
 
-rule fetch_model:
+checkpoint fetch_model:
     """Find the model of a run, or fetch it from the hub; write what other stages need to know of it."""
     input:
         refusing(lambda wildcards: flow.model_files(wildcards.run)),
@@ -21,7 +21,7 @@ rule fetch_model:
         "../scripts/fetch_model.py"
 
 
-rule fetch_dataset:
+checkpoint fetch_dataset:
     """Fetch what a data set takes from the hub, source or tokenizer; write which revisions."""
     input:
         refusing(lambda wildcards: flow.source_files(wildcards.dataset)),

@@ -4,6 +4,8 @@ rule merge:
     input:
         scans=scans_of_run,
         model=RUN.model,
+        plan=RUN.plan,
+        tokens=tokens_of_run,
     output:
         RUN.summary,
     log:

@@ -14,7 +14,13 @@ rule page:
         tokenizer=tokenizer_of_run,
         code=RUN.code("page"),
     output:
-        RUN.page("{layer}", "{neuron}"),
+        report(
+            RUN.page("{layer}", "{neuron}"),
+            category="Neurons of {run}",
+            subcategory="L{layer}",
+            labels={"neuron": "L{layer}/N{neuron}"},
+            caption="../docs/report/page.rst",
+        ),
     log:
         "logs/page/{run}/L{layer}-N{neuron}.log",
     script:

@@ -5,7 +5,7 @@ rule replay:
         summary=RUN.summary,
         model=RUN.model,
         tokens=tokens_of_run,
-        plan=plan_of_run,
+        plan=RUN.plan,
     output:
         RUN.replay("{shard}"),
     log:

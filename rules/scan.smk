@@ -3,8 +3,8 @@ rule scan:
     """Run the model over a shard: counts, sums, extremes and samples of every neuron, and its MLP inputs."""
     input:
         model=RUN.model,
-        tokens=tokens_of_run,
-        plan=plan_of_run,
+        tokens=ancient(tokens_of_run),
+        plan=plan_of_shard,
     output:
         scan=RUN.scan("{shard}"),
         cache=RUN.cache("{shard}"),
@@ -24,6 +24,9 @@ rule scan:
         seed=of_run("seed"),
         dtype=of_run("dtype"),
         cache_dtype=of_run("cache_dtype"),
+        rows=refusing(
+            lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
+        ),
         code=code("scan"),
     script:
         "../scripts/scan.py"
@@ -41,4 +44,7 @@ use rule scan as scan_without_cache with:
         samples=of_run("samples"),
         seed=of_run("seed"),
         dtype=of_run("dtype"),
+        rows=refusing(
+            lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
+        ),
         code=code("scan"),

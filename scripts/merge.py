@@ -1,12 +1,17 @@
 """Join the statistics of all shards of a run."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gluscope.dataset.plan import Plan
+from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
-from gluscope.summary.shards import merge_shards
+from gluscope.scan.sample import choose_sample
+from gluscope.store.summary import read_attributes
+from gluscope.summary.shards import Whole, merge_shards
 from gluscope.weights.products import signs
 
 
@@ -18,8 +23,27 @@ def main(smk: Any) -> None:
         sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
         convention = "refactored" if smk.params.refactor_glu else "raw"
         settings = {**smk.params.settings, "model_revision": spec.revision}
-        about = merge_shards(smk.input.scans, smk.output[0], sign=sign, convention=convention, settings=settings)
+        whole = data_set(smk.input.tokens, smk.input.plan, read_attributes(smk.input.scans[0]))
+        about = merge_shards(
+            smk.input.scans, smk.output[0], sign=sign, convention=convention, settings=settings, whole=whole
+        )
         job.say(f"{about['shards']} shards, {about['rows']:,} texts, {about['tokens']:,} tokens, {convention}")
+
+
+def data_set(tokens: str, plan: str, about: dict[str, Any]) -> Whole:
+    """The data set as it is now; which of its tokens are the sample follows from the settings that a shard names."""
+    data, cut = TokenDataset.open(Path(tokens).parent), Plan.read(plan)
+    return Whole(
+        rows={shard.name: (shard.start, shard.stop - 1, shard.digest) for shard in cut.shards},
+        plan=cut.base,
+        sample=choose_sample(about["seed"], data.lengths, about["samples"]),
+        attributes={
+            "dataset_revision": data.record.source["revision"],
+            "dataset_fingerprint": data.record.fingerprint,
+            "dataset_rows": data.record.rows,
+            "dataset_tokens": data.record.tokens,
+        },
+    )
 
 
 if __name__ == "__main__":

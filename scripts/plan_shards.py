@@ -1,23 +1,34 @@
-"""Share out the rows of a token data set among shards."""
+"""Share out the rows of a run's token data set among its shards."""
 
 from pathlib import Path
 from typing import Any
 
-from gluscope.dataset.plan import make_plan
+from gluscope.core.errors import StoreError
+from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.store.atomic import new_file
 
 
 def main(smk: Any) -> None:
-    """Write `smk.output[0]`, the plan of `smk.wildcards.shards` shards."""
+    """Write `smk.output[0]`, the plan of `smk.params.shards` shards; the one that is there is carried on."""
     with start(smk) as job:
-        tokens = TokenDataset.open(Path(smk.input[0]).parent)
-        plan = make_plan(tokens.lengths, int(smk.wildcards.shards), tokens.record.fingerprint)
+        data = TokenDataset.open(Path(smk.input[0]).parent)
+        before = plan_so_far(smk.output[0])
+        plan = make_plan(data, smk.params.shards, before)
         with new_file(smk.output[0]) as part:
             plan.save(part)
         sizes = [shard.tokens for shard in plan.shards]
-        job.say(f"{len(sizes)} shards of {min(sizes)} to {max(sizes)} tokens")
+        kept = len(set(before.shards) & set(plan.shards)) if before and before.base == plan.base else 0
+        job.say(f"{len(sizes)} shards of {min(sizes):,} to {max(sizes):,} tokens, {kept} of them as before")
+
+
+def plan_so_far(path: str) -> Plan | None:
+    """The plan that is there, if any; one that cannot be read is made anew."""
+    try:
+        return Plan.read(path)
+    except StoreError:
+        return None
 
 
 if __name__ == "__main__":

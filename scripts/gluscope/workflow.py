@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from gluscope.config.keys import DatasetConfig, RunConfig
 from gluscope.config.load import load, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
 from gluscope.core.digest import digest
-from gluscope.core.errors import ConfigError
+from gluscope.core.errors import ConfigError, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
+from gluscope.dataset.plan import Plan
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
 
@@ -129,6 +131,15 @@ class Workflow:
             raise ConfigError(RunPaths(run).scan(shard), expected, shard, "correct it, or `shards` in your config file")
         return shard
 
+    def rows_of_shard(self, run: str, shard: str) -> str:
+        """What the run's plan says of the rows of a shard, without their place; empty while there is none."""
+        path = RunPaths(run).plan
+        try:
+            plan = _plan(path, os.stat(path).st_mtime_ns)
+            return f"{plan.base} {plan.shard(shard).digest}"
+        except (FileNotFoundError, StoreError, KeyError):
+            return ""
+
     @functools.cache  # noqa: B019 - one object for the life of the process
     def size(self, run: str) -> Size | None:
         """Layers and neurons of a run's model; None for a hub model that has not been fetched."""
@@ -233,6 +244,12 @@ class Workflow:
     def _place(self, dataset: str, key: str) -> str | None:
         value = getattr(self.dataset(dataset), key)
         return places.locate(value, f"config: datasets: {dataset}: {key}", self.folder) if value else None
+
+
+@functools.lru_cache(maxsize=8)
+def _plan(path: str, changed: int) -> Plan:
+    """The plan that the file holds since `changed`."""
+    return Plan.read(path)
 
 
 def _names(folder: Path) -> set[str]:

@@ -54,6 +54,6 @@ def prepare(folder: Path, architecture: str, **how: Any) -> Case:
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts()), encoding="utf-8")
     build(folder / "tokens", fetch(str(source), str(model)), TokenSettings(max_length=12))
     data = TokenDataset.open(folder / "tokens")
-    plan_of = functools.partial(make_plan, data.lengths, fingerprint=data.record.fingerprint)
+    plan_of = functools.partial(make_plan, data)
     ids = [row.tolist() for row in data.rows(0, len(data))]
     return Case(model, describe(str(model), None), folder / "tokens", ids, plan_of)

@@ -200,6 +200,19 @@ def test_exports_and_a_run_from_them(room: Room) -> None:
     assert (site / "mine/L1/N7/vis.html").exists()
 
 
+def test_snakemakes_report_has_the_pages_and_loads_nothing(room: Room) -> None:
+    before = room.plan()
+    done = room.snakemake("--report", "report.html", "results/mine/site/L0/N3.html", "results/mine/site/L1/N7.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = room.folder / "report.html"
+    html = report.read_text(encoding="utf-8")
+    report.unlink()
+    assert "Neurons of mine" in html
+    assert "L1/N7" in html
+    assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["'](?:https?:)?//""", html)
+    assert room.plan() == before
+
+
 def test_every_text_is_in_the_data_set(room: Room) -> None:
     record = json.loads((room.folder / "results/datasets/mine-texts/tokens.json").read_text(encoding="utf-8"))
     assert record["rows"] == len(TEXTS)

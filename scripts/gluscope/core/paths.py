@@ -59,10 +59,6 @@ class DatasetPaths:
         """JSON of what was fetched from a hub: ids, revisions, where it lies."""
         return f"{RESULTS}/datasets/{self.name}.source.json"
 
-    def plan(self, shards: int | str) -> str:
-        """JSON of how the rows are cut into `shards` shards of about equally many tokens."""
-        return f"{self.folder}/plan-{shards}.json"
-
 
 @dataclass(frozen=True)
 class RunPaths:
@@ -78,6 +74,11 @@ class RunPaths:
     def model(self) -> str:
         """JSON that describes the model: dimensions, tensor names, files, revision."""
         return f"{self.root}/model.json"
+
+    @property
+    def plan(self) -> str:
+        """JSON of how the rows of the data set are cut into shards."""
+        return f"{self.root}/plan.json"
 
     def scan(self, shard: str) -> str:
         """One shard's statistics, a zarr group in one zip file."""

@@ -1,28 +1,46 @@
-"""The plan of shards: which rows each scan job takes. Imports neither torch nor datasets."""
+"""The plan of shards: which rows each scan job takes. Imports neither torch nor datasets, nor numpy to read one."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol
 
 from gluscope.core.errors import StoreError
 from gluscope.core.paths import shard_name
 
-REDO = "run the same command again to redo it"
+if TYPE_CHECKING:
+    import numpy as np
+
+REDO = "remove it and run the same command again to redo it"
+
+
+class Rows(Protocol):
+    """What a plan needs of a token data set. lengths: int64 [row], tokens."""
+
+    @property
+    def lengths(self) -> np.ndarray: ...
+
+    def digest(self, start: int, stop: int) -> str:
+        """Digest of the token ids of the rows start to stop - 1."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows start to stop - 1 of the token data set; none where the two are equal. tokens: how many those hold."""
+    """Rows start to stop - 1 of the token data set; none where the two are equal.
+
+    tokens: how many those hold. digest: of their token ids.
+    """
 
     name: str
     start: int
     stop: int
     tokens: int
+    digest: str
 
     @property
     def rows(self) -> int:
@@ -31,9 +49,13 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """All shards of a token data set (whose fingerprint it names), in the order of their rows."""
+    """All shards of a run, in the order of their rows.
 
-    fingerprint: str
+    base: names the cut. It stays while rows are only appended, and is another one after every other change; shards
+    with different ones do not belong together.
+    """
+
+    base: str
     shards: list[Shard]
 
     def shard(self, name: str) -> Shard:
@@ -48,34 +70,62 @@ class Plan:
         """Raises StoreError where the file is missing or is no plan."""
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(raw["fingerprint"], [Shard(**shard) for shard in raw["shards"]])
+            return cls(raw["base"], [Shard(**shard) for shard in raw["shards"]])
         except FileNotFoundError:
             raise StoreError(str(path), "a plan of shards", "no such file", REDO) from None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(str(path), "a plan of shards", type(error).__name__, REDO) from error
 
 
-def make_plan(lengths: np.ndarray, shards: int, fingerprint: str) -> Plan:
-    """Cut the rows (lengths: int64 [row], tokens) into contiguous ranges of about equally many tokens.
+def make_plan(data: Rows, shards: int, before: Plan | None = None) -> Plan:
+    """Cut the rows of a token data set into `shards` contiguous ranges of about equally many tokens.
+
+    before: the run's plan so far. If the data set has grown behind its rows, their shards stay as they are; the new
+    rows become the shards that were added, or join the last one if none was. Otherwise everything is cut anew.
+    """
+    lengths, before_base = data.lengths, before.base if before else ""
+    edges = None if before is None else _grown(data, shards, before.shards)
+    tokens = [0, *lengths.cumsum().tolist()]
+    cuts = cut(lengths, shards) if edges is None else edges
+    made = [
+        Shard(shard_name(i), start, stop, tokens[stop] - tokens[start], data.digest(start, stop))
+        for i, (start, stop) in enumerate(pairwise(cuts))
+    ]
+    if edges is not None:
+        return Plan(before_base, made)
+    whole = hashlib.sha256(" ".join([before_base, *(shard.digest for shard in made)]).encode())
+    return Plan(whole.hexdigest()[:32], made)
+
+
+def cut(lengths: np.ndarray, shards: int) -> list[int]:
+    """Edges of `shards` ranges of rows (lengths: int64 [row], tokens) with about equally many tokens.
 
     Each cut lies at the row edge nearest to its ideal place (the earlier of two), so a shard's tokens differ from
     the mean by at most the longest row. With few rows some shards have none.
     """
+    import numpy as np
+
     if shards < 1:
         raise ValueError(f"at least one shard, not {shards}")
     edges = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    total = int(edges[-1])
     # In units of 1/shards of a token everything is a whole number, and no rounding depends on the machine.
-    ideal = np.arange(1, shards, dtype=np.int64) * total
+    ideal = np.arange(1, shards, dtype=np.int64) * int(edges[-1])
     after = np.clip(np.searchsorted(edges * shards, ideal), 1, max(len(lengths), 1))
     after = np.minimum(after, len(edges) - 1)
     before = np.maximum(after - 1, 0)
     nearer = np.where(ideal - edges[before] * shards <= edges[after] * shards - ideal, before, after)
-    cuts = [0, *nearer.tolist(), len(lengths)]
-    return Plan(
-        fingerprint,
-        [
-            Shard(shard_name(i), start, stop, int(edges[stop] - edges[start]))
-            for i, (start, stop) in enumerate(pairwise(cuts))
-        ],
-    )
+    return [0, *nearer.tolist(), len(lengths)]
+
+
+def _grown(data: Rows, shards: int, before: Sequence[Shard]) -> list[int] | None:
+    """Edges that keep the shards so far; None where the data have not just grown behind them."""
+    rows, added = len(data.lengths), shards - len(before)
+    new = rows - before[-1].stop
+    if new < 0 or added < 0 or (added and not new):
+        return None
+    if any(data.digest(shard.start, shard.stop) != shard.digest for shard in before):
+        return None
+    starts = [shard.start for shard in before]
+    if not added:
+        return [*starts, rows]
+    return starts + [before[-1].stop + edge for edge in cut(data.lengths[-new:], added)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,19 @@ class TokenDataset:
     def rows(self, start: int, stop: int) -> list[np.ndarray]:
         """`input_ids` of the rows start to stop - 1."""
         return [self.input_ids(row) for row in range(start, stop)]
+
+    def digest(self, start: int, stop: int) -> str:
+        """Digest, in hex, of lengths and token ids of the rows start to stop - 1: all that a scan sees of them.
+
+        Raises IndexError for rows that the data set lacks.
+        """
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"rows {start} to {stop - 1} of a data set of {len(self)} rows")
+        found = hashlib.sha256(np.ascontiguousarray(self.lengths[start:stop], dtype="<i8").tobytes())
+        for (values, offsets), first in zip(self._ids, self._starts.tolist(), strict=True):
+            low, high = (min(max(row - first, 0), len(offsets) - 1) for row in (start, stop))
+            found.update(np.ascontiguousarray(values[offsets[low] : offsets[high]], dtype="<i4").tobytes())
+        return found.hexdigest()[:32]
 
     def text(self, row: int) -> str | None:
         """The row's text; None where the data set holds none. With long texts split: this piece's part."""

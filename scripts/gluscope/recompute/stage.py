@@ -29,7 +29,6 @@ from gluscope.weights.products import signs
 
 _AT_ONCE = 512  # neurons whose results are in memory together: half a GB
 _FEW = 16  # neurons that are read from the summary one by one
-_SAME = ("model_revision", "dataset_fingerprint")  # of the summary and what pages are computed from
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,15 @@ def _values(
 
 
 def _check_belongs(where: Path, found: dict[str, Any], about: dict[str, Any]) -> None:
-    for key in _SAME:
-        if key in about and found.get(key) != about[key]:
+    """What pages are computed from must be of the summary's model and texts.
+
+    A cache may be older than the texts that were appended since then; the texts of its shard must be the same.
+    """
+    expected: dict[str, Any] = {key: about[key] for key in ("model_revision", "dataset_fingerprint") if key in about}
+    if "rows_digest" in found and "rows_digest" in about:
+        expected.pop("dataset_fingerprint", None)
+        expected["rows_digest"] = about["rows_digest"].get(found.get("shard"))
+    for key, value in expected.items():
+        if found.get(key) != value:
             step = "remove that folder and run the same command again"
-            raise ShardMismatch(str(where), f"{key} {about[key]}, as in the summary", str(found.get(key)), step)
+            raise ShardMismatch(str(where), f"{key} {value}, as in the summary", str(found.get(key)), step)

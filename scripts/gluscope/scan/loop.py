@@ -83,19 +83,21 @@ def run_scan(
     number format, and for a text that does not fit into memory.
     """
     record = verify(folder)
-    if plan.fingerprint != record.fingerprint:
-        expected, found = f"a plan of {folder}", "one of another data set"
-        raise ShardMismatch(f"shard {name}", expected, found, "delete the plan and run the same command again")
     record.check_fits(spec, str(folder))
     data, shard = TokenDataset.open(folder), plan.shard(name)
+    if shard.stop > len(data) or data.digest(shard.start, shard.stop) != shard.digest:
+        expected, found = f"a plan of {folder}", "one of other rows"
+        raise ShardMismatch(f"shard {name}", expected, found, "run the same command again")
     sample = _within(choose_sample(settings.seed, data.lengths, settings.samples), shard)
-    about = describe_scan(spec, record, shard, settings) | (attributes or {})
+    about = describe_scan(spec, record, plan, shard, settings) | (attributes or {})
     if shard.rows == 0:
         return _write_empty(spec, settings, sample, out, cache, about)
     return _scan(spec, data, shard, settings, sample, out, cache, about, stream)
 
 
-def describe_scan(spec: ModelSpec, record: TokenRecord, shard: Shard, settings: ScanSettings) -> dict[str, Any]:
+def describe_scan(
+    spec: ModelSpec, record: TokenRecord, plan: Plan, shard: Shard, settings: ScanSettings
+) -> dict[str, Any]:
     """Attributes of a shard's statistics: all that is needed to repeat it, and to see which shards belong together."""
     return {
         "model": spec.model,
@@ -107,7 +109,9 @@ def describe_scan(spec: ModelSpec, record: TokenRecord, shard: Shard, settings: 
         "dataset_fingerprint": record.fingerprint,
         "dataset_rows": record.rows,
         "dataset_tokens": record.tokens,
+        "plan": plan.base,
         "shard": shard.name,
+        "rows_digest": shard.digest,
         "first_row": shard.start,
         "last_row": shard.stop - 1,
         "rows": shard.rows,

@@ -14,10 +14,13 @@ from gluscope.store.damage import made_anew, to_redo
 from gluscope.store.summary import read_attributes, read_layer, read_sample, write_summary
 from gluscope.summary.convention import refactor
 from gluscope.summary.merge import merge
+from gluscope.summary.samples import choose_columns
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 # Attributes in which the shards of one run may differ; in all others they must agree.
-OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens"})
+OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens", "rows_digest"})
+# What the data set was when a shard was scanned. It may have grown since then.
+OF_DATASET = frozenset({"dataset_revision", "dataset_fingerprint", "dataset_rows", "dataset_tokens"})
 INDIFFERENT = frozenset({"device", "batch_tokens", "reducer", "cache_dtype", "versions"})
 _LARGE = 100_000  # neurons, counted once for every shard and layer
 
@@ -37,6 +40,20 @@ class _Shard:
         return range(self.attributes["first_row"], self.attributes["last_row"] + 1)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """The data set as it is now, for shards of which some were scanned when it was smaller.
+
+    rows: of each shard, by name, (first row, last row, digest of its tokens). plan: what they were cut by.
+    sample: the tokens that are to be kept of those that the shards have. attributes: of `OF_DATASET`.
+    """
+
+    rows: Mapping[str, tuple[int, int, str]]
+    plan: str
+    sample: SampleTokens
+    attributes: Mapping[str, Any]
+
+
 def merge_shards(
     paths: Sequence[str | Path],
     out: str | Path,
@@ -45,34 +62,35 @@ def merge_shards(
     convention: str = "raw",
     attributes: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    whole: Whole | None = None,
 ) -> dict[str, Any]:
     """Write the summary of a whole run, `out`, from the statistics of its shards; returns its attributes.
 
     paths: in any order. sign: int8 [layer, neuron]. convention: "raw" or "refactored", what the values of `out` are in.
-    attributes: kept beside those in which the shards agree. settings: attributes that every shard must have.
-    Memory: a few layers, however many shards there are.
+    attributes: kept beside those in which the shards agree. settings: attributes that every shard must have. whole: the
+    data set as it is now; left out where all shards were scanned of the same one. Memory: a few layers, however many
+    shards there are.
     Raises ShardMismatch, which names the shard, for other settings, for rows that two shards or none have, and for
-    lists with rows that a shard has not; StoreError for a damaged file.
+    lists or a sample with rows that a shard has not; StoreError for a damaged file.
     """
     shards = sorted((_open(path) for path in paths), key=lambda shard: (shard.rows.start, shard.rows.stop))
     if not shards:
         raise ShardMismatch(str(out), "shards to join", "none", "run the scan")
     _refuse_unasked_settings(shards, settings or {})
-    _refuse_other_settings(shards)
-    _refuse_other_rows(shards)
-    about = {**_joined(shards), **(attributes or {}), "convention": convention}
-    sample = SampleTokens(
-        np.concatenate([shard.sample.example for shard in shards]),
-        np.concatenate([shard.sample.position for shard in shards]),
-    )
-    layers = _layers(shards, sign, len(sample.example), convention)
+    _refuse_other_settings(shards, frozenset() if whole is None else OF_DATASET)
+    if whole is not None:
+        _refuse_others_than(shards, whole)
+    _refuse_other_rows(shards, None if whole is None else whole.attributes["dataset_rows"])
+    about = {**_joined(shards, whole), **(attributes or {}), "convention": convention}
+    sample, columns = choose_columns([(shard.name, shard.sample) for shard in shards], whole.sample if whole else None)
+    layers = _layers(shards, sign, columns, convention)
     write_summary(out, layers, n_layers=len(sign), sample=sample, attributes=about, sign=np.asarray(sign, np.int8))
     return about
 
 
 def _open(path: str | Path) -> _Shard:
     attributes = read_attributes(path)
-    if missing := sorted((OWN | {"convention", "k"}) - attributes.keys()):
+    if missing := sorted((OWN - {"rows_digest"} | {"convention", "k"}) - attributes.keys()):
         found = f"no {missing[0]} in its attributes"
         raise StoreError(str(path), "the statistics of a shard", found, made_anew(Path(path)))
     return _Shard(Path(path), attributes, read_sample(path))
@@ -92,9 +110,9 @@ def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, An
         raise error
 
 
-def _refuse_other_settings(shards: Sequence[_Shard]) -> None:
+def _refuse_other_settings(shards: Sequence[_Shard], may_differ: frozenset[str]) -> None:
     """Compare every shard with what most of them say."""
-    for key in sorted(set().union(*(shard.attributes for shard in shards)) - OWN - INDIFFERENT):
+    for key in sorted(set().union(*(shard.attributes for shard in shards)) - OWN - INDIFFERENT - may_differ):
         values = [repr(shard.attributes.get(key)) for shard in shards]
         usual = max(values, key=values.count)
         for shard, value in zip(shards, values, strict=True):
@@ -102,7 +120,21 @@ def _refuse_other_settings(shards: Sequence[_Shard]) -> None:
                 raise to_redo(ShardMismatch, shard.path, shard.name, f"{key} {usual} as in the other shards", value)
 
 
-def _refuse_other_rows(shards: Sequence[_Shard]) -> None:
+def _refuse_others_than(shards: Sequence[_Shard], whole: Whole) -> None:
+    """Every shard must have been cut by this plan, and hold the rows that it names."""
+    for shard in shards:
+        about = shard.attributes
+        if about.get("plan") != whole.plan:
+            expected, found = f"a shard of plan {whole.plan[:8]}", f"plan {str(about.get('plan'))[:8]}"
+            raise to_redo(ShardMismatch, shard.path, shard.name, expected, found)
+        rows = about["first_row"], about["last_row"], about.get("rows_digest")
+        if whole.rows.get(about["shard"]) != rows:
+            found = f"others in its rows {_span(shard.rows)}"
+            expected = "the texts that the data set has now"
+            raise to_redo(ShardMismatch, shard.path, shard.name, expected, found)
+
+
+def _refuse_other_rows(shards: Sequence[_Shard], whole: int | None) -> None:
     """The shards, in the order of their rows, must hold every row of the data set once."""
     after, before = 0, None
     for shard in shards:
@@ -120,7 +152,7 @@ def _refuse_other_rows(shards: Sequence[_Shard]) -> None:
             raise ShardMismatch(shard.name, f"rows {_span(range(after, rows.start))} in a shard before", "none", _AGAIN)
         if len(rows):
             after, before = rows.stop, shard.name
-    whole = shards[0].attributes.get("dataset_rows", after)
+    whole = shards[0].attributes.get("dataset_rows", after) if whole is None else whole
     if after != whole:
         raise ShardMismatch(shards[-1].name, f"rows {_span(range(after, whole))} in a shard after", "none", _AGAIN)
 
@@ -132,8 +164,11 @@ def _span(rows: range) -> str:
     return f"{rows.start}-{rows.stop - 1}" if len(rows) else "none"
 
 
-def _joined(shards: Sequence[_Shard]) -> dict[str, Any]:
+def _joined(shards: Sequence[_Shard], whole: Whole | None) -> dict[str, Any]:
     """Attributes of the whole: what all shards share, sums, and all values of what may differ."""
+    of_whole: dict[str, Any] = {}
+    if whole is not None:
+        of_whole = {**whole.attributes, "rows_digest": {name: digest for name, (_, _, digest) in whole.rows.items()}}
     first = shards[0].attributes
     shared = {key: value for key, value in first.items() if key not in OWN | INDIFFERENT}
     sums = {key: sum(shard.attributes[key] for shard in shards) for key in ("rows", "tokens")}
@@ -143,21 +178,24 @@ def _joined(shards: Sequence[_Shard]) -> dict[str, Any]:
         for package, version in shard.attributes.get("versions", {}).items():
             found.setdefault(package, set()).add(str(version))
     versions = {package: ", ".join(sorted(several)) for package, several in found.items()}
-    return {**shared, **sums, "shards": len(shards), "device": ", ".join(sorted(devices)), "versions": versions}
+    own = {"shards": len(shards), "device": ", ".join(sorted(devices)), "versions": versions}
+    return {**shared, **of_whole, **sums, **own}
 
 
-def _layers(shards: Sequence[_Shard], sign: np.ndarray, samples: int, convention: str) -> Iterator[LayerSummary]:
+def _layers(
+    shards: Sequence[_Shard], sign: np.ndarray, columns: Sequence[np.ndarray], convention: str
+) -> Iterator[LayerSummary]:
+    samples = sum(map(len, columns))
     quick = _quick(len(shards) * sign.size)
     for layer, flips in enumerate(sign):
         whole: LayerSummary | None = None
         gate, in_ = np.empty((2, len(flips), samples), np.float16)
         done = 0
-        for shard in shards:
+        for shard, kept in zip(shards, columns, strict=True):
             part = read_layer(shard.path, layer)
             _refuse_strange_lists(shard, part, layer, len(flips))
-            width = part.sample_gate.shape[1]
-            gate[:, done : done + width], in_[:, done : done + width] = part.sample_gate, part.sample_in
-            done += width
+            to = slice(done, done := done + len(kept))
+            gate[:, to], in_[:, to] = part.sample_gate[:, kept], part.sample_in[:, kept]
             bare = replace(part, sample_gate=part.sample_gate[:, :0], sample_in=part.sample_in[:, :0])
             if whole is None:
                 whole = bare

@@ -110,7 +110,7 @@ import sys
 from gluscope.dataset.plan import make_plan
 from gluscope.dataset.reader import TokenDataset
 data = TokenDataset.open({str(folder)!r})
-make_plan(data.lengths, 3, data.record.fingerprint)
+make_plan(data, 3)
 data.input_ids(20), data.text(20), data.metadata(20)
 heavy = {{"torch", "transformers", "tokenizers", "datasets", "pandas", "zarr", "numba"}} & set(sys.modules)
 sys.exit(f"imported {{heavy}}" if heavy else 0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 import zarr
 from gluscope.core.errors import ModelError, ShardMismatch, StoreError
-from gluscope.dataset.plan import make_plan
+from gluscope.dataset.plan import Plan, Shard
 from gluscope.model.rows import WeightRows
 from gluscope.recompute import replay_passes
 from gluscope.recompute.from_replay import from_replay
@@ -201,7 +201,7 @@ def test_texts_that_no_replay_has(run: Run, tmp_path: Path) -> None:
 
 
 def test_other_data_are_refused(run: Run, tmp_path: Path) -> None:
-    plan = make_plan(np.array([3, 4]), 1, "another")
+    plan = Plan("x", [Shard("0000", 0, 2, 7, "another")])
     with pytest.raises(ShardMismatch, match="another data set"):
         run_replay(run.spec, run.case.data, plan, "0000", run.summary, CHOSEN, tmp_path / "0000.zarr", device="cpu")
 

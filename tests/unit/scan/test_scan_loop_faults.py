@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gluscope.core.errors import DatasetError, GluscopeError, ModelError, ShardMismatch, StoreError
+from gluscope.dataset.plan import Plan
 from gluscope.model.capture import GatedModel
 from gluscope.model.describe import describe
 from gluscope.scan import passes
@@ -257,8 +258,12 @@ def test_damaged_tokens_are_refused_by_name(tmp_path: Path, case: Case) -> None:
 
 
 def test_a_plan_of_other_data_is_refused(tmp_path: Path, case: Case) -> None:
-    other = replace(case, plan_of=lambda shards: replace(case.plan_of(shards), fingerprint="other"))
-    with pytest.raises(ShardMismatch, match=r"expected a plan of .*, found one of another data set"):
+    def other_rows(shards: int) -> Plan:
+        plan = case.plan_of(shards)
+        return replace(plan, shards=[replace(shard, digest="other") for shard in plan.shards])
+
+    other = replace(case, plan_of=other_rows)
+    with pytest.raises(ShardMismatch, match=r"expected a plan of .*, found one of other rows"):
         other.scan(tmp_path / "out.zarr.zip")
 
 
