@@ -3,9 +3,6 @@ localrules:
     fetch_activations,
 
 
-TAKEN = runs_with(lambda run: run.activations is not None)
-
-
 rule fetch_activations:
     """Fetch a run's published activations from the hub; write which revision."""
     output:
@@ -15,7 +12,7 @@ rule fetch_activations:
     wildcard_constraints:
         run=TAKEN,
     params:
-        source=refusing(lambda wildcards: flow.activations(wildcards.run)),
+        source=for_run(flow.activations),
         code=code("fetch_activations"),
     script:
         "../scripts/fetch_activations.py"
@@ -24,7 +21,7 @@ rule fetch_activations:
 rule take_activations:
     """Make a run's summary from published activations; refuse those of another model or data set."""
     input:
-        activations=refusing(lambda wildcards: flow.activation_files(wildcards.run)),
+        activations=for_run(flow.activation_files),
         model=RUN.model,
         tokens=tokens_of_run,
     output:
@@ -34,7 +31,7 @@ rule take_activations:
     wildcard_constraints:
         run=TAKEN,
     params:
-        source=refusing(lambda wildcards: flow.activations(wildcards.run)),
+        source=for_run(flow.activations),
         k=of_run("k"),
         dtype=of_run("dtype"),
         refactor_glu=of_run("refactor_glu"),

@@ -1,7 +1,6 @@
 # What the rules share: file names, checks, and the functions that look up inputs and settings. No rules.
 import functools
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -26,15 +25,11 @@ if workflow.is_main_process:
     make_good(sys.argv[1:], lambda text: print(text, file=sys.stderr, flush=True))
 
 
-def runs_with(condition):
-    """A pattern of the names of all runs for which `condition` holds, for rules that only those use."""
-    names = [run.name for run in flow.config.runs.values() if condition(run)]
-    return "|".join(map(re.escape, names)) or "(?!)"
-
-
-FROM_MODEL = runs_with(lambda run: run.pages_source == "model")
-CACHED = runs_with(lambda run: run.cache)
-REPLAYED = runs_with(lambda run: run.pages_source == "replay")
+# Patterns of the names of runs that some rules are for.
+FROM_MODEL = flow.runs_with(lambda run: run.pages_source == "model")
+CACHED = flow.runs_with(lambda run: run.cache)
+REPLAYED = flow.runs_with(lambda run: run.pages_source == "replay")
+TAKEN = flow.runs_with(lambda run: run.activations is not None)
 RUN = RunPaths("{run}")
 DATASET = DatasetPaths("{dataset}")
 
@@ -79,16 +74,15 @@ def of_dataset(key):
     return refusing(lambda wildcards: getattr(flow.dataset(wildcards.dataset), key))
 
 
-@refusing
-def tokens_of_run(wildcards):
-    """The token data set of a run."""
-    return flow.dataset_of(wildcards.run).paths.tokens
+def for_run(method):
+    """What a method of `flow` says of the run."""
+    return refusing(lambda wildcards: method(wildcards.run))
 
 
-@refusing
-def tokenizer_of_run(wildcards):
-    """What leads to the tokenizer of a run's texts."""
-    return flow.tokenizer_of_pages(wildcards.run)
+tokens_of_run = for_run(flow.tokens)
+tokenizer_of_run = for_run(flow.tokenizer_of_pages)
+caches_for_pages = for_run(flow.kept_for_pages)
+listed_by_layer = for_run(flow.listed_ranges)
 
 
 @refusing
@@ -99,57 +93,39 @@ def plan_of_shard(wildcards):
 
 
 @refusing
-def scans_of_run(wildcards):
-    """What the scan wrote, for all shards of a run."""
-    paths = RunPaths(wildcards.run)
-    return [paths.scan(shard) for shard in flow.shards(wildcards.run)]
-
-
-@refusing
-def caches_for_pages(wildcards):
-    """The caches, or replays, of all shards, if the run's pages are computed from them."""
-    return flow.kept_for_pages(wildcards.run)
-
-
-@refusing
 def summary_of_neuron(wildcards):
     """The run's summary, after a look whether the model has the neuron."""
     flow.neuron(wildcards.run, int(wildcards.layer), int(wildcards.neuron))
     return RunPaths(wildcards.run).summary
 
 
+def batch_of(wildcards):
+    """The stretch of a layer that a rule's files are named after."""
+    return Batch(*map(int, [wildcards.layer, wildcards.low, wildcards.high]))
+
+
 @refusing
 def neurons_of_batch(wildcards):
     """The listed neurons of a batch, as ranges."""
-    batch = Batch(*map(int, [wildcards.layer, wildcards.low, wildcards.high]))
-    return flow.batch_ranges(wildcards.run, batch)
+    return flow.batch_ranges(wildcards.run, batch_of(wildcards))
 
 
 @refusing
-def listed_by_layer(wildcards):
-    """The listed neurons of a run, as ranges by layer."""
-    return flow.listed_ranges(wildcards.run)
-
-
-@refusing
-def listed_pages(wildcards):
-    """What stands for the listed pages of a run: the pages, or markers of batches where they are many."""
-    return flow.page_files(wildcards.run)
+def recomputed_for_batch(wildcards):
+    """The marker of the recomputed values of a batch's neurons, and of others of the layer."""
+    return flow.recomputed_for(wildcards.run, batch_of(wildcards))
 
 
 @refusing
 def compared(wildcards):
     """The summaries of two runs on the same data set."""
-    runs = {"summary": wildcards.run, "reference": wildcards.reference}
-    flow.same_dataset(*runs.values())
-    return {name: RunPaths(run).summary for name, run in runs.items()}
+    return flow.compared(wildcards.run, wildcards.reference)
 
 
 @refusing
 def sites(wildcards):
-    """The sites of the runs under `all:`. With their pages: Snakemake misses only what a target names itself."""
-    runs = flow.config.all
-    return [RunPaths(run).index for run in runs] + sum(map(flow.page_files, runs), [])
+    """The sites of the runs under `all:`, with their pages."""
+    return flow.sites()
 
 
 def batch_tokens(wildcards, attempt):

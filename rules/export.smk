@@ -16,7 +16,7 @@ rule export_hf:
 rule export_gluscope_site:
     """Write the listed neurons as a folder of the GLUScope site."""
     input:
-        neurons=refusing(lambda wildcards: flow.neuron_files(wildcards.run)),
+        neurons=for_run(flow.neuron_files),
         summary=RUN.summary,
         weights=RUN.weights,
         model=RUN.model,
@@ -36,7 +36,7 @@ rule export_gluscope_site:
 rule export_neuronpedia:
     """Write the listed neurons in Neuronpedia's export layout."""
     input:
-        neurons=refusing(lambda wildcards: flow.neuron_files(wildcards.run)),
+        neurons=for_run(flow.neuron_files),
         summary=RUN.summary,
         weights=RUN.weights,
         model=RUN.model,

@@ -8,13 +8,13 @@ localrules:
 checkpoint fetch_model:
     """Find the model of a run, or fetch it from the hub; write what other stages need to know of it."""
     input:
-        refusing(lambda wildcards: flow.model_files(wildcards.run)),
+        for_run(flow.model_files),
     output:
         RUN.model,
     log:
         "logs/fetch_model/{run}.log",
     params:
-        model=refusing(lambda wildcards: flow.model(wildcards.run)),
+        model=for_run(flow.model),
         revision=of_run("revision"),
         code=code("fetch_model"),
     script:

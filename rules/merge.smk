@@ -2,7 +2,7 @@
 rule merge:
     """Join the statistics of all shards; write them in the run's sign convention."""
     input:
-        scans=scans_of_run,
+        scans=for_run(flow.scans),
         model=RUN.model,
         plan=RUN.plan,
         tokens=tokens_of_run,
@@ -12,7 +12,7 @@ rule merge:
         "logs/merge/{run}.log",
     params:
         refactor_glu=of_run("refactor_glu"),
-        settings=refusing(lambda wildcards: flow.scan_settings(wildcards.run)),
+        settings=for_run(flow.scan_settings),
         code=code("merge"),
     script:
         "../scripts/merge.py"

@@ -30,7 +30,7 @@ rule page:
 rule pages:
     """Make the pages of all listed neurons of a batch that have none newer than what they come from."""
     input:
-        neurons=RUN.done("recompute", "{layer}", "{low}", "{high}"),
+        neurons=recomputed_for_batch,
         summary=RUN.summary,
         weights=RUN.weights,
         model=RUN.model,

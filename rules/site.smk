@@ -6,7 +6,7 @@ localrules:
 rule site_index:
     """Make the start page of a run's site, with its pages and a finder over all neurons."""
     input:
-        pages=listed_pages,
+        pages=for_run(flow.page_files),
         summary=RUN.summary,
         weights=RUN.weights,
         model=RUN.model,
@@ -17,7 +17,7 @@ rule site_index:
     log:
         "logs/site_index/{run}.log",
     params:
-        unlisted=refusing(lambda wildcards: flow.unlisted(wildcards.run)),
+        unlisted=for_run(flow.unlisted),
         code=code("site_index"),
     script:
         "../scripts/site_index.py"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Workflow:
         # Neurons that were asked for before their model was known, for the job that fetches it to look at.
         self.asked: dict[str, list[str]] = {}
         self._listed: dict[str, dict[int, list[int]]] = {}
+        self._pages: dict[str, Pages] = {}
 
     def run(self, name: str) -> RunConfig:
         """Raises ConfigError for a run that the config does not have."""
@@ -57,12 +59,21 @@ class Workflow:
     def dataset_of(self, run: str) -> DatasetConfig:
         return self.config.datasets[self.run(run).dataset]
 
-    def same_dataset(self, run: str, reference: str) -> None:
-        """Raises ConfigError unless two runs, which are compared, have one data set."""
+    def runs_with(self, condition: Callable[[RunConfig], bool]) -> str:
+        """A pattern of the names of all runs for which `condition` holds."""
+        return "|".join(re.escape(run.name) for run in self.config.runs.values() if condition(run)) or "(?!)"
+
+    def tokens(self, run: str) -> str:
+        """The file that stands for a run's token data set."""
+        return self.dataset_of(run).paths.tokens
+
+    def compared(self, run: str, reference: str) -> dict[str, str]:
+        """The summaries of two runs. Raises ConfigError unless they have one data set."""
         names = [self.dataset_of(name).name for name in (reference, run)]
         if names[0] != names[1]:
             where, step = RunPaths(run).compared(reference), "name runs with the same `dataset`"
             raise ConfigError(where, f"data set {names[0]!r}, that of {reference}", repr(names[1]), step)
+        return {"summary": RunPaths(run).summary, "reference": RunPaths(reference).summary}
 
     def model(self, run: str) -> str:
         """The folder of a run's model, or its hub id."""
@@ -123,6 +134,10 @@ class Workflow:
 
     def shards(self, run: str) -> list[str]:
         return [shard_name(index) for index in range(self.run(run).shards)]
+
+    def scans(self, run: str) -> list[str]:
+        """What the scan writes, for all shards of a run."""
+        return [RunPaths(run).scan(shard) for shard in self.shards(run)]
 
     def shard(self, run: str, shard: str) -> str:
         """`shard`, if the run has it; raises ConfigError if not."""
@@ -186,7 +201,14 @@ class Workflow:
 
     def pages(self, run: str) -> Pages:
         """The pages of a run's site, by job."""
-        return share_out(self.listed(run))
+        if run not in self._pages:
+            self._pages[run] = share_out(self.listed(run))
+        return self._pages[run]
+
+    def sites(self) -> list[str]:
+        """Sites of the runs under `all:`, with their pages: Snakemake misses only what a target names itself."""
+        runs = self.config.all
+        return [RunPaths(run).index for run in runs] + [file for run in runs for file in self.page_files(run)]
 
     def page_files(self, run: str) -> list[str]:
         """Files that stand for the listed pages: the pages, or markers of batches where they are many."""
@@ -199,7 +221,12 @@ class Workflow:
         """Files that stand for the recomputed values of the listed neurons."""
         paths, pages = RunPaths(run), self.pages(run)
         single = [paths.neuron(neuron.layer, neuron.neuron) for neuron in pages.single]
-        return single + [paths.done("recompute", batch.layer, batch.low, batch.high) for batch in pages.batches]
+        return single + [paths.done("recompute", batch.layer, batch.low, batch.high) for batch in pages.wide]
+
+    def recomputed_for(self, run: str, batch: Batch) -> str:
+        """The marker of what the pages of a batch are made from."""
+        wide = next((wide for wide in self.pages(run).wide if wide.holds(batch)), batch)
+        return RunPaths(run).done("recompute", wide.layer, wide.low, wide.high)
 
     def kept_for_pages(self, run: str) -> list[str]:
         """The caches, or replays, of all shards, if the run's pages are computed from them."""
@@ -220,7 +247,7 @@ class Workflow:
                 marker.unlink()
                 values = names(Path(paths.neuron(batch.layer, 0)).parent)
                 if any(f"N{neuron}.npz" not in values for neuron in gone):
-                    Path(paths.done("recompute", batch.layer, batch.low, batch.high)).unlink(missing_ok=True)
+                    Path(self.recomputed_for(run, batch)).unlink(missing_ok=True)
 
     def unlisted(self, run: str) -> str:
         """Neurons that have a page without being listed, as text; the site's start page shows them as well."""

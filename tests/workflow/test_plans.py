@@ -94,8 +94,8 @@ def test_large_plans_are_quick(room: Room, neurons: int, seconds: float, batches
     with processor_time() as took:
         plan = room.plan()
     assert plan["scan"] == 64
-    assert plan.get("pages", 0) == plan.get("recompute_batch", 0)
     assert plan.get("pages", 0) in batches
+    assert plan.get("recompute_batch", 0) == (32 if neurons > 1 else 0)  # one a layer
     # Processor time is what it takes on a machine that does nothing else. Where two tests share a core it grows; what
     # the start alone takes (1.6 s on the machine for which the limits were set) tells by how much.
     assert took[0] < seconds * max(1, start[0] / 1.6)

@@ -12,6 +12,7 @@ from gluscope.core.paths import NeuronId
 from gluscope.core.size import Size
 
 BATCH = 256  # most neurons of one layer that one job makes pages of
+WIDE = 4096  # most neurons of one layer that one job recomputes: it reads the layer's cache once for all of them
 FEW = 8  # up to so many listed neurons of a run are jobs of their own
 
 
@@ -26,13 +27,20 @@ class Batch:
     def __str__(self) -> str:
         return f"L{self.layer}/N{self.low}-{self.high}"
 
+    def holds(self, other: Batch) -> bool:
+        return self.layer == other.layer and self.low <= other.low and other.high <= self.high
+
 
 @dataclass(frozen=True)
 class Pages:
-    """The pages of a run's site by job: neurons that get one of their own, and batches."""
+    """The pages of a run's site by job: neurons that get jobs of their own, and batches.
+
+    wide: what one job recomputes, each the neurons of some of `batches`.
+    """
 
     single: list[NeuronId]
     batches: list[Batch]
+    wide: list[Batch]
 
 
 def listed_neurons(run: RunConfig, size: Size | None) -> dict[int, list[int]]:
@@ -62,15 +70,26 @@ def share_out(listed: dict[int, list[int]]) -> Pages:
     as they are.
     """
     if sum(map(len, listed.values())) <= FEW:
-        return Pages([NeuronId(layer, neuron) for layer, neurons in listed.items() for neuron in neurons], [])
-    batches = []
-    for layer, neurons in listed.items():
-        width = max(1 << 16, 1 << max(neurons).bit_length())
-        while max(Counter(neuron // width for neuron in neurons).values()) > BATCH:
-            width //= 2
-        lows = sorted({neuron // width * width for neuron in neurons})
-        batches += [Batch(layer, low, low + width - 1) for low in lows]
-    return Pages([], batches)
+        return Pages([NeuronId(layer, neuron) for layer, neurons in listed.items() for neuron in neurons], [], [])
+    batches, wide = (
+        [batch for layer, neurons in listed.items() for batch in _stretches(layer, neurons, most)]
+        for most in (BATCH, WIDE)
+    )
+    return Pages([], batches, wide)
+
+
+def _stretches(layer: int, neurons: list[int], most: int) -> list[Batch]:
+    width = _width(neurons, most)
+    lows = sorted({neuron // width * width for neuron in neurons})
+    return [Batch(layer, low, low + width - 1) for low in lows]
+
+
+def _width(neurons: list[int], most: int) -> int:
+    """Width of the stretches of a layer, such that none holds more than `most` of the neurons."""
+    width = max(1 << 16, 1 << max(neurons, default=0).bit_length())
+    while max(Counter(neuron // width for neuron in neurons).values(), default=0) > most:
+        width //= 2
+    return width
 
 
 def in_batch(listed: dict[int, list[int]], batch: Batch) -> list[int]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 import time
+from itertools import chain
 
 import pytest
 from gluscope.config.keys import RunConfig
-from gluscope.config.neurons import BATCH, FEW, in_batch, listed_neurons, share_out
+from gluscope.config.neurons import BATCH, FEW, WIDE, in_batch, listed_neurons, share_out
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import NeuronId
 from gluscope.core.ranges import as_ranges, from_ranges
 from gluscope.core.size import Size
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 OLMO = Size(32, 11008)
@@ -64,6 +65,7 @@ def test_every_listed_neuron_is_in_exactly_one_job(sets: dict[int, set[int]]) ->
     for batch in pages.batches:
         neurons = in_batch(listed, batch)
         assert 0 < len(neurons) <= BATCH
+        assert [wide.holds(batch) for wide in pages.wide].count(True) == 1
         found += [f"L{batch.layer}/N{neuron}" for neuron in neurons]
     assert sorted(found) == sorted(f"L{layer}/N{neuron}" for layer in listed for neuron in listed[layer])
     assert not (pages.single and pages.batches)
@@ -82,6 +84,17 @@ def test_all_neurons_of_a_large_model_can_be_asked_for() -> None:
     batches = share_out(listed_neurons(run("L*/N*"), OLMO)).batches
     assert time.monotonic() - start < 5
     assert len(batches) == 32 * 43
+    wide = share_out(listed_neurons(run("L5/N*"), OLMO)).wide
+    assert list(map(str, wide)) == ["L5/N0-4095", "L5/N4096-8191", "L5/N8192-12287"]
+
+
+@given(st.sets(st.integers(0, 30_000), min_size=FEW + 1, max_size=9000))
+@settings(max_examples=20)
+def test_what_is_recomputed_together_is_bounded_and_whole(neurons: set[int]) -> None:
+    listed = {2: sorted(neurons)}
+    parts = [in_batch(listed, batch) for batch in share_out(listed).wide]
+    assert all(0 < len(part) <= WIDE for part in parts)
+    assert list(chain(*parts)) == listed[2]
 
 
 def test_a_thousand_scattered_neurons_are_few_jobs() -> None:

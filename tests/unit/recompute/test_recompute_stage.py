@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, LISTS
 from gluscope.core.errors import GluscopeError, ShardMismatch, StoreError
 from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.recompute import stage
 from gluscope.recompute.agreement import agreement
 from gluscope.recompute.replay import run_replay
 from gluscope.recompute.stage import Origin, recompute
@@ -115,6 +117,28 @@ def test_one_and_many_neurons_give_the_same(run: Run, tmp_path: Path) -> None:
         (one,) = run.recompute(tmp_path / "one", "cache", 0, range(neuron, neuron + 1))
         np.testing.assert_array_equal(one.rows, many[neuron].rows)
         np.testing.assert_allclose(one.gate, many[neuron].gate, atol=1e-6 * one.gate_bound)
+
+
+@pytest.mark.parametrize(("source", "opened"), [("cache", 3), ("model", 4)])
+def test_neurons_whose_values_have_no_room_together_take_turns(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, opened: int
+) -> None:
+    together = run.recompute(tmp_path / "together", source, 0, range(10))
+    sizes = [found.gate.nbytes + found.in_.nbytes for found in together]
+    monkeypatch.setattr(stage, "_FEW", 1)
+    monkeypatch.setattr(stage, "_ROOM", max(sizes) * opened)
+    passes, values = [], stage._values
+    monkeypatch.setattr(stage, "_values", lambda *how: passes.append(list(how[4])) or values(*how))
+    apart = run.recompute(tmp_path / "apart", source, 0, range(10))
+    assert list(chain(*passes)) == list(range(10))
+    assert len(passes) > 1
+    assert all(sum(sizes[neuron] for neuron in part) <= max(sizes) * opened for part in passes)
+    for left, right in zip(together, apart, strict=True):
+        np.testing.assert_array_equal(left.rows, right.rows)
+        np.testing.assert_allclose(left.gate, right.gate, atol=FORWARD * left.gate_bound)
+    passes.clear()
+    assert run.recompute(tmp_path, source, 0, range(0)) == []
+    assert passes == []
 
 
 def test_values_are_raw_whatever_the_runs_convention(run: Run, tmp_path: Path) -> None:

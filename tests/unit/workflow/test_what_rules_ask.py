@@ -106,13 +106,14 @@ def test_runs_that_are_compared_have_one_data_set(room: Room) -> None:
     raw["runs"] |= {
         name: raw["runs"]["mine"] | {"dataset": data} for name, data in (("a", "mine-texts"), ("b", "others"))
     }
-    Workflow(raw, REPO).same_dataset("a", "mine")
+    summaries = {"summary": "results/a/summary.zarr/zarr.json", "reference": "results/mine/summary.zarr/zarr.json"}
+    assert Workflow(raw, REPO).compared("a", "mine") == summaries
     with pytest.raises(
         ConfigError, match=r"b/compare/a\.json: expected data set 'mine-texts', that of a, found 'others'"
     ):
-        Workflow(raw, REPO).same_dataset("b", "a")
+        Workflow(raw, REPO).compared("b", "a")
     with pytest.raises(ConfigError, match="write 'mine'"):
-        Workflow(raw, REPO).same_dataset("mime", "a")
+        Workflow(raw, REPO).compared("mime", "a")
 
 
 def test_neurons_of_a_known_model_are_looked_at(room: Room) -> None:
@@ -172,6 +173,31 @@ def test_the_marker_of_a_batch_goes_with_one_of_its_pages(room: Room) -> None:
     made[2 * 5 + 1].unlink()
     found.drop_false_markers("mine")
     assert [path.exists() for path in markers] == [False, False]
+
+
+def test_pages_of_a_layer_wait_for_values_that_are_computed_together(room: Room) -> None:
+    room.fake_model(1, 5000)
+    found = flow(neurons=["L0/N*"])
+    batches = found.pages("mine").batches
+    assert len(batches) == 20
+    waited = [found.recomputed_for("mine", batch) for batch in batches]
+    first, second = (f"results/mine/done/recompute-L0-N{low}-{low + 4095}" for low in (0, 4096))
+    assert waited == [first] * 16 + [second] * 4
+    assert found.neuron_files("mine") == [first, second]
+    # A page and its values have gone: both markers, and no other.
+    markers = [room.folder / "results/mine" / f"done/page-L0-N{batch.low}-{batch.high}" for batch in batches]
+    for path in (*markers, room.folder / first, room.folder / second):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for kind in ("site/L0/N{}.html", "neurons/L0/N{}.npz"):
+        for neuron in range(5000):
+            path = room.folder / "results/mine" / kind.format(neuron)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if neuron != 4500:
+                path.touch()
+    found.drop_false_markers("mine")
+    gone = {*markers, room.folder / first, room.folder / second} - set((room.folder / "results/mine/done").iterdir())
+    assert gone == {markers[4500 // 256], room.folder / second}
 
 
 def test_listed_neurons_of_an_unknown_model_are_kept_for_the_fetch(room: Room) -> None:
