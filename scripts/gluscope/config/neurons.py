@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gluscope.config.keys import RunConfig
@@ -80,16 +80,25 @@ def share_out(listed: dict[int, list[int]]) -> Pages:
 
 def _stretches(layer: int, neurons: list[int], most: int) -> list[Batch]:
     width = _width(neurons, most)
-    lows = sorted({neuron // width * width for neuron in neurons})
+    lows = dict.fromkeys(neuron // width * width for neuron in neurons)
     return [Batch(layer, low, low + width - 1) for low in lows]
 
 
 def _width(neurons: list[int], most: int) -> int:
     """Width of the stretches of a layer, such that none holds more than `most` of the neurons."""
-    width = max(1 << 16, 1 << max(neurons, default=0).bit_length())
-    while max(Counter(neuron // width for neuron in neurons).values(), default=0) > most:
+    width = max(1 << 16, 1 << neurons[-1].bit_length())
+    while any(in_stretch > most for in_stretch in _counts(neurons, width)):
         width //= 2
     return width
+
+
+def _counts(neurons: list[int], width: int) -> Iterator[int]:
+    """How many of the sorted `neurons` each stretch holds."""
+    begin = 0
+    while begin < len(neurons):
+        end = bisect_left(neurons, (neurons[begin] // width + 1) * width, begin)
+        yield end - begin
+        begin = end
 
 
 def in_batch(listed: dict[int, list[int]], batch: Batch) -> list[int]:
