@@ -87,8 +87,9 @@ def test_growing_step_by_step(room: Room) -> None:
 
     # A row that was there is another one now: nothing of before is mixed with it.
     room.write_texts(["the dog", *TEXTS[1:], *MORE, *MORE, "one more"])
-    assert ran(room, PATHS.plan) == {"tokenise": 1, "plan_shards": 1}
-    assert room.plan(PATHS.neuron(1, 7)) == {"scan": 3, "merge": 1, "recompute": 1}
+    before = scanned(room)
+    assert ran(room, *scans(3)) == {"tokenise": 1, "plan_shards": 1, "scan": 3}
+    assert changed(before, scanned(room)) == ["0000", "0001", "0002"]
 
 
 def same_as_the_fresh_run(room: Room) -> None:

@@ -91,6 +91,7 @@ def test_a_change_makes_again_what_depends_on_it(room: Room) -> None:
     configs = {
         "k": ({"k": 3}, SCANNED),
         "seed": ({"seed": 3}, SCANNED),
+        "revision": ({"revision": "step1000"}, {"fetch_model": 1, "weights": 1, **SCANNED}),
         "device": ({"device": "cpu", "batch_tokens": 99}, {}),
         "convention": ({"refactor_glu": True}, {"merge": 1, **RECOMPUTED}),
         "one neuron more": (
