@@ -25,7 +25,7 @@ from helpers.quick import quick_snakemake
 from helpers.tiny_models import make
 
 RUN = "results/tiny"
-PAGES = [f"{RUN}/site/L0/N3.html", f"{RUN}/site/L1/N7.html"]
+PAGES = [f"{RUN}/site/L1/N7.html"]
 SHARDS = ["0000", "0001", "0002", "0003"]
 CONFIG = """\
 datasets:
@@ -123,6 +123,7 @@ class Room:
     first_job: int = 0
     process: subprocess.Popen[bytes] | None = None
     commands: int = 0
+    log: list[str] = field(default_factory=list)  # what the fault did, for people
 
     def start(self, *targets: str) -> None:
         """Type the command; it runs on."""
@@ -225,20 +226,26 @@ class Site:
         (self.room_folder / "mine.yaml").write_text(CONFIG.format(k=k, dtype=dtype), encoding="utf-8")
 
     def prepare(self, texts: Callable[[Path], None], other: bool = True) -> None:
-        """other: also make the state with shards of other settings."""
+        """other: also make the states with shards of other settings and of another model."""
         copy_checkout(self.room_folder)
-        make("OlmoForCausalLM", self.room_folder / "my-model")
+        make("OlmoForCausalLM", self.folder / "model")
+        shutil.copytree(self.folder / "model", self.room_folder / "my-model")
         texts(self.room_folder / "texts.jsonl")
         self.write_config()
-        self._step("planned", "results/datasets/mine-texts/plan-4.json", f"{RUN}/weights.zarr/zarr.json")
+        self._step("planned", f"{RUN}/plan.json", f"{RUN}/weights.zarr/zarr.json")
         if other:
             self.write_config(k=3)
             self._step("", scan("0000"))
             self.write_config(dtype="bfloat16")
             self._step("other", scan("0001"), "--rerun-triggers", "mtime")
             self.load("planned")
+            make("OlmoForCausalLM", self.room_folder / "my-model", seed=1)
+            self.write_config()
+            self._step("other-model", scan("0000"), scan("0001"), f"{RUN}/weights.zarr/zarr.json")
+            self.load("planned")
         self._step("half", scan("0000"), scan("0001"))
-        self._step("scanned", scan("0002"), scan("0003"))
+        self._step("last", scan("0002"))
+        self._step("scanned", scan("0003"))
         self._step("merged", f"{RUN}/summary.zarr/zarr.json")
         self._step("done", *PAGES)
         self.reference = self.results()
