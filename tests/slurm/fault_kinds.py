@@ -112,6 +112,7 @@ def on_snakemake(how: signal.Signals) -> Callable[[Room, random.Random], None]:
         room.running()
         time.sleep(rng.uniform(0, _LIFE))
         room.signal(how)
+        assert room.wait() != 0, "the signal did not end the command"
 
     return send
 

@@ -132,7 +132,8 @@ class Room:
         with open(self.folder / f"command-{self.commands}.log", "w") as log:
             self.process = subprocess.Popen(
                 [*command, "--max-status-checks-per-second", "10", "--configfile", "mine.yaml"],
-                cwd=self.folder, env=login_environment(self.cluster, str(Path(self.program).parent)),
+                cwd=self.folder,
+                env=login_environment(self.cluster, str(Path(self.program).parent)) | {"PYTHONDONTWRITEBYTECODE": ""},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
