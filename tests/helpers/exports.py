@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gluscope.recompute.types import UNIT_ROUNDOFF, Recomputed
+from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.recompute.types import Recomputed
 
 
 @dataclass(frozen=True)
