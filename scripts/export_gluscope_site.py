@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from gluscope.export.records import RunResults
 from gluscope.export.site_folder import title, write_site
 from gluscope.job import start
+from gluscope.page.results import RunResults
 
 
 def main(smk: Any) -> None:
     """Write the folder of `smk.output[0]`."""
     with start(smk) as job:
-        names = ("model", "tokens", "tokenizer", "summary", "weights")
-        results = RunResults.open(smk.wildcards.run, **{name: getattr(smk.input, name) for name in names})
+        results = RunResults.open(smk.wildcards.run, smk.input)
         model = title(results.about, results.run)
         folder = Path(smk.output[0]).parent
         job.say(f"{write_site(folder, model, results.neurons(smk.params.neurons))} neurons in {folder / model}")

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.export.neuronpedia import Origin, write_neuronpedia
-from gluscope.export.records import RunResults
 from gluscope.job import start
+from gluscope.page.results import RunResults
 
 
 def main(smk: Any) -> None:
     """Write the folder of `smk.output[0]`."""
     with start(smk) as job:
-        names = ("model", "tokens", "tokenizer", "summary", "weights")
-        results = RunResults.open(smk.wildcards.run, **{name: getattr(smk.input, name) for name in names})
+        results = RunResults.open(smk.wildcards.run, smk.input)
         spec = results.spec
         origin = Origin(
             run=results.run,

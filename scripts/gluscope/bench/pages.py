@@ -31,7 +31,7 @@ class Files(list):
         super().__init__(f for v in named.values() for f in (v if isinstance(v, list) else [v]))
         self.__dict__.update(named)
 named = {name: Names(**given[name]) for name in ("wildcards", "params", "resources")}
-smk = Names(input=Files(given["input"]), output=Files(given["output"]), log=[], threads=2, **named)
+smk = Names(input=Files(given["input"]), output=Files(given["output"]), log=[], threads=2, config={}, **named)
 main = __import__(stage).main
 main(smk)
 io = dict(line.split(": ") for line in open("/proc/self/io").read().splitlines())

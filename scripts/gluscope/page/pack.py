@@ -97,7 +97,7 @@ def pack_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     text = len(text).to_bytes(4, "little") + text
     text += b" " * (-len(text) % 4)
     data = text + b"".join(map(_planes, arrays.values()))
-    return as_text(gzip.compress(data, 9, mtime=0))
+    return as_text(gzip.compress(data, 6, mtime=0))
 
 
 def unpack(block: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -165,7 +165,7 @@ def test_a_layer_without_texts_is_empty() -> None:
 
 def test_a_layers_statistics_stay_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where a model is spread over several GPUs; the second device here is the one that holds no values."""
-    monkeypatch.setattr(reduce, "_to_device", lambda array, device: torch.from_numpy(np.asarray(array)).to(device))
+    monkeypatch.setattr(reduce, "indices_on", lambda array, device: torch.from_numpy(np.asarray(array)).to(device))
     reducer = reduce.TorchReducer(2, NEURONS, K)
     values = [torch.ones(5, NEURONS) for _ in QUANTITIES]
     for _ in range(2):

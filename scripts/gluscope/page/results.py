@@ -1,4 +1,4 @@
-"""Listed neurons of a run as pages' records, one after another, for exports that show texts."""
+"""What a run has, opened once, and the records of its neurons: for pages, and for exports that show texts."""
 
 from __future__ import annotations
 
@@ -19,30 +19,33 @@ from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed
 from gluscope.store.summary import SummaryReader
 from gluscope.store.weights import read_neuron_weights
+from gluscope.summary.types import SampleTokens
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """What a run has, opened. about: the attributes of its summary."""
+    """The results of a run. weights: the path of its weight statistics."""
 
     run: str
     spec: ModelSpec
     dataset: TokenDataset
     texts: TokenTexts
     summary: SummaryReader
+    sample: SampleTokens
     weights: str
 
     @classmethod
-    def open(
-        cls, run: str, *, model: str, tokens: str, tokenizer: Sequence[str], summary: str, weights: str
-    ) -> RunResults:
-        """All are files of the run; tokenizer: what leads to it, see `tokenizer_folder`."""
-        spec = ModelSpec.read(model)
+    def open(cls, run: str, files: Any) -> RunResults:
+        """files: has the run's `model`, `tokens`, `tokenizer` (what leads to it), `summary` and `weights`."""
+        spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
+        tokenizer: Sequence[str] = files.tokenizer
         texts = TokenTexts.read(tokenizer_folder(tokenizer, spec.folder))
-        return cls(run, spec, TokenDataset.open(Path(tokens).parent), texts, SummaryReader(summary), weights)
+        dataset = TokenDataset.open(Path(files.tokens).parent)
+        return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights)
 
     @property
     def about(self) -> dict[str, Any]:
+        """The attributes of the summary."""
         return self.summary.attributes
 
     def neurons(self, listed: Mapping[str, str]) -> Iterator[NeuronPage]:
@@ -51,18 +54,20 @@ class RunResults:
             for neuron in sorted(from_ranges(listed[str(layer)])):
                 yield self.neuron(NeuronId(layer, neuron))
 
-    def neuron(self, neuron: NeuronId) -> NeuronPage:
-        """The record of one neuron. Raises StoreError where its recomputed values are missing or of other texts."""
+    def neuron(self, neuron: NeuronId, command: str = "") -> NeuronPage:
+        """The record of one neuron. command: what makes its page.
+
+        Raises StoreError where its recomputed values are missing, damaged or of other texts.
+        """
         about, place = self.about, (neuron.layer, neuron.neuron)
         weights = read_neuron_weights(self.weights, *place)
         recomputed = Recomputed.read(RunPaths(self.run).neuron(*place))
         flip = about["convention"] == "refactored" and weights.sign < 0
-        summary = with_positions(self.summary.neuron(*place), recomputed, act(self.spec.act_fn), flip)
         return build_page(
             run=self.run,
             neuron=neuron,
-            summary=summary,
-            sample=self.summary.sample(),
+            summary=with_positions(self.summary.neuron(*place), recomputed, act(self.spec.act_fn), flip),
+            sample=self.sample,
             recomputed=recomputed,
             dataset=self.dataset,
             texts=self.texts,
@@ -70,6 +75,21 @@ class RunResults:
             convention=about["convention"],
             sign=weights.sign,
             tokens=about["tokens"],
-            provenance=Provenance(model=about["model"], dataset=about["dataset"]),
+            provenance=self._provenance(command),
             weights=weights,
+        )
+
+    def _provenance(self, command: str) -> Provenance:
+        about = self.about
+        return Provenance(
+            model=about["model"],
+            model_revision=about["model_revision"],
+            dataset=about["dataset"],
+            dataset_revision=about["dataset_revision"],
+            examples=about["rows"],
+            dtype="" if "activations" in about else about["dtype"],
+            cache_dtype=about.get("cache_dtype", ""),
+            versions=about["versions"],
+            command=command,
+            note=about.get("note", ""),
         )
