@@ -227,7 +227,12 @@ class Site:
         (self.room_folder / "mine.yaml").write_text(CONFIG.format(k=k, dtype=dtype), encoding="utf-8")
 
     def prepare(self, texts: Callable[[Path], None], other: bool = True) -> None:
-        """other: also make the states with shards of other settings and of another model."""
+        """other: also make the states with shards of other settings and of another model. What is there is kept."""
+        if (self.states / "done").exists():
+            self.room_folder.mkdir(exist_ok=True)
+            self.load("done")
+            self.reference = self.results()
+            return
         copy_checkout(self.room_folder)
         make("OlmoForCausalLM", self.folder / "model")
         shutil.copytree(self.folder / "model", self.room_folder / "my-model")
