@@ -26,6 +26,7 @@ from helpers.tiny_models import make
 
 RUN = "results/tiny"
 PAGES = [f"{RUN}/site/L1/N7.html"]
+WEIGHTS = f"{RUN}/weights.zarr/zarr.json"
 SHARDS = ["0000", "0001", "0002", "0003"]
 CONFIG = """\
 datasets:
@@ -226,8 +227,8 @@ class Site:
     def write_config(self, k: int = 4, dtype: str = "float32") -> None:
         (self.room_folder / "mine.yaml").write_text(CONFIG.format(k=k, dtype=dtype), encoding="utf-8")
 
-    def prepare(self, texts: Callable[[Path], None], other: bool = True) -> None:
-        """other: also make the states with shards of other settings and of another model. What is there is kept."""
+    def prepare(self, texts: Callable[[Path], None], every: bool = True) -> None:
+        """every: all states, not just `last`, `merged` and `done`. What is there is kept."""
         if (self.states / "done").exists():
             self.room_folder.mkdir(exist_ok=True)
             self.load("done")
@@ -238,24 +239,28 @@ class Site:
         shutil.copytree(self.folder / "model", self.room_folder / "my-model")
         texts(self.room_folder / "texts.jsonl")
         self.write_config()
-        self._step("planned", f"{RUN}/plan.json", f"{RUN}/weights.zarr/zarr.json")
-        if other:
-            self.write_config(k=3)
-            self._step("", scan("0000"))
-            self.write_config(dtype="bfloat16")
-            self._step("other", scan("0001"), "--rerun-triggers", "mtime")
-            self.load("planned")
-            make("OlmoForCausalLM", self.room_folder / "my-model", seed=1)
-            self.write_config()
-            self._step("other-model", scan("0000"), scan("0001"), f"{RUN}/weights.zarr/zarr.json")
-            self.load("planned")
-        self._step("half", scan("0000"), scan("0001"))
-        self._step("last", scan("0002"))
-        self._step("scanned", scan("0003"))
+        if every:
+            self._first_steps()
+        self._step("last", scan("0000"), scan("0001"), scan("0002"), WEIGHTS)
+        if every:
+            self._step("scanned", scan("0003"))
         self._step("merged", f"{RUN}/summary.zarr/zarr.json")
         self._step("done", *PAGES)
         self.reference = self.results()
         assert len([name for name in self.reference if name.endswith(".html")]) == len(PAGES)
+
+    def _first_steps(self) -> None:
+        self._step("planned", f"{RUN}/plan.json", WEIGHTS)
+        self.write_config(k=3)
+        self._step("", scan("0000"))
+        self.write_config(dtype="bfloat16")
+        self._step("other", scan("0001"), "--rerun-triggers", "mtime")
+        self.load("planned")
+        make("OlmoForCausalLM", self.room_folder / "my-model", seed=1)
+        self.write_config()
+        self._step("other-model", scan("0000"), scan("0001"), WEIGHTS)
+        self.load("planned")
+        self._step("half", scan("0000"), scan("0001"))
 
     def _step(self, state: str, *targets: str) -> None:
         room = self.new_room()
