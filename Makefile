@@ -55,10 +55,11 @@ $(TEST): $(RUNTIME) envs/test.txt
 	@rm -f $(VENV)/.test-* && touch $@
 
 # make faults ROUNDS=100: faults on a SLURM cluster of this machine's own; writes the table of docs/faults.md. Needs root.
-ROUNDS ?= 17
+ROUNDS ?= 18
+RUNNERS ?= 1
 .PHONY: faults
 faults: $(TEST)
-	@PYTHONPATH=scripts:tests $(BIN)/python -m slurm.run_faults --rounds $(ROUNDS) --write
+	@PYTHONPATH=scripts:tests $(BIN)/python -m slurm.run_faults --rounds $(ROUNDS) --runners $(RUNNERS) --write
 
 # make lock: new pins from envs/*.in, in a fresh environment.
 lock:

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from gluscope.cluster.restart import make_good
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
+from gluscope.config.places import stamp
 from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.workflow import Workflow
@@ -62,6 +63,11 @@ def refusing(function):
 def code(stage):
     """Digest of the code that `stage` uses: a change of it makes the rule run again."""
     return lambda wildcards: flow.code(stage)
+
+
+def stamp_of(files):
+    """Names, sizes and dates of the user's own files, which `files` gives: older ones that took their place count."""
+    return refusing(lambda wildcards: stamp(files(wildcards)))
 
 
 def of_run(key):

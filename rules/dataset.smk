@@ -26,6 +26,10 @@ checkpoint tokenise:
         max_tokens=of_dataset("max_tokens"),
         shuffle_seed=of_dataset("shuffle_seed"),
         bos=of_dataset("bos"),
+        files=stamp_of(
+            lambda wildcards: flow.source_files(wildcards.dataset)
+            + flow.tokenizer_files(wildcards.dataset)
+        ),
         code=code("tokenise"),
     script:
         "../scripts/tokenise.py"

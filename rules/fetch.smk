@@ -16,6 +16,7 @@ checkpoint fetch_model:
     params:
         model=for_run(flow.model),
         revision=of_run("revision"),
+        files=stamp_of(lambda wildcards: flow.model_files(wildcards.run)),
         code=code("fetch_model"),
     script:
         "../scripts/fetch_model.py"
@@ -34,6 +35,7 @@ checkpoint fetch_dataset:
         tokenizer=refusing(lambda wildcards: flow.tokenizer(wildcards.dataset)),
         revision=of_dataset("revision"),
         split=of_dataset("split"),
+        files=stamp_of(lambda wildcards: flow.source_files(wildcards.dataset)),
         code=code("fetch_dataset"),
     script:
         "../scripts/fetch_dataset.py"

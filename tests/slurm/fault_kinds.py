@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gluscope.core.errors import StoreError
-from gluscope.store.summary import read_neuron
-from slurm.fault_site import RUN, Room, read_wholly
+from gluscope.core.paths import NeuronId
+from gluscope.model.spec import ModelSpec
+from gluscope.recompute.stage import Origin, recompute
+from slurm.fault_site import PAGES, RUN, SHARDS, Room, read_wholly
 
 _LIFE = 9.0  # seconds that a scan job lives here
 
@@ -26,14 +30,14 @@ class Kind:
 
     arguments: added to every command of the round. spared: shards that must not run. most: jobs more than an
     undisturbed run. ends: whether the fault may end the command, so that it is typed once more. made_again: how many
-    shards may run, where the fault is not in a scan: none if no page reads what is damaged.
+    shards may run, where the fault is not in a scan.
     """
 
     during: Callable[[Room, random.Random], None] | None = None
     before: Callable[[Room, random.Random], None] | None = None
-    state: str = "half"
+    state: str = "last"
     arguments: tuple[str, ...] = ()
-    spared: tuple[str, ...] = ("0000", "0001")
+    spared: tuple[str, ...] = ("0000", "0001", "0002")
     most: int = 1
     ends: bool = False
     made_again: tuple[int, ...] | None = None
@@ -108,6 +112,7 @@ def on_snakemake(how: signal.Signals) -> Callable[[Room, random.Random], None]:
         room.running()
         time.sleep(rng.uniform(0, _LIFE))
         room.signal(how)
+        assert room.wait() != 0, "the signal did not end the command"
 
     return send
 
@@ -153,25 +158,17 @@ def make_room(room: Room, rng: random.Random) -> None:
 
 
 def damage(part: str) -> Callable[[Room, random.Random], None]:
-    """Cut a stored file short or turn over a bit of it so that a reader refuses it; its time stays."""
+    """Cut a stored file short or turn over a bit of it where the next job reads it; its time stays."""
 
     def hurt(room: Room, rng: random.Random) -> None:
         root = room.folder / RUN
         shard = rng.randrange(4)
         store = {
             "scan": root / f"scan/{shard:04d}.zarr.zip",
-            "cache": root / f"cache/{shard:04d}.zarr/zarr.json",
-            "summary": root / "summary.zarr/zarr.json",
+            "cache": root / f"cache/{shard:04d}.zarr",
+            "summary": root / "summary.zarr",
         }[part]
-        files = (
-            [store]
-            if part == "scan"
-            else sorted(p for p in store.parent.rglob("*") if p.name != "zarr.json" or p == store)
-        )
-        wanted = {"cache": ("x/", "rows/", "lengths/"), "summary": ("count", "sum", "extreme", "sample_")}.get(part)
-        files = [
-            p for p in files if p.is_file() and (p == store or str(p.relative_to(store.parent)).startswith(wanted))
-        ]
+        files = [store] if part == "scan" else sorted(path for path in store.rglob("*") if path.is_file())
         for _ in range(1000):
             file = rng.choice(files)
             whole, stat = file.read_bytes(), file.stat()
@@ -183,18 +180,32 @@ def damage(part: str) -> Callable[[Room, random.Random], None]:
             file.write_bytes(changed)
             os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
             try:
-                if part == "summary":  # a page reads no more of it
-                    read_neuron(store, 0, 3)
-                    read_neuron(store, 1, 7)
-                else:
+                if part == "scan":  # the merge reads all of it
                     read_wholly(store)
+                else:
+                    as_pages_do(room)
             except StoreError:
+                room.log.append(f"damaged: {file.relative_to(root)}, {len(whole)} -> {len(changed)} bytes")
                 return
             file.write_bytes(whole)
             os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
         raise AssertionError("no damage that is refused")
 
     return hurt
+
+
+def as_pages_do(room: Room) -> None:
+    """Read of summary and caches what the pages' jobs read."""
+    root = room.folder / RUN
+    spec = ModelSpec.read(root / "model.json")
+    spec = replace(spec, folder=str(room.folder / spec.folder))
+    origin = Origin("cache", [root / f"cache/{shard}.zarr" for shard in SHARDS])
+    for page in PAGES:
+        neuron = NeuronId.parse(page.removeprefix(f"{RUN}/site/").removesuffix(".html"))
+        with tempfile.TemporaryDirectory() as folder:
+            tokens = room.folder / "results/datasets/mine-texts"
+            outputs = {neuron.neuron: Path(folder) / "values.npz"}
+            recompute(spec, root / "summary.zarr", tokens, neuron.layer, outputs, origin)
 
 
 def forgotten(room: Room, rng: random.Random) -> None:
@@ -205,6 +216,17 @@ def forgotten(room: Room, rng: random.Random) -> None:
                 path.unlink()
 
 
+def other_model(room: Room, rng: random.Random) -> None:
+    """Shards 0000 and 0001, and the weights, are of another model in the same folder; this one may have older files."""
+    older = rng.random() < 0.5
+    shutil.rmtree(room.folder / "my-model")
+    shutil.copytree(room.folder.parent / "model", room.folder / "my-model", copy_function=shutil.copy2)
+    if not older:
+        for path in (room.folder / "my-model").iterdir():
+            path.touch()
+    room.log.append("files of the new model older than the old results" if older else "newer files")
+
+
 def _name(record: str) -> str:
     try:
         return urlsafe_b64decode(record).decode()
@@ -212,24 +234,34 @@ def _name(record: str) -> str:
         return ""
 
 
+_TWO = ("0000", "0001")
+
 KINDS: dict[str, Kind] = {
     "job killed (SIGKILL)": Kind(kill),
     "job killed while writing a store": Kind(kill_writing),
     "scancel": Kind(scancel),
     "time limit": Kind(time_limit),
     "out of memory": Kind(arguments=("--set-resources", "scan:mem_mb=160*attempt**4"), most=4),
-    "node marked down": Kind(node_down, most=3),
-    "node dies (slurmd SIGKILL)": Kind(node_dies, most=3),
-    "slurmctld restarted": Kind(controller, most=0),
-    "Snakemake SIGKILL": Kind(on_snakemake(signal.SIGKILL), most=0, ends=True),
-    "Snakemake SIGHUP (terminal closed)": Kind(on_snakemake(signal.SIGHUP), most=2, ends=True),
-    "Snakemake SIGINT (Ctrl-C)": Kind(on_snakemake(signal.SIGINT), most=2, ends=True),
+    "node marked down": Kind(node_down, state="half", spared=_TWO, most=3),
+    "node dies (slurmd SIGKILL)": Kind(node_dies, state="half", spared=_TWO, most=3),
+    "slurmctld restarted": Kind(controller, state="half", spared=_TWO, most=0),
+    "Snakemake SIGKILL": Kind(on_snakemake(signal.SIGKILL), state="half", spared=_TWO, most=0, ends=True),
+    "Snakemake SIGHUP (terminal closed)": Kind(
+        on_snakemake(signal.SIGHUP), state="half", spared=_TWO, most=2, ends=True
+    ),
+    "Snakemake SIGINT (Ctrl-C)": Kind(on_snakemake(signal.SIGINT), state="half", spared=_TWO, most=2, ends=True),
     "disk full": Kind(make_room, small_disk, arguments=("--retries", "0"), most=2, ends=True),
     "scan output damaged": Kind(before=damage("scan"), state="scanned", spared=(), most=4, ends=True, made_again=(1,)),
-    "cache damaged": Kind(before=damage("cache"), state="merged", spared=(), most=8, ends=True, made_again=(0, 1)),
+    "cache damaged": Kind(before=damage("cache"), state="merged", spared=(), most=8, ends=True, made_again=(1,)),
     "summary damaged": Kind(
         before=damage("summary"), state="merged", spared=("0000", "0001", "0002", "0003"), most=7, ends=True
     ),
     "settings changed (k, dtype)": Kind(before=forgotten, state="other", spared=(), most=6, ends=True),
-    "preempted": Kind(preempt, requeueing, arguments=("--set-resources", "scan:slurm_partition=low"), most=0),
+    "model revision changed": Kind(before=other_model, state="other-model", spared=(), most=4, ends=True),
+    "preempted": Kind(
+        preempt,
+        requeueing,
+        arguments=("--set-resources", "scan:slurm_partition=low"),
+        most=0,
+    ),
 }

@@ -25,7 +25,8 @@ from helpers.quick import quick_snakemake
 from helpers.tiny_models import make
 
 RUN = "results/tiny"
-PAGES = [f"{RUN}/site/L0/N3.html", f"{RUN}/site/L1/N7.html"]
+PAGES = [f"{RUN}/site/L1/N7.html"]
+WEIGHTS = f"{RUN}/weights.zarr/zarr.json"
 SHARDS = ["0000", "0001", "0002", "0003"]
 CONFIG = """\
 datasets:
@@ -123,6 +124,7 @@ class Room:
     first_job: int = 0
     process: subprocess.Popen[bytes] | None = None
     commands: int = 0
+    log: list[str] = field(default_factory=list)  # what the fault did, for people
 
     def start(self, *targets: str) -> None:
         """Type the command; it runs on."""
@@ -131,7 +133,8 @@ class Room:
         with open(self.folder / f"command-{self.commands}.log", "w") as log:
             self.process = subprocess.Popen(
                 [*command, "--max-status-checks-per-second", "10", "--configfile", "mine.yaml"],
-                cwd=self.folder, env=login_environment(self.cluster, str(Path(self.program).parent)),
+                cwd=self.folder,
+                env=login_environment(self.cluster, str(Path(self.program).parent)) | {"PYTHONDONTWRITEBYTECODE": ""},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -224,25 +227,40 @@ class Site:
     def write_config(self, k: int = 4, dtype: str = "float32") -> None:
         (self.room_folder / "mine.yaml").write_text(CONFIG.format(k=k, dtype=dtype), encoding="utf-8")
 
-    def prepare(self, texts: Callable[[Path], None], other: bool = True) -> None:
-        """other: also make the state with shards of other settings."""
+    def prepare(self, texts: Callable[[Path], None], every: bool = True) -> None:
+        """every: all states, not just `last`, `merged` and `done`. What is there is kept."""
+        if (self.states / "done").exists():
+            self.room_folder.mkdir(exist_ok=True)
+            self.load("done")
+            self.reference = self.results()
+            return
         copy_checkout(self.room_folder)
-        make("OlmoForCausalLM", self.room_folder / "my-model")
+        make("OlmoForCausalLM", self.folder / "model")
+        shutil.copytree(self.folder / "model", self.room_folder / "my-model")
         texts(self.room_folder / "texts.jsonl")
         self.write_config()
-        self._step("planned", "results/datasets/mine-texts/plan-4.json", f"{RUN}/weights.zarr/zarr.json")
-        if other:
-            self.write_config(k=3)
-            self._step("", scan("0000"))
-            self.write_config(dtype="bfloat16")
-            self._step("other", scan("0001"), "--rerun-triggers", "mtime")
-            self.load("planned")
-        self._step("half", scan("0000"), scan("0001"))
-        self._step("scanned", scan("0002"), scan("0003"))
+        if every:
+            self._first_steps()
+        self._step("last", scan("0000"), scan("0001"), scan("0002"), WEIGHTS)
+        if every:
+            self._step("scanned", scan("0003"))
         self._step("merged", f"{RUN}/summary.zarr/zarr.json")
         self._step("done", *PAGES)
         self.reference = self.results()
         assert len([name for name in self.reference if name.endswith(".html")]) == len(PAGES)
+
+    def _first_steps(self) -> None:
+        self._step("planned", f"{RUN}/plan.json", WEIGHTS)
+        self.write_config(k=3)
+        self._step("", scan("0000"))
+        self.write_config(dtype="bfloat16")
+        self._step("other", scan("0001"), "--rerun-triggers", "mtime")
+        self.load("planned")
+        make("OlmoForCausalLM", self.room_folder / "my-model", seed=1)
+        self.write_config()
+        self._step("other-model", scan("0000"), scan("0001"), WEIGHTS)
+        self.load("planned")
+        self._step("half", scan("0000"), scan("0001"))
 
     def _step(self, state: str, *targets: str) -> None:
         room = self.new_room()

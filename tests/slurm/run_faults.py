@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import queue
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from helpers.checkout import REPO
 from helpers.cluster import Cluster
@@ -36,6 +41,7 @@ class Outcome:
     equal: bool = False
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
 
 def play(site: Site, name: str, seed: int) -> Outcome:
@@ -50,7 +56,7 @@ def play(site: Site, name: str, seed: int) -> Outcome:
         if kind.before:
             kind.before(room, rng)
         watcher = Watcher(room.folder)
-        if kind.state in ("half", "planned"):
+        if kind.state in ("half", "last"):
             watcher.start()
         _commands(room, kind, rng)
         room.settle()
@@ -70,6 +76,7 @@ def play(site: Site, name: str, seed: int) -> Outcome:
             watcher.stop()
         if subprocess.run(["mountpoint", "-q", room.folder / "results"], check=False).returncode == 0:
             subprocess.run(["umount", "-l", room.folder / "results"], check=False)
+    outcome.log = room.log
     outcome.commands, outcome.seconds = room.commands, time.monotonic() - start
     return outcome
 
@@ -90,7 +97,7 @@ def _commands(room: Room, kind: Kind, rng: random.Random) -> None:
 def _judge(room: Room, kind: Kind, outcome: Outcome) -> None:
     """What was redone, and what stands about."""
     redone = room.redone()
-    usual = {"half": 5, "other": 7, "scanned": 3, "merged": 2}[kind.state]
+    usual = {"half": 4, "last": 3, "other": 6, "other-model": 7, "scanned": 2, "merged": 1}[kind.state]
     outcome.redone = sum(redone.values()) - usual
     if outcome.redone > kind.most:
         outcome.wrong.append(
@@ -128,43 +135,84 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def rounds_of(count: int, seed: int, only: str | None) -> list[tuple[str, int]]:
+def rounds_of(count: int, seed: int, only: list[str] | None) -> list[tuple[str, int]]:
     """Kinds in turn, each turn in another order."""
-    rng, names, found = random.Random(seed), [name for name in KINDS if not only or only in name], []
+    rng, names, found = (
+        random.Random(seed),
+        [name for name in KINDS if not only or any(part in name for part in only)],
+        [],
+    )
     while len(found) < count:
         found += [(name, seed * 10_000 + len(found) + i) for i, name in enumerate(rng.sample(names, len(names)))]
     return found[:count]
 
 
+def runner(folder: Path, rounds: Any, outcomes: Any, until: float) -> None:
+    """Play rounds on a cluster of its own: kind and seed of each come from a queue, an Outcome goes out, at last None.
+
+    until: of time.monotonic(), after which no round is started.
+    """
+    # Started in the background this program ignores them, and what it starts would as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    try:
+        with Cluster(folder / "slurm", cpus=16, memory_mb=400_000) as cluster:
+            site, start = Site(folder, cluster), time.monotonic()
+            site.prepare(texts)
+            print(f"reference run and states: {time.monotonic() - start:.0f} s", flush=True)
+            while time.monotonic() < until:
+                kind, seed = rounds.get_nowait()
+                outcome = play(site, kind, seed)
+                if outcome.wrong:
+                    kept = folder / f"failed-{seed}"
+                    subprocess.run(["cp", "-a", site.room_folder, kept], check=False)
+                outcomes.put(outcome)
+    except queue.Empty:
+        pass
+    finally:
+        outcomes.put(None)
+
+
+def played(folder: Path, rounds: list[tuple[str, int]], runners: int, seconds: float) -> Iterator[Outcome]:
+    """What the rounds came to, as they end; `runners` play at a time."""
+    todo, done = multiprocessing.Queue(), multiprocessing.Queue()
+    for each in rounds:
+        todo.put(each)
+    arguments = [(folder / f"runner-{i}", todo, done, time.monotonic() + seconds) for i in range(runners)]
+    processes = [multiprocessing.Process(target=runner, args=given) for given in arguments]
+    for process in processes:
+        process.start()
+    left = runners
+    while left:
+        outcome = done.get()
+        if outcome is None:
+            left -= 1
+        else:
+            yield outcome
+    for process in processes:
+        process.join()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=len(KINDS))
+    parser.add_argument("--runners", type=int, default=1, help="that play at a time, each on its own cluster")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="a part of a kind's name")
+    parser.add_argument("--only", nargs="+", help="parts of kinds' names")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no round after this long")
     parser.add_argument("--write", action="store_true", help="put the table into docs/faults.md")
-    parser.add_argument("--folder", type=Path, help="where the site is built and left")
+    parser.add_argument("--folder", type=Path, help="where the sites are built and left")
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="faults-"))
     outcomes: list[Outcome] = []
-    start = time.monotonic()
-    with Cluster(folder / "slurm", cpus=16, memory_mb=400_000) as cluster:
-        site = Site(folder, cluster)
-        site.prepare(texts)
-        print(f"reference run and states: {time.monotonic() - start:.0f} s", flush=True)
-        for number, (kind, seed) in enumerate(rounds_of(given.rounds, given.seed, given.only), start=1):
-            if time.monotonic() - start > given.seconds:
-                break
-            outcome = play(site, kind, seed)
-            outcomes.append(outcome)
-            said = "ok" if not outcome.wrong else " | ".join(outcome.wrong)
-            more = f"{outcome.commands} commands, {outcome.redone} more jobs, {outcome.seconds:.0f} s"
-            print(f"{number:3} {kind} (seed {seed}): {more}: {said}", flush=True)
-            if outcome.wrong:
-                kept = folder / f"failed-{number}"
-                subprocess.run(["cp", "-a", site.room_folder, kept], check=False)
-            if given.write:
-                write_table(outcomes)
+    for outcome in played(folder, rounds_of(given.rounds, given.seed, given.only), given.runners, given.seconds):
+        outcomes.append(outcome)
+        said = "ok" if not outcome.wrong else " | ".join(outcome.wrong)
+        more = f"{outcome.commands} commands, {outcome.redone} more jobs, {outcome.seconds:.0f} s"
+        more += "".join(f", {text}" for text in outcome.log)
+        print(f"{len(outcomes):3} {outcome.kind} (seed {outcome.seed}): {more}: {said}", flush=True)
+        if given.write:
+            write_table(outcomes)
     print(table(outcomes))
     bad = [outcome for outcome in outcomes if outcome.wrong]
     print(f"{len(outcomes)} rounds, {len(bad)} with something wrong")

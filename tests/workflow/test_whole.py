@@ -88,6 +88,10 @@ def test_a_change_makes_again_what_depends_on_it(room: Room) -> None:
     for name, (path, text, plan) in files.items():
         with edited(path, text):
             found[name], expected[name] = room.plan(), plan
+    for name, path in (("older texts", room.folder / "texts.jsonl"), ("older model", files["model"][0])):
+        with edited(path, ""):
+            os.utime(path, (1e9, 1e9))
+            found[name], expected[name] = room.plan(), files[name.removeprefix("older ")][2]
     configs = {
         "k": ({"k": 3}, SCANNED),
         "seed": ({"seed": 3}, SCANNED),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -48,6 +49,16 @@ def source_files(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
     return sorted(str(file) for file in Path(path).rglob("*") if file.is_file() and not file.name.startswith("."))
+
+
+def stamp(files: list[str]) -> str:
+    """Digest of names, sizes and dates (whole seconds) of the user's own files: that others took their place.
+
+    Snakemake alone sees only what is newer than the results, not an older copy that was moved there.
+    """
+    found = [(file, os.stat(file)) for file in files if not file.startswith(f"{RESULTS}/") and os.path.exists(file)]
+    text = "".join(f"{file} {stat.st_size} {int(stat.st_mtime)}\n" for file, stat in found)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _matching(folder: str, patterns: tuple[str, ...]) -> list[str]:

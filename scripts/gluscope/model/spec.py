@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from gluscope.core.errors import StoreError
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -61,4 +63,11 @@ class ModelSpec:
 
     @classmethod
     def read(cls, path: str | Path) -> ModelSpec:
-        return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        """Raises StoreError where the file is missing or describes no model."""
+        step = "remove it and run the same command again to redo it"
+        try:
+            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise StoreError(str(path), "a model's description", "no such file", step) from None
+        except (ValueError, TypeError) as error:
+            raise StoreError(str(path), "a model's description", type(error).__name__, step) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gluscope.core.errors import ModelError
+from gluscope.core.errors import ModelError, StoreError
 from gluscope.model import adapter
 from gluscope.model.describe import describe, fetch
 from gluscope.model.files import fingerprint, peek
@@ -60,6 +60,16 @@ def test_a_described_model(olmo, tmp_path):
     spec.save(tmp_path / "model.json")
     assert ModelSpec.read(tmp_path / "model.json") == spec
     assert list(tmp_path.iterdir()) == [tmp_path / "model.json"]
+
+
+def test_a_damaged_description_is_named(olmo, tmp_path):
+    file = tmp_path / "model.json"
+    describe(str(olmo)).save(file)
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-3], b"[]", b"{}", whole.replace(b'"folder"', b'"fxlder"'), b"\xff" + whole):
+        file.write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"model\.json: expected a model's description.* remove it"):
+            ModelSpec.read(file)
 
 
 def test_describing_reads_headers_not_weights(copy):
