@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RUNTIME := $(VENV)/.runtime-$(shell cksum < envs/runtime.txt | tr -d ' ')
 TEST := $(VENV)/.test-$(shell cat envs/runtime.txt envs/test.txt | cksum | tr -d ' ')
 
-.PHONY: help env demo status test check bench lock clean
+.PHONY: help env demo status test check bench faults lock clean
 help:
 	@sed -n 's/^# *\(make .*\)/\1/p' Makefile
 
@@ -34,7 +34,7 @@ check: $(TEST)
 	@$(BIN)/snakemake --lint
 	@$(BIN)/mypy
 
-# make bench: what a scan and a page cost here, into docs/performance.md; ten minutes, best on a quiet machine.
+# make bench: what a scan and a page cost here, into docs/performance.md; seven minutes, best on a quiet machine.
 bench: $(RUNTIME)
 	@$(BIN)/python scripts/bench.py
 
@@ -57,7 +57,6 @@ $(TEST): $(RUNTIME) envs/test.txt
 # make faults ROUNDS=100: faults on a SLURM cluster of this machine's own; writes the table of docs/faults.md. Needs root.
 ROUNDS ?= 18
 RUNNERS ?= 1
-.PHONY: faults
 faults: $(TEST)
 	@PYTHONPATH=scripts:tests $(BIN)/python -m slurm.run_faults --rounds $(ROUNDS) --runners $(RUNNERS) --write
 

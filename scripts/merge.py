@@ -11,7 +11,7 @@ from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.sample import choose_sample
 from gluscope.store.summary import read_attributes
-from gluscope.summary.shards import Whole, merge_shards
+from gluscope.summary.shards import OF_DATASET, Whole, merge_shards
 from gluscope.weights.products import signs
 
 
@@ -37,12 +37,7 @@ def data_set(tokens: str, plan: str, about: dict[str, Any]) -> Whole:
         rows={shard.name: (shard.start, shard.stop - 1, shard.digest) for shard in cut.shards},
         plan=cut.base,
         sample=choose_sample(about["seed"], data.lengths, about["samples"]),
-        attributes={
-            "dataset_revision": data.record.source["revision"],
-            "dataset_fingerprint": data.record.fingerprint,
-            "dataset_rows": data.record.rows,
-            "dataset_tokens": data.record.tokens,
-        },
+        attributes={key: value for key, value in data.record.attributes.items() if key in OF_DATASET},
     )
 
 

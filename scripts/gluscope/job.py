@@ -91,7 +91,9 @@ def _noted(error: Exception) -> Exception:
     told = type(error)(error.where, error.expected, error.found, step)
     for store in error.redo:
         why = f"{error.where}: expected {error.expected}, found {error.found}"
-        note(store, why if len(error.redo) == 1 else f"{store}: expected the config's settings, found others")
+        note(
+            store, why if len(error.redo) == 1 else f"{store}: expected settings and rows as they are now, found others"
+        )
     return told
 
 

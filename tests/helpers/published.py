@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -11,8 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from gluscope.core.cases import CASES, QUANTITIES
+from gluscope.dataset.record import TokenRecord, TokenSettings
 from gluscope.export.hf import write_hf
 from gluscope.export.published import to_table
+from gluscope.model.spec import ModelSpec
 from gluscope.store.summary import write_summary
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
@@ -24,12 +25,13 @@ ABOUT: dict[str, Any] = {
     "dataset_fingerprint": "f" * 64, "act_fn": "silu", "tokens": TOKENS, "rows": ROWS, "k": K, "dtype": "float32",
     "convention": "raw", "versions": {"gluscope": "0.1.0", "torch": "2"},
 }  # fmt: skip
-SPEC = SimpleNamespace(
-    n_layers=LAYERS, d_mlp=NEURONS, model="user/model", revision="c0ffee", architecture="X", act_fn="silu"
+SPEC = ModelSpec(
+    "user/model", "c0ffee", "", "X", LAYERS, 8, NEURONS, 100, "silu", gate="g", in_="u", out="o", embed="e", unembed="e"
 )
-RECORD = SimpleNamespace(
-    source={"id": "user/texts", "revision": "beef"}, fingerprint="f" * 64, rows=ROWS, tokens=TOKENS
-)
+RECORD = TokenRecord(
+    rows=ROWS, tokens=TOKENS, longest=9, max_id=99, fingerprint="f" * 64, settings=TokenSettings(),
+    source={"id": "user/texts", "revision": "beef"}, tokenizer=None, pretokenised=True, text_column=None,
+)  # fmt: skip
 
 
 def signs() -> np.ndarray:

@@ -72,6 +72,17 @@ class TokenRecord:
     versions: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What stored results say of the data set they are of."""
+        return {
+            "dataset": self.source["id"],
+            "dataset_revision": self.source["revision"],
+            "dataset_fingerprint": self.fingerprint,
+            "dataset_rows": self.rows,
+            "dataset_tokens": self.tokens,
+        }
+
     def save(self, folder: str | Path) -> None:
         (Path(folder) / TOKENS_JSON).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 

@@ -67,15 +67,8 @@ def _describe(
     located: Located, revision: str, published: Published, spec: ModelSpec, tokens: TokenRecord, taking: Taking
 ) -> dict[str, Any]:
     return {
-        "model": spec.model,
-        "model_revision": spec.revision,
-        "architecture": spec.architecture,
-        "act_fn": spec.act_fn,
-        "dataset": tokens.source["id"],
-        "dataset_revision": tokens.source["revision"],
-        "dataset_fingerprint": tokens.fingerprint,
-        "dataset_rows": tokens.rows,
-        "dataset_tokens": tokens.tokens,
+        **spec.attributes,
+        **tokens.attributes,
         "rows": tokens.rows,
         "tokens": tokens.tokens,
         "k": taking.k,

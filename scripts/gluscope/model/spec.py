@@ -55,6 +55,16 @@ class ModelSpec:
         """Gate and in are two halves of one tensor."""
         return self.gate == self.in_
 
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What stored results say of the model they are of."""
+        return {
+            "model": self.model,
+            "model_revision": self.revision,
+            "architecture": self.architecture,
+            "act_fn": self.act_fn,
+        }
+
     def save(self, path: str | Path) -> None:
         """Write it as JSON; `path` never holds half of it."""
         part = Path(f"{path}.{os.getpid()}.part")

@@ -194,6 +194,8 @@ def compiled(dtype: str) -> Any:
 class NumbaReducer:
     """A `Reducer` for CPUs. It works on the threads that torch has, and copies no tensor whose rows are contiguous."""
 
+    takes_padding = False
+
     def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:
         self._n_neurons, self._k = n_neurons, k
         self._state: list[_State | None] = [None] * n_layers

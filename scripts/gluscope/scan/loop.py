@@ -100,15 +100,8 @@ def describe_scan(
 ) -> dict[str, Any]:
     """Attributes of a shard's statistics: all that is needed to repeat it, and to see which shards belong together."""
     return {
-        "model": spec.model,
-        "model_revision": spec.revision,
-        "architecture": spec.architecture,
-        "act_fn": spec.act_fn,
-        "dataset": record.source["id"],
-        "dataset_revision": record.source["revision"],
-        "dataset_fingerprint": record.fingerprint,
-        "dataset_rows": record.rows,
-        "dataset_tokens": record.tokens,
+        **spec.attributes,
+        **record.attributes,
         "plan": plan.base,
         "shard": shard.name,
         "rows_digest": shard.digest,

@@ -143,7 +143,7 @@ class Passes(ForwardPasses):
         cached = self._to_cache(x)
         sampled = batch.sampled(gate, in_)
         values = [gate, in_, act, post]
-        if not getattr(self._reducer, "takes_padding", False):
+        if not self._reducer.takes_padding:
             values = [batch.real(tensor) for tensor in values]
         try:
             self._reducer.update(layer, batch.rows, batch.lengths, *values)

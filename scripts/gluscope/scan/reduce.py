@@ -21,7 +21,12 @@ _UNFILLED = -1
 
 
 class Reducer(Protocol):
-    """Collects the statistics of all layers of a model over texts that come in any order and any batches."""
+    """Collects the statistics of all layers of a model over texts that come in any order and any batches.
+
+    takes_padding: see `update`.
+    """
+
+    takes_padding: bool
 
     def update(
         self,
@@ -36,7 +41,7 @@ class Reducer(Protocol):
         """Take in a batch of texts at one layer.
 
         rows, lengths: int64 [example]. gate, in_, act, post: [token, neuron], the texts' real tokens one after
-        another, of any floating type. A reducer that has `takes_padding` also takes [example, position, neuron] with
+        another, of any floating type. A reducer with `takes_padding` also takes [example, position, neuron] with
         anything behind each text. Raises ModelError, here or in `layer_summary`, if a value is not finite.
         """
 
@@ -87,6 +92,8 @@ class TorchReducer:
 
     It has not been measured on a GPU.
     """
+
+    takes_padding = False
 
     def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:
         self._n_neurons, self._k = n_neurons, k

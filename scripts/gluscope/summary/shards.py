@@ -98,16 +98,27 @@ def _open(path: str | Path) -> _Shard:
 
 def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, Any]) -> None:
     """Snakemake knows with what settings a file was made only if it was alive when the file was finished."""
-    stale = [shard for shard in shards if any(shard.attributes.get(key) != settings[key] for key in settings)]
-    if stale:
-        first = stale[0]
-        key = next(key for key in settings if first.attributes.get(key) != settings[key])
-        found = repr(first.attributes.get(key)) + (
-            f" (and {len(stale) - 1} more shards of others)" if stale[1:] else ""
-        )
-        error = to_redo(ShardMismatch, first.path, first.name, f"{key} {settings[key]!r} as in the config", found)
-        error.redo = tuple(shard.name for shard in stale)
-        raise error
+    wrong = {
+        shard.path: (f"{key} {asked!r} as in the config", repr(shard.attributes.get(key)))
+        for shard in shards
+        for key, asked in settings.items()
+        if shard.attributes.get(key) != asked
+    }
+    _refuse_all(wrong)
+
+
+def _refuse_all(wrong: Mapping[Path, tuple[str, str]]) -> None:
+    """Raises one error for all shards, of which it names the first, that are to be scanned again.
+
+    wrong: by shard, what was expected and what was found.
+    """
+    if not wrong:
+        return
+    first, (expected, found) = next(iter(wrong.items()))
+    more = f" (and {len(wrong) - 1} more shards of others)" if len(wrong) > 1 else ""
+    error = to_redo(ShardMismatch, first, str(first), expected, found + more)
+    error.redo = tuple(map(str, wrong))
+    raise error
 
 
 def _refuse_other_settings(shards: Sequence[_Shard], may_differ: frozenset[str]) -> None:
@@ -122,16 +133,16 @@ def _refuse_other_settings(shards: Sequence[_Shard], may_differ: frozenset[str])
 
 def _refuse_others_than(shards: Sequence[_Shard], whole: Whole) -> None:
     """Every shard must have been cut by this plan, and hold the rows that it names."""
+    wrong: dict[Path, tuple[str, str]] = {}
     for shard in shards:
         about = shard.attributes
-        if about.get("plan") != whole.plan:
-            expected, found = f"a shard of plan {whole.plan[:8]}", f"plan {str(about.get('plan'))[:8]}"
-            raise to_redo(ShardMismatch, shard.path, shard.name, expected, found)
         rows = about["first_row"], about["last_row"], about.get("rows_digest")
-        if whole.rows.get(about["shard"]) != rows:
+        if about.get("plan") != whole.plan:
+            wrong[shard.path] = f"a shard of plan {whole.plan[:8]}", f"plan {str(about.get('plan'))[:8]}"
+        elif whole.rows.get(about["shard"]) != rows:
             found = f"others in its rows {_span(shard.rows)}"
-            expected = "the texts that the data set has now"
-            raise to_redo(ShardMismatch, shard.path, shard.name, expected, found)
+            wrong[shard.path] = "the texts that the data set has now", found
+    _refuse_all(wrong)
 
 
 def _refuse_other_rows(shards: Sequence[_Shard], whole: int | None) -> None:

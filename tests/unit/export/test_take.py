@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -123,15 +122,11 @@ def test_ties_are_put_into_order(layers: list[LayerSummary], tmp_path: Path) -> 
         )
 
 
-def other(of: Any, **changes: Any) -> Any:
-    return SimpleNamespace(**{**vars(of), **changes})
-
-
 REFUSED = [
-    ({"spec": other(made.SPEC, n_layers=4)}, "4 layers of 40 neurons, 160 rows, as user/model has, found 120 rows"),
-    ({"spec": other(made.SPEC, n_layers=4, d_mlp=30)}, "layer 1: expected L1/N0 in row 0 of it, found L0/N30"),
+    ({"spec": replace(made.SPEC, n_layers=4)}, "4 layers of 40 neurons, 160 rows, as user/model has, found 120 rows"),
+    ({"spec": replace(made.SPEC, n_layers=4, d_mlp=30)}, "layer 1: expected L1/N0 in row 0 of it, found L0/N30"),
     ({"k": 16}, "layer 0: expected lists of 16 examples, the run's k, found 4. Next: set `k: 4` in the run"),
-    ({"record": other(made.RECORD, rows=20)}, "expected rows below 20, as user/texts has, found row 29. Next: name"),
+    ({"record": replace(made.RECORD, rows=20)}, "expected rows below 20, as user/texts has, found row 29. Next: name"),
 ]
 
 
