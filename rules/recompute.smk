@@ -1,7 +1,9 @@
 # Gate and in at every token of the example texts: of one neuron, or of a batch of listed neurons of a layer.
 # Where pages are computed from the model, jobs of the same script go by another name: those want a GPU.
+# One neuron from a cache takes a second, less than a job waits in a queue: it is computed where Snakemake runs.
 localrules:
     stage_code,
+    recompute,
 
 
 rule stage_code:

@@ -34,7 +34,7 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     folder = copy_checkout(tmp_path / "gluscope")
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=folder, env=user_environment(), capture_output=True, text=True, timeout=900, check=False,
+        cwd=folder, env=user_environment(HOME=str(tmp_path)), capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{name(page)}:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
 

@@ -97,7 +97,7 @@ def _commands(room: Room, kind: Kind, rng: random.Random) -> None:
 def _judge(room: Room, kind: Kind, outcome: Outcome) -> None:
     """What was redone, and what stands about."""
     redone = room.redone()
-    usual = {"half": 4, "last": 3, "other": 6, "other-model": 7, "scanned": 2, "merged": 1}[kind.state]
+    usual = {"half": 3, "last": 2, "other": 5, "other-model": 6, "scanned": 1, "merged": 0}[kind.state]
     outcome.redone = sum(redone.values()) - usual
     if outcome.redone > kind.most:
         outcome.wrong.append(

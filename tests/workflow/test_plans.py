@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.checkout import REPO, snakemake
 from helpers.room import Room
 
 ONE_PAGE = {
@@ -67,6 +70,25 @@ def test_exports_need_the_listed_neurons_values_and_no_pages(room: Room) -> None
 
 def test_all_makes_the_listed_pages_and_the_site(room: Room) -> None:
     assert room.plan() == {**ONE_PAGE, "recompute": 2, "page": 2, "site_index": 1, "all": 1}
+
+
+def test_a_site_may_have_a_profile_of_its_own(room: Room) -> None:
+    """As profiles/slurm/config.yaml says: a copy of that folder, found by its name in the user's home."""
+    own = room.folder / ".config/snakemake/mysite"
+    shutil.copytree(REPO / "profiles/slurm", own)
+    text = (own / "config.yaml").read_text(encoding="utf-8")
+    text = text.replace('# slurm_account: "my-account"', 'slurm_account: "lab"')
+    text = text.replace('# slurm_partition: "gpu"', 'slurm_partition: "a100"')
+    (own / "config.yaml").write_text(text, encoding="utf-8")
+    scan = ["results/mine/scan/0000.zarr.zip", "--snakefile", str(REPO / "Snakefile"), "--configfile=mine.yaml"]
+    done = snakemake(room.folder, "--profile", "mysite", "--dry-run", *scan, HOME=str(room.folder), XDG_CONFIG_HOME="")
+    assert done.returncode == 0, done.stderr
+    resources = re.findall(r"(?:rule|checkpoint) (\w+):.*?resources: (.*?)\n", done.stdout + done.stderr, re.S)
+    asked = dict(resources)
+    assert "slurm_account=lab" in asked["tokenise"]
+    assert "slurm_partition" not in asked["tokenise"]
+    assert "gres=gpu:a100:1" in asked["scan"]
+    assert "slurm_partition=a100" in asked["scan"]
 
 
 def test_the_shipped_runs_can_be_planned(tmp_path: Path) -> None:
