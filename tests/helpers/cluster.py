@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Cluster:
             "SLURM_CONF": str(self.conf),
             # The nodes share this machine's few cores: threads that spin while they wait would block each other.
             "OMP_WAIT_POLICY": "PASSIVE",
-            "PATH": f"{self.folder / 'bin'}:{SEARCH}",
+            "PATH": SEARCH,
         }
 
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> str:
@@ -78,7 +79,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         start = time.monotonic()
-        for name in ("etc", "state", "log", "run", "munge", "bin"):
+        for name in ("etc", "state", "log", "run", "munge"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         try:
             self._start_munge()
@@ -214,10 +215,6 @@ class Cluster:
         gres = [f"NodeName=n{i} Name=gpu Type=a100 File={folder}/run/gpu[0-1]" for i in range(1, self.gpu_nodes + 1)]
         (folder / "etc/gres.conf").write_text("\n".join(gres) + "\n", encoding="utf-8")
         (folder / "etc/cgroup.conf").write_text("CgroupAutomount=no\n", encoding="utf-8")
-        # The executor's job step drops SLURM_CONF before it calls srun, so srun must find the file by itself.
-        srun = folder / "bin/srun"
-        srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.conf} exec /usr/bin/srun "$@"\n', encoding="utf-8")
-        srun.chmod(0o755)
 
 
 def login_environment(cluster: Cluster, *first: str) -> dict[str, str]:
@@ -226,15 +223,21 @@ def login_environment(cluster: Cluster, *first: str) -> dict[str, str]:
     return user_environment(**ours) | {"PATH": ":".join([*first, str(BIN), cluster.environment["PATH"]])}
 
 
-def without_network(cluster: Cluster, folder: Path) -> Path:
-    """A folder to put in front of PATH: job steps then run in a network namespace of their own, with nothing in it."""
+_CUT_OFF = """\
+#!{python}
+import os, shlex, sys
+arguments = [
+    "--wrap=unshare --net sh -c " + shlex.quote(given[7:]) if given.startswith("--wrap=") else given
+    for given in sys.argv[1:]
+]
+os.execv("/usr/bin/sbatch", ["sbatch", *arguments])
+"""
+
+
+def without_network(folder: Path) -> Path:
+    """A folder to put in front of PATH: its sbatch runs jobs in an empty network namespace of their own."""
     folder.mkdir(parents=True, exist_ok=True)
-    srun = folder / "srun"
-    srun.write_text(
-        "#!/bin/bash\n"
-        'options=(); while [[ "$1" != /* ]]; do options+=("$1"); shift; done\n'
-        f'SLURM_CONF={cluster.conf} exec /usr/bin/srun "${{options[@]}}" unshare --net "$@"\n',
-        encoding="utf-8",
-    )
-    srun.chmod(0o755)
+    sbatch = folder / "sbatch"
+    sbatch.write_text(_CUT_OFF.format(python=sys.executable), encoding="utf-8")
+    sbatch.chmod(0o755)
     return folder

@@ -7,6 +7,7 @@ wall and CPU time, peak memory, bytes and files of each part. FOLDER is emptied 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import resource
 import shutil
@@ -40,8 +41,8 @@ def main() -> None:
     given.folder.mkdir(parents=True)
     try:
         start = time.monotonic()
-        for shard in range(given.shards):
-            write_shard(given, shard)
+        with multiprocessing.Pool() as pool:
+            pool.starmap(write_shard, [(given, shard) for shard in range(given.shards)], chunksize=1)
         report("shards written", start, given.folder)
         subprocess.run([sys.executable, *sys.argv, "--only-merge"], check=True)
     finally:

@@ -105,6 +105,15 @@ def controller(room: Room, rng: random.Random) -> None:
     room.cluster.stop("slurmctld", rng.choice([signal.SIGTERM, signal.SIGKILL]))
     time.sleep(rng.uniform(0, 6))
     room.cluster.start_controller()
+    # A controller that was killed has forgotten what it did last, and drains nodes whose jobs it does not know. An
+    # administrator puts them back.
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        for node, state in room.cluster.states().items():
+            if state.startswith("drain"):
+                room.log.append(f"{node} put back")
+                room.cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME", check=False)
+        time.sleep(0.5)
 
 
 def on_snakemake(how: signal.Signals) -> Callable[[Room, random.Random], None]:
@@ -244,7 +253,7 @@ KINDS: dict[str, Kind] = {
     "out of memory": Kind(arguments=("--set-resources", "scan:mem_mb=160*attempt**4"), most=4),
     "node marked down": Kind(node_down, state="half", spared=_TWO, most=3),
     "node dies (slurmd SIGKILL)": Kind(node_dies, state="half", spared=_TWO, most=3),
-    "slurmctld restarted": Kind(controller, state="half", spared=_TWO, most=0),
+    "slurmctld restarted": Kind(controller, state="half", spared=_TWO, most=2),
     "Snakemake SIGKILL": Kind(on_snakemake(signal.SIGKILL), state="half", spared=_TWO, most=0, ends=True),
     "Snakemake SIGHUP (terminal closed)": Kind(
         on_snakemake(signal.SIGHUP), state="half", spared=_TWO, most=2, ends=True

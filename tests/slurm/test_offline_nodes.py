@@ -32,7 +32,7 @@ def test_hub_ids_are_fetched_on_the_login_node_alone(cluster: Cluster, tmp_path:
     files = {path.name: path.read_bytes() for path in Path(model or tmp_path / "model").iterdir() if path.is_file()}
     folder = copy_checkout(tmp_path / "gluscope")
     (folder / "mine.yaml").write_text(CONFIG, encoding="utf-8")
-    offline = without_network(cluster, tmp_path / "offline")
+    offline = without_network(tmp_path / "offline")
     program = quick_snakemake(tmp_path / "bin")
     page = "results/far/site/L0/N3.html"
     hub_files = {("dataset", "user/texts"): {"train.jsonl": lines.encode()}, ("model", "user/model"): files}
@@ -45,11 +45,12 @@ def test_hub_ids_are_fetched_on_the_login_node_alone(cluster: Cluster, tmp_path:
             cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]
-        # Such a step reaches nobody, not even this hub; an ordinary one of this cluster does.
+        # Such a job reaches nobody, not even this hub; an ordinary one of this cluster does.
         ask = f"import urllib.request as r; r.urlopen('{to_hub['HF_ENDPOINT']}/api/models/user/model/revision/main')"
-        for srun, reached in ((offline / "srun", False), (cluster.folder / "bin/srun", True)):
-            step = [str(srun), "-p", "cpu", "-n1", sys.executable, "-c", ask]
-            asked = subprocess.run(step, env=cluster.environment, capture_output=True, timeout=60, check=False)
+        for sbatch, reached in ((str(offline / "sbatch"), False), ("sbatch", True)):
+            wrapped = f'--wrap={sys.executable} -c "{ask}"'
+            job = [sbatch, "--wait", "--partition=cpu", "--output=/dev/null", wrapped]
+            asked = subprocess.run(job, env=cluster.environment, capture_output=True, timeout=60, check=False)
             assert (asked.returncode == 0) == reached, asked.stderr
     assert (folder / page).exists()
     assert {"model.safetensors", "train.jsonl"} <= set(hub.served)

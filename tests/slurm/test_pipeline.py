@@ -59,6 +59,7 @@ def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
     for shard in range(4):
         logs = list((checkout / "logs/slurm/rule_scan").glob(f"*{shard:04d}*/*.log"))
         assert logs, f"no log of shard {shard}"
+        assert "srun" not in logs[0].read_text(encoding="utf-8"), "a job is one step, sbatch's own"
 
     again = typed(cluster, checkout, PAGE)
     assert again.returncode == 0
