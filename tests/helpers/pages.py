@@ -9,7 +9,7 @@ import numpy as np
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.paths import NeuronId
-from gluscope.page.build import build_page
+from gluscope.page.build import build_page, contexts_of
 from gluscope.page.record import NeuronPage, Provenance
 from gluscope.page.tokens import TokenTexts
 from gluscope.summary.convention import refactor
@@ -84,7 +84,8 @@ class Made:
         arguments = self.arguments | changes
         if arguments["convention"] == "refactored":
             arguments["summary"] = refactor(arguments["summary"], np.array([arguments["sign"]], np.int8))
-        return build_page(**arguments)
+        contexts = contexts_of(arguments["sample"], arguments["dataset"], arguments["texts"])
+        return build_page(contexts=contexts, **arguments)
 
 
 def tokenizer(words: tuple[str, ...]) -> TokenTexts:

@@ -185,11 +185,11 @@ class Room:
         return found[0]
 
     def processes(self, job: int) -> list[psutil.Process]:
-        """Of a SLURM job, the latest started first."""
-        found = []
+        """Of a SLURM job, the latest started first. Another cluster of this machine may have a job of the same id."""
+        found, ours = [], {"SLURM_JOB_ID": str(job), "SLURM_CONF": str(self.cluster.conf)}
         for process in psutil.process_iter():
             try:
-                if process.environ().get("SLURM_JOB_ID") == str(job) and "slurmstepd" not in process.name():
+                if process.environ().items() >= ours.items() and "slurmstepd" not in process.name():
                     found.append((process.create_time(), process.pid, process))
             except psutil.Error:
                 continue

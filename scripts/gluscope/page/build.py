@@ -11,13 +11,12 @@ import numpy as np
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample, negated
 from gluscope.page.tokens import TokenTexts
 from gluscope.page.weights_view import weights_views
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import NeuronWeights
-
-BEFORE, AFTER = 8, 3  # tokens of context around a sampled token
 
 
 class Recomputed(Protocol):
@@ -60,6 +59,7 @@ def build_page(
     neuron: NeuronId,
     summary: LayerSummary,
     sample: SampleTokens,
+    contexts: Contexts,
     recomputed: Recomputed,
     dataset: TokenRows,
     texts: TokenTexts,
@@ -73,8 +73,8 @@ def build_page(
     """Everything that one page shows.
 
     summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
-    negates w_in and w_out. tokens: all real tokens scanned, by which frequencies are counts over tokens.
-    weights: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
+    negates w_in and w_out. contexts: of `sample`. tokens: all real tokens scanned, by which frequencies are counts
+    over tokens. weights: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
     are filled in here.
     Raises StoreError if a listed text is not among the recomputed ones, or has another length in the data set.
     """
@@ -92,7 +92,13 @@ def build_page(
         act_fn=act_fn,
         cases=cases,
         examples=examples,
-        sample=_sample(summary, sample, dataset, texts),
+        sample=Sample(
+            summary.sample_gate[0],
+            summary.sample_in[0],
+            np.asarray(sample.example),
+            np.asarray(sample.position),
+            contexts,
+        ),
         provenance=provenance,
         weights=None if weights is None else weights_views(weights, texts),
     )
@@ -159,17 +165,17 @@ def _examples(
     return examples
 
 
-def _sample(summary: LayerSummary, sample: SampleTokens, dataset: TokenRows, texts: TokenTexts) -> Sample:
-    context, at = [], []
+def contexts_of(sample: SampleTokens, dataset: TokenRows, texts: TokenTexts) -> Contexts:
+    """The tokens around the sampled ones of a run."""
+    tokens, at = [], []
     last, ids = None, np.zeros(0, np.int32)
     for row, position in zip(sample.example.tolist(), sample.position.tolist(), strict=True):
         if row != last:
             last, ids = row, dataset.input_ids(row)
         start = max(0, position - BEFORE)
-        context.append(texts.tokens(ids[start : position + AFTER + 1].tolist()))
+        tokens.append(texts.tokens(ids[start : position + AFTER + 1].tolist()))
         at.append(position - start)
-    gate, in_ = summary.sample_gate[0], summary.sample_in[0]
-    return Sample(gate, in_, np.asarray(sample.example), np.asarray(sample.position), context, at)
+    return Contexts(tokens, at)
 
 
 def _stale(run: str, neuron: NeuronId, expected: str, found: str) -> StoreError:

@@ -12,16 +12,16 @@ import gzip
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gluscope.core.cases import CASES, LISTS
+from gluscope.page.contexts import cut
 from gluscope.page.headline import headline
 from gluscope.page.record import CONVENTIONS, NeuronPage, stats_as_json
-from gluscope.page.tokens import Token
 
 FORMAT = 1
 LIMIT = 900_000  # characters; with the page's own code a file stays below 1 MB
@@ -64,22 +64,23 @@ def pack(page: NeuronPage, limit: int = LIMIT) -> tuple[str, Precision]:
 
 def pack_as(page: NeuronPage, precision: Precision) -> str:
     """The block at one precision."""
-    contexts, at = _contexts(page, precision)
+    contexts = cut(page.sample.contexts, precision.before, precision.after)
     examples = [example.tokens for example in page.examples.values()]
-    counts = Counter(token for tokens in [*examples, *contexts] for token in tokens)
+    counts = Counter(chain.from_iterable(examples))
+    counts.update(contexts.counts)
     table = {token: number for number, (token, _) in enumerate(counts.most_common())}
     values = {name: _values(page, name, precision) for name in ("gate", "in_")}
     sample = page.sample
     arrays = {
-        "token": varints(table[token] for tokens in examples for token in tokens),
+        "token": varints(np.fromiter(map(table.__getitem__, chain.from_iterable(examples)), np.int64)),
         **{f"{name.rstrip('_')}_{part}": array for name, (parts, _) in values.items() for part, array in parts.items()},
         "sample_gate": np.asarray(sample.gate, "<f2"),
         "sample_in": np.asarray(sample.in_, "<f2"),
         "sample_example": np.asarray(sample.example, "<i4"),
         "sample_position": np.asarray(sample.position, "<i4"),
-        "sample_token": varints(table[token] for tokens in contexts for token in tokens),
-        "sample_length": np.asarray([len(tokens) for tokens in contexts], np.uint8),
-        "sample_at": np.asarray(at, np.uint8),
+        "sample_token": varints(np.array([table[token] for token in contexts.counts], np.int64)[contexts.numbers]),
+        "sample_length": np.asarray([len(tokens) for tokens in contexts.tokens], np.uint8),
+        "sample_at": np.asarray(contexts.at, np.uint8),
     }
     header = _header(page) | {
         "near": precision.near,
@@ -134,9 +135,8 @@ def from_text(text: str) -> bytes:
     return base64.b85decode(text.translate(_RFC1924))
 
 
-def varints(numbers: Iterable[int]) -> np.ndarray:
-    """Numbers as uint8, big-endian: below 176 one byte; then two, the first from 176; then three, from 240."""
-    number = np.fromiter(numbers, np.int64)
+def varints(number: np.ndarray) -> np.ndarray:
+    """int64 [n] as uint8, big-endian: below 176 one byte; then two, the first from 176; then three, from 240."""
     two, three = number - ONE_BYTE, number - ONE_BYTE - (TWO_BYTES << 8)
     rows = np.stack([number, np.zeros_like(number), np.zeros_like(number)], axis=1)
     place = np.flatnonzero(two >= 0)
@@ -171,16 +171,6 @@ def _values(page: NeuronPage, name: str, precision: Precision) -> tuple[dict[str
     steps = np.clip(np.floor(far / step), -128, 127) if step else np.zeros(far.shape)
     half = np.clip(values[mask], -65504, 65504).astype("<f2")
     return {"near": half, "far": steps.astype(np.int8)}, step
-
-
-def _contexts(page: NeuronPage, precision: Precision) -> tuple[list[list[Token]], list[int]]:
-    """The tokens around the sampled ones, and the place of the sampled one among them."""
-    contexts, at = [], []
-    for tokens, place in zip(page.sample.context, page.sample.at, strict=True):
-        start = max(0, place - precision.before)
-        contexts.append(tokens[start : place + precision.after + 1])
-        at.append(place - start)
-    return contexts, at
 
 
 def _header(page: NeuronPage) -> dict[str, Any]:

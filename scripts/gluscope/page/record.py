@@ -11,6 +11,7 @@ import numpy as np
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.paths import NeuronId
+from gluscope.page.contexts import Contexts
 from gluscope.page.tokens import Token
 from gluscope.page.weights_view import WeightsView
 
@@ -54,17 +55,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Sample:
-    """The sampled tokens: gate, in_ float16 [sample]; example int64, position int32 [sample].
-
-    context: the tokens around each, with the sampled one at place `at[sample]`; empty if the texts are not at hand.
-    """
+    """The sampled tokens: gate, in_ float16 [sample], example int64, position int32 [sample]; tokens around each."""
 
     gate: np.ndarray
     in_: np.ndarray
     example: np.ndarray
     position: np.ndarray
-    context: list[list[Token]] = field(default_factory=list)
-    at: list[int] = field(default_factory=list)
+    contexts: Contexts = field(default_factory=Contexts)
 
     @classmethod
     def empty(cls) -> Sample:

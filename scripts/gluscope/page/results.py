@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.spec import ModelSpec
-from gluscope.page.build import build_page
+from gluscope.page.build import build_page, contexts_of
+from gluscope.page.contexts import Contexts
 from gluscope.page.record import NeuronPage, Provenance
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.recompute.positions import with_positions
@@ -43,6 +45,11 @@ class RunResults:
         dataset = TokenDataset.open(Path(files.tokens).parent)
         return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights)
 
+    @cached_property
+    def contexts(self) -> Contexts:
+        """The tokens around the sampled ones."""
+        return contexts_of(self.sample, self.dataset, self.texts)
+
     @property
     def about(self) -> dict[str, Any]:
         """The attributes of the summary."""
@@ -68,6 +75,7 @@ class RunResults:
             neuron=neuron,
             summary=with_positions(self.summary.neuron(*place), recomputed, act(self.spec.act_fn), flip),
             sample=self.sample,
+            contexts=self.contexts,
             recomputed=recomputed,
             dataset=self.dataset,
             texts=self.texts,

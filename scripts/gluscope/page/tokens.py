@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from gluscope.core.errors import ModelError
 from gluscope.dataset.sources import Sources
@@ -24,6 +24,8 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 class TokenKind(IntEnum):
     """How a token is to be shown."""
+
+    __hash__ = int.__hash__  # Enum's own is Python code, and pages count their tokens by the hundred thousand
 
     TEXT = 0
     SPECIAL = 1  # BOS, padding and the like: not part of the text
@@ -57,7 +59,7 @@ class TokenTexts:
         self._added = {entry["id"]: Token(entry["content"], TokenKind(bool(entry["special"]))) for entry in added}
         steps = _types(settings.get("decoder")) | _types(settings.get("pre_tokenizer"))
         self._byte_level = "ByteLevel" in steps
-        self._alone: dict[int, tuple[Token, bytes]] = {}  # after a whole character; most are, and many times
+        self._whole: dict[int, Token] = {}  # whole characters after a whole character; most are, and many times
 
     @classmethod
     def read(cls, folder: str | Path) -> TokenTexts:
@@ -72,16 +74,17 @@ class TokenTexts:
 
     def tokens(self, ids: Sequence[int]) -> list[Token]:
         """The tokens of a text, in order."""
+        known = list(map(self._whole.get, ids))
+        if all(known):
+            return cast(list[Token], known)
         shown: list[Token] = []
         open_bytes = b""  # start of a character that earlier tokens left unfinished
-        for number in ids:
-            if open_bytes:
-                token, open_bytes = self._after(open_bytes, number)
-            else:
-                found = self._alone.get(number)
-                if found is None:
-                    found = self._alone[number] = self._after(b"", number)
-                token, open_bytes = found
+        for number, token in zip(ids, known, strict=True):
+            if open_bytes or token is None:
+                token, rest = self._after(open_bytes, number)
+                if not open_bytes and not rest:
+                    self._whole[number] = token
+                open_bytes = rest
             shown.append(token)
         return shown
 

@@ -64,8 +64,8 @@ def test_text_of_bytes_is_base85_with_two_other_letters() -> None:
 
 def test_small_numbers_take_one_byte_and_all_come_back() -> None:
     numbers = [0, 1, 175, 176, 177, TWO_BYTES_TO - 1, TWO_BYTES_TO, 100_000, 1_000_000]
-    assert [len(varints([number])) for number in numbers] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-    assert read_varints(varints(numbers)) == numbers
+    assert [len(varints(np.array([number]))) for number in numbers] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert read_varints(varints(np.array(numbers))) == numbers
 
 
 def test_everything_comes_back(page: NeuronPage) -> None:

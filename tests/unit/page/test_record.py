@@ -147,7 +147,7 @@ def test_texts_that_do_not_fit_are_refused(made: Made) -> None:
 
 def test_sampled_tokens_come_with_their_context(made: Made, page: NeuronPage) -> None:
     for i, (row, position) in enumerate(zip(made.sample.example, made.sample.position, strict=True)):
-        context, at = page.sample.context[i], page.sample.at[i]
+        context, at = page.sample.contexts.tokens[i], page.sample.contexts.at[i]
         assert context[at] == page.examples[row].tokens[position]
         assert len(context) <= 12
     assert page.examples[0].tokens[0].kind is TokenKind.SPECIAL
