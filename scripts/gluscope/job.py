@@ -17,13 +17,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-from gluscope.cluster.damaged import NOTES, note
+from gluscope.cluster.damaged import NOTES, note, why_noted
 from gluscope.core.errors import GluscopeError, StoreError, one_line
 from gluscope.store.whole import check_whole
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS",
 )  # fmt: skip
+_AGAIN = "run the same command again: only it is made anew"
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
@@ -59,6 +60,10 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
                 sys.stdout, sys.stderr = Tee(streams[0], file), Tee(streams[1], file)  # type: ignore[assignment]
                 faulthandler.enable(file)
             try:
+                # A retry would read it all again, to the same end.
+                if why := why_noted(getattr(smk, "input", ())):
+                    print(f"error: {why}. Next: {_AGAIN}.", file=sys.stderr)
+                    raise SystemExit(1)
                 yield Job(log)
             except Exception as error:
                 print(f"error: {explain(_noted(error))}", file=sys.stderr)
@@ -79,7 +84,7 @@ def _noted(error: Exception) -> Exception:
     """Have the next start make anew what is damaged or of other settings; say so."""
     if not isinstance(error, GluscopeError) or not error.redo or not Path(NOTES).parent.is_dir():
         return error
-    step = "run the same command again: only it is made anew"
+    step = _AGAIN
     try:
         if isinstance(error, StoreError):
             for store in error.redo:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gluscope.cluster.damaged import note, remove_noted
 from gluscope.cluster.restart import make_good
+from gluscope.job import start
 
 
 @pytest.fixture
@@ -57,3 +59,21 @@ def test_a_dry_run_and_a_running_start_remove_nothing(here: Path) -> None:
     make_good(["--cores", "2"], said.append, state, queue)
     assert said == ["the shard is damaged. Removed; it is made anew."]
     assert not Path("results/r/scan/0000.zarr.zip").exists()
+
+
+def test_a_retry_refuses_what_is_noted_without_a_look(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also by a file within a noted folder; not once it was made anew."""
+    note("results/r/cache/0001.zarr", "a chunk is damaged")
+    smk = SimpleNamespace(
+        log=[], threads=1, input=["results/r/scan/0000.zarr.zip", "results/r/cache/0001.zarr/zarr.json"]
+    )
+    for _ in range(2):
+        with pytest.raises(SystemExit), start(smk):
+            raise AssertionError("the work began")
+        line = "error: a chunk is damaged. Next: run the same command again: only it is made anew.\n"
+        assert capsys.readouterr().err == line
+    with start(SimpleNamespace(log=[], threads=1, input=smk.input[:1])):
+        pass
+    Path(smk.input[1]).write_text("other bytes")
+    with start(smk):
+        pass
