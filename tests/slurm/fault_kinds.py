@@ -160,7 +160,8 @@ def small_disk(room: Room, rng: random.Random) -> None:
 
 def make_room(room: Room, rng: random.Random) -> None:
     assert room.wait() != 0, "the disk was not full"
-    logs = [path.read_text(errors="replace") for path in (room.folder / "logs/scan/tiny").glob("*.log")]
+    stages = [path for path in (room.folder / "logs").rglob("*.log") if "slurm" not in path.parts]
+    logs = [path.read_text(errors="replace") for path in stages]
     lines = [line for log in logs for line in log.splitlines() if line.startswith("error:")]
     assert any("space" in line for line in lines), lines
     _ballast(room).unlink()
