@@ -26,7 +26,7 @@ status:
 test: $(TEST)
 	@sh .ci/system-packages
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest -q -n $(CORES) --dist loadgroup
+	@$(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 check: $(TEST)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -6,14 +6,12 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
 from helpers.checkout import BIN, REPO, copy_checkout
 from helpers.cluster import Cluster, login_environment
 
 _BLOCK = re.compile(r"^```sh cluster\n(.*?)^```$", re.M | re.S)
 
 
-@pytest.mark.xdist_group("slurm")
 def test_commands_run_on_the_cluster(cluster: Cluster, tmp_path: Path) -> None:
     folder = copy_checkout(tmp_path / "gluscope")
     # The same snakemake, which only asks SLURM for news more often than on a real cluster.

@@ -19,7 +19,6 @@ def site(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return made
 
 
-@pytest.mark.xdist_group("slurm")
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_lost(site: Site, kind: str) -> None:
     outcome = play(site, kind, seed=1)

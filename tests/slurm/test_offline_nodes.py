@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from helpers.checkout import copy_checkout
 from helpers.cluster import Cluster, login_environment, without_network
 from helpers.fake_hub import FakeHub
@@ -24,7 +23,6 @@ runs:
 """
 
 
-@pytest.mark.xdist_group("slurm")
 def test_hub_ids_are_fetched_on_the_login_node_alone(cluster: Cluster, tmp_path: Path) -> None:
     model = make("OlmoForCausalLM", tmp_path / "model")
     rng = random.Random(1)

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
 from helpers.cluster import Cluster, login_environment
 from helpers.quick import quick_snakemake
 
@@ -46,7 +45,6 @@ def submitted(cluster: Cluster, folder: Path) -> list[dict[str, str]]:
     return [job for job in fields if job.get("WorkDir") == str(folder)]
 
 
-@pytest.mark.xdist_group("slurm")
 def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
     done = typed(cluster, checkout, PAGE)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -67,7 +65,6 @@ def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
     assert len(submitted(cluster, checkout)) == len(jobs)
 
 
-@pytest.mark.xdist_group("slurm")
 def test_other_partition_and_gpu_on_the_command_line(cluster: Cluster, checkout: Path) -> None:
     scan = "results/tiny/scan/0000.zarr.zip"
     given = ["scan:gres=gpu:a100:1", "scan:slurm_partition=gpu", "scan:constraint=80gb"]

@@ -8,12 +8,10 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-import pytest
 from helpers.cluster import Cluster, login_environment
 from slurm.test_pipeline import PAGE, command, submitted, typed
 
 
-@pytest.mark.xdist_group("slurm")
 def test_killed_and_started_again(cluster: Cluster, checkout: Path) -> None:
     with open(checkout / "first.log", "w") as log:
         first = subprocess.Popen(

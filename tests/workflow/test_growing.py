@@ -17,8 +17,6 @@ from gluscope.summary.types import LayerSummary
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
 
-pytestmark = pytest.mark.xdist_group("growing")  # the steps build on each other
-
 # A text at a time, so that forward passes do not differ in the last bits; a sample that is not all tokens.
 KEYS = {"batch_tokens": 1, "samples": 40, "k": 4}
 MORE = ["the dog and the cat read a book .", "four five six", "Rome is not in France but Paris is .", "y is 2"]

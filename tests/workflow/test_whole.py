@@ -20,8 +20,6 @@ from helpers.exports import exported
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
 
-pytestmark = pytest.mark.xdist_group("whole")  # one worker: the run is made once
-
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
