@@ -24,8 +24,8 @@ from gluscope.store.whole import check_whole
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS",
 )  # fmt: skip
-_AGAIN = "run the same command again: only it is made anew"
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+_AGAIN = "run the same command again: only it is made anew"
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,8 @@ def runner(folder: Path, rounds: Any, outcomes: Any, until: float) -> None:
         with Cluster(folder / "slurm", cpus=16, memory_mb=400_000) as cluster:
             site, start = Site(folder, cluster), time.monotonic()
             site.prepare(texts)
-            print(f"reference run and states: {time.monotonic() - start:.0f} s", flush=True)
+            up = cluster.seconds_to_start
+            print(f"SLURM up in {up:.2f} s, reference run and states {time.monotonic() - start:.0f} s", flush=True)
             while time.monotonic() < until:
                 kind, seed = rounds.get_nowait()
                 outcome = play(site, kind, seed)

@@ -33,35 +33,32 @@ def note(store: str, why: str, notes: Path = NOTES) -> None:
     temporary.replace(file)
 
 
-def _read(note: Path) -> tuple[Path, str, list[Any]] | None:
-    """Store, reason and identity of a note; None if it cannot be read."""
+def _still_true(file: Path) -> tuple[Path, str] | None:
+    """Store and reason of a note; None if it cannot be read, or if the store is not what it was."""
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
-        return Path(found["store"]), str(found["why"]), list(found["files"])
+        found = json.loads(file.read_text(encoding="utf-8"))
+        store, why, files = Path(found["store"]), str(found["why"]), found["files"]
+        return (store, why) if store.exists() and _identity(store) == files else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def why_noted(files: Iterable[str], notes: Path = NOTES) -> str | None:
-    """What is wrong with a noted store that is, or holds, one of these files and is still what it was; None if none."""
-    wanted = {parent for file in files for parent in (Path(file), *Path(file).parents)}
-    for found in map(_read, sorted(notes.glob("*.json"))):
-        if found and found[0] in wanted and found[0].exists() and _identity(found[0]) == found[2]:
-            return found[1]
-    return None
+    """What is wrong with a noted store that is, or holds, one of these files; None if there is none."""
+    wanted = {part for file in map(Path, files) for part in (file, *file.parents)}
+    noted = filter(None, map(_still_true, sorted(notes.glob("*.json"))))
+    return next((why for store, why in noted if store in wanted), None)
 
 
 def remove_noted(notes: Path = NOTES, within: str = "results") -> list[str]:
     """Remove the noted stores that are still what they were. Returns, for each, what was wrong with it."""
     removed = []
     for file in sorted(notes.glob("*.json")):
-        if (found := _read(file)) is None:
-            continue
-        store, why, files = found
-        inside = not store.is_absolute() and store.parts[0] == within and ".." not in store.parts
-        if inside and store.exists() and _identity(store) == files:
-            _remove(store)
-            removed.append(why)
+        if found := _still_true(file):
+            store, why = found
+            if not store.is_absolute() and store.parts[0] == within and ".." not in store.parts:
+                _remove(store)
+                removed.append(why)
         file.unlink(missing_ok=True)
     return removed
 

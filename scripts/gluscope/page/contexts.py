@@ -37,6 +37,8 @@ class Contexts:
 @lru_cache(maxsize=8)
 def cut(contexts: Contexts, before: int, after: int) -> Contexts:
     """The same with at most so many tokens around the sampled one."""
+    if before >= BEFORE and after >= AFTER:
+        return contexts
     tokens, at = [], []
     for whole, place in zip(contexts.tokens, contexts.at, strict=True):
         start = max(0, place - before)

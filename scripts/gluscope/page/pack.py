@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluscope.core.cases import CASES, LISTS
-from gluscope.page.contexts import cut
+from gluscope.page.contexts import AFTER, BEFORE, cut
 from gluscope.page.headline import headline
 from gluscope.page.record import CONVENTIONS, NeuronPage, stats_as_json
 
@@ -45,8 +45,8 @@ class Precision(NamedTuple):
 
 
 PRECISIONS = (
-    Precision(None, 0, 8, 3),
-    Precision(40, 127, 8, 3),
+    Precision(None, 0, BEFORE, AFTER),
+    Precision(40, 127, BEFORE, AFTER),
     Precision(40, 127, 4, 1),
     Precision(24, 63, 4, 1),
     Precision(16, 31, 2, 0),

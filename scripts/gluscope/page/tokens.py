@@ -75,7 +75,7 @@ class TokenTexts:
     def tokens(self, ids: Sequence[int]) -> list[Token]:
         """The tokens of a text, in order."""
         known = list(map(self._whole.get, ids))
-        if all(known):
+        if all(known):  # a Token, being a tuple with something in it, is never false
             return cast(list[Token], known)
         shown: list[Token] = []
         open_bytes = b""  # start of a character that earlier tokens left unfinished
