@@ -3,8 +3,12 @@
 
 A text is cut into segments of at most SEGMENT tokens, and segments that follow each other make a split. A program of
 `reduce_splits` takes a split and BLOCK neighbouring neurons, one a thread, and keeps all running numbers in registers.
-Extremes start at each list's bar, so that it only writes where a segment beats one. `merge_hits` then takes 32 neurons
-and one list a program: it enters what beat the bar, looks up positions of what stayed, and raises the bar.
+Extremes start at each list's bar, so that it only writes where a segment beats one. `merge_hits` then takes some
+neurons and one list a program: it enters what beat the bar, and raises the bar.
+
+Where an extreme lies: a bfloat16 or float16 leaves the lower 13 bits of a float32 free, and a token's place in its
+segment, counted from the end, stands in 7 of them. So the maximum of such marked numbers is the extreme and, of equal
+ones, the first. float32 has no room: there `merge_hits` searches the segments of what stayed.
 
 Masks are numbers, 0 or 1, by which values are multiplied: that takes half of the work off the units that compare, and
 makes a sum NaN whenever one of its values is not finite, in whatever case it is. docs/decisions/gpu-reduction.md
@@ -24,17 +28,19 @@ N_LISTS, N_SUMS, N_CASES = len(LISTS), len(CASES) * len(QUANTITIES), len(CASES)
 # H100, each with UNROLL times four loads of 64 bytes (bf16) on their way: 16 KiB an SM, about what memory's speed times
 # its delay asks for. Fixed, because tuning takes seconds in every job. None of it is measured.
 BLOCK, WARPS = 128, 4
-SEGMENT = 128  # most tokens that are searched for a position
+SEGMENT = 128  # most tokens that share a place in a list; a power of two, and at most 2^13 (the free bits)
 TILE = 32  # tokens whose sums are added up on their own, in float32
 UNROLL = tl.constexpr(4)  # tokens loaded before the first is used; `_tile` is written for this number
 MOST_SEGMENTS = 31  # of a split: one bit each of an int32, without its sign
-LANES = 32  # neurons of a program of `merge_hits`: one warp
-SCAN = 16  # tokens looked at together in the search for a position
+LANES = 32  # neurons of a program of `merge_hits`
+CHUNK = 32  # splits whose hits it takes in together
+SCAN = 8  # tokens looked at together in the search for a position
 
 _LISTS = tl.constexpr(N_LISTS)
 _SUMS = tl.constexpr(N_SUMS + N_CASES)
 _ROWS = tl.constexpr(2**32 - 1)
 _FULL = tl.constexpr(2**63 - 1)
+_NO_SPLIT = tl.constexpr(2**31 - 1)
 
 
 @triton.jit
@@ -75,8 +81,19 @@ def _token(from_, column, t: tl.constexpr):
 
 
 @triton.jit
-def _step(token, best, sums, counts):
-    """Take a token in: 28 multiplications and additions, 18 comparisons."""
+def _mark(value, code, MARKED: tl.constexpr):
+    """A value with its token's code in the bits that 16-bit formats leave free."""
+    if MARKED:
+        value = (value.to(tl.int32, bitcast=True) | code).to(tl.float32, bitcast=True)
+    return value
+
+
+@triton.jit
+def _step(token, code, MARKED: tl.constexpr, best, sums, counts):
+    """Take a token in: 28 multiplications and additions, 18 comparisons; 8 marks.
+
+    A mark turns a 0 of another case into the smallest of numbers, below every bar but that of a list that takes all.
+    """
     g, u, a, p = token
     open_ = tl.where(g > 0, 1.0, 0.0)
     shut = tl.where(g < 0, 1.0, 0.0)
@@ -87,21 +104,25 @@ def _step(token, best, sums, counts):
     a_plus, a_minus = plus * a, minus * a
     u_open, u_shut = open_ * u, shut * u
     p_open, p_shut = open_ * p, shut * p
+    gp, gm = _mark(g_plus, code, MARKED), _mark(g_minus, code, MARKED)
+    ap, am = _mark(a_plus, code, MARKED), _mark(a_minus, code, MARKED)
+    uo, us = _mark(u_open, code, MARKED), _mark(u_shut, code, MARKED)
+    po, ps = _mark(p_open, code, MARKED), _mark(p_shut, code, MARKED)
     best = (
-        tl.maximum(best[0], g_plus),  # gate+_in+: gate, in, post
-        tl.maximum(best[1], u_open),
-        tl.maximum(best[2], p_open),
-        tl.maximum(best[3], g_minus),  # gate+_in-: gate, in, post
-        tl.minimum(best[4], u_open),
-        tl.minimum(best[5], p_open),
-        tl.minimum(best[6], g_plus),  # gate-_in+: gate, in, act, post
-        tl.maximum(best[7], u_shut),
-        tl.minimum(best[8], a_plus),
-        tl.minimum(best[9], p_shut),
-        tl.minimum(best[10], g_minus),  # gate-_in-: gate, in, act, post
-        tl.minimum(best[11], u_shut),
-        tl.minimum(best[12], a_minus),
-        tl.maximum(best[13], p_shut),
+        tl.maximum(best[0], gp),  # gate+_in+: gate, in, post
+        tl.maximum(best[1], uo),
+        tl.maximum(best[2], po),
+        tl.maximum(best[3], gm),  # gate+_in-: gate, in, post
+        tl.minimum(best[4], uo),
+        tl.minimum(best[5], po),
+        tl.minimum(best[6], gp),  # gate-_in+: gate, in, act, post
+        tl.maximum(best[7], us),
+        tl.minimum(best[8], ap),
+        tl.minimum(best[9], ps),
+        tl.minimum(best[10], gm),  # gate-_in-: gate, in, act, post
+        tl.minimum(best[11], us),
+        tl.minimum(best[12], am),
+        tl.maximum(best[13], ps),
     )
     sums = (
         sums[0] + g_plus * open_,
@@ -132,22 +153,24 @@ def _step(token, best, sums, counts):
 
 @triton.jit
 def _tile(
-    gate, in_, act, post, G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr, begin, end, column,
-    best, sums, counts,
+    gate, in_, act, post, G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr, begin, end, last, column,
+    MARKED: tl.constexpr, best, sums, counts,
 ):  # fmt: skip
-    """Tokens `begin` to `end`, int64. G, U, A, P: the tensors' strides."""
+    """Tokens `begin` to `end`, int64, of a segment in which `last` has code 0. G, U, A, P: the tensors' strides."""
     whole = begin + (end - begin) // UNROLL * UNROLL
     for t in range(begin, whole, UNROLL):
+        code = (last - t).to(tl.int32)
         from_ = (gate + t * G, in_ + t * U, act + t * A, post + t * P, G, U, A, P)
         first, second = _token(from_, column, 0), _token(from_, column, 1)
         third, fourth = _token(from_, column, 2), _token(from_, column, 3)
-        best, sums, counts = _step(first, best, sums, counts)
-        best, sums, counts = _step(second, best, sums, counts)
-        best, sums, counts = _step(third, best, sums, counts)
-        best, sums, counts = _step(fourth, best, sums, counts)
+        best, sums, counts = _step(first, code, MARKED, best, sums, counts)
+        best, sums, counts = _step(second, code - 1, MARKED, best, sums, counts)
+        best, sums, counts = _step(third, code - 2, MARKED, best, sums, counts)
+        best, sums, counts = _step(fourth, code - 3, MARKED, best, sums, counts)
     for t in range(whole, end):
         from_ = (gate + t * G, in_ + t * U, act + t * A, post + t * P, G, U, A, P)
-        best, sums, counts = _step(_token(from_, column, 0), best, sums, counts)
+        code = (last - t).to(tl.int32)
+        best, sums, counts = _step(_token(from_, column, 0), code, MARKED, best, sums, counts)
     return best, sums, counts
 
 
@@ -187,6 +210,7 @@ def _all_beaten(best, counts, hits, bit, bars, found, neurons, column, mask):
 def reduce_splits(
     gate, in_, act, post, segments, splits, bars, found, hits, partial, neurons,
     G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr,
+    SEGMENT: tl.constexpr, MARKED: tl.constexpr,
 ):  # fmt: skip
     """Grid [blocks of neurons, splits].
 
@@ -195,7 +219,7 @@ def reduce_splits(
     segments: int64 [segment, 4]: first token, tokens, position of the first in its text, row of the text.
     splits: int64 [split + 1], its first segment. bars: float32 [list, neuron], what a magnitude has to exceed.
     Written: partial float32 [split, 16 sums and 4 counts, neuron]; hits int32 [split, list, neuron], a bit a segment
-    that exceeds the bar; and there found float32 [segment, list, neuron], its magnitude.
+    that exceeds the bar; and there found float32 [segment, list, neuron], its magnitude, marked if MARKED.
     """
     column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     split = tl.program_id(1)
@@ -214,7 +238,9 @@ def reduce_splits(
         for tile in range(begin, end, TILE):
             stop = tl.minimum(tile + TILE, end)
             fresh = (nothing,) * 16
-            best, fresh, own = _tile(gate, in_, act, post, G, U, A, P, tile, stop, read, best, fresh, own)
+            best, fresh, own = _tile(
+                gate, in_, act, post, G, U, A, P, tile, stop, begin + SEGMENT - 1, read, MARKED, best, fresh, own
+            )
             sums = _add16(sums, fresh)
         to = found + segment * _LISTS * neurons
         bits = _all_beaten(best, own, bits, bit, bars, to, neurons, column, mask)
@@ -270,7 +296,8 @@ def _search(
 def merge_hits(
     gate, in_, act, post, segments, splits, n_splits, signs, bars, found, hits, keys, positions, neurons, k,
     G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr,
-    SEGMENT: tl.constexpr, SCAN: tl.constexpr, K: tl.constexpr, LANES: tl.constexpr,
+    SEGMENT: tl.constexpr, SCAN: tl.constexpr, CHUNK: tl.constexpr, K: tl.constexpr, LANES: tl.constexpr,
+    MARKED: tl.constexpr,
 ):  # fmt: skip
     """Grid [groups of LANES neurons, lists]. Enters what `reduce_splits` found.
 
@@ -280,11 +307,13 @@ def merge_hits(
     column = tl.program_id(0) * LANES + tl.arange(0, LANES)
     i = tl.program_id(1)
     mask = column < neurons
-    hits += i * neurons + column
+    hits += i * neurons + column[None, :]
     found += i * neurons + column
     seen = tl.full([LANES], 0, tl.int32)
-    for split in range(n_splits):
-        seen |= tl.load(hits + split * _LISTS * neurons, mask=mask, other=0)
+    for chunk in range(0, n_splits, CHUNK):
+        split = chunk + tl.arange(0, CHUNK)[:, None]
+        there = (split < n_splits) & mask[None, :]
+        seen = tl.maximum(seen, tl.max(tl.load(hits + split * _LISTS * neurons, mask=there, other=0), 0))
     if tl.max(seen, 0) > 0:
         place = tl.arange(0, K)[:, None]
         real = (place < k) & mask[None, :]
@@ -292,42 +321,54 @@ def merge_hits(
         key = tl.load(keys + at, mask=real, other=_FULL)
         key = tl.where(key < 0, -1 - place, key)  # no two are equal
         position = tl.load(positions + at, mask=real, other=-1)
-        for split in range(n_splits):
-            left = tl.load(hits + split * _LISTS * neurons, mask=mask, other=0)
-            first = tl.load(splits + split)
-            while tl.max(left, 0) > 0:
-                lowest = left & -left
-                some = lowest > 0
+        for chunk in range(0, n_splits, CHUNK):
+            split = chunk + tl.arange(0, CHUNK)[:, None]
+            there = (split < n_splits) & mask[None, :]
+            left = tl.load(hits + split * _LISTS * neurons, mask=there, other=0)
+            # Every lane takes its own hits, first to last: of equal ones the first stays.
+            while tl.max(tl.max(left, 0), 0) > 0:
+                own_split = tl.min(tl.where(left > 0, split, _NO_SPLIT), 0)
+                chosen = split == own_split[None, :]
+                bits = tl.max(tl.where(chosen, left, 0), 0)
+                some = bits > 0
+                lowest = bits & -bits
+                left = tl.where(chosen, left ^ lowest[None, :], left)
                 # A power of two: its exponent as float32 says which bit it is.
                 bit = (lowest.to(tl.float32).to(tl.int32, bitcast=True) >> 23) - 127
-                segment = tl.where(some, first + bit, first)
-                magnitude = tl.abs(
-                    tl.load(found + segment * _LISTS * neurons, mask=mask & some, other=0.0)
-                )  # 0 may be -0
+                segment = tl.where(some, tl.load(splits + tl.where(some, own_split, 0)) + bit, 0)
+                value = tl.abs(tl.load(found + segment * _LISTS * neurons, mask=mask & some, other=0.0))  # 0 may be -0
                 row = tl.load(segments + segment * 4 + 3)
-                entry = (magnitude.to(tl.int32, bitcast=True).to(tl.int64) << 32) | (_ROWS - row)
+                value_bits = value.to(tl.int32, bitcast=True)
+                token = (-2 - segment).to(tl.int32)  # to be searched for
+                if MARKED:
+                    place_in_text = tl.load(segments + segment * 4 + 2).to(tl.int32)
+                    known = place_in_text + SEGMENT - 1 - (value_bits & (SEGMENT - 1))
+                    value_bits &= -SEGMENT
+                    # The mark of a magnitude of 0 may be that of a token of another case.
+                    token = tl.where(value_bits > 0, known, token)
+                entry = (value_bits.to(tl.int64) << 32) | (_ROWS - row)
                 # A text that is there already, by another segment, keeps one place.
                 own = real & (key >= 0) & ((key & _ROWS) == (entry & _ROWS)[None, :])
                 least = key == tl.min(key, 0)[None, :]
                 target = tl.where((tl.max(own.to(tl.int32), 0) > 0)[None, :], own, least)
                 enter = target & some[None, :] & (entry[None, :] > key)
                 key = tl.where(enter, entry[None, :], key)
-                position = tl.where(enter, (-2 - segment).to(tl.int32)[None, :], position)
-                left ^= lowest
-        for j in range(k):
-            chosen = place == j
-            coded = tl.max(tl.where(chosen, position, -2147483648), 0)
-            wanted = mask & (coded < -1)
-            if tl.max(wanted.to(tl.int32), 0) > 0:
-                segment = tl.where(wanted, -2 - coded, 0).to(tl.int64)
-                begin, tokens = tl.load(segments + segment * 4), tl.load(segments + segment * 4 + 1)
-                bits = tl.max(tl.where(chosen, key, -1), 0) >> 32
-                where = _search(
-                    gate, in_, act, post, G, U, A, P, signs, i, begin, tokens, column, wanted,
-                    bits.to(tl.int32).to(tl.float32, bitcast=True), SEGMENT, SCAN,
-                )  # fmt: skip
-                known = tl.load(segments + segment * 4 + 2) + where
-                position = tl.where(chosen & wanted[None, :], known.to(tl.int32)[None, :], position)
+                position = tl.where(enter, token[None, :], position)
+        if tl.min(tl.min(position, 0), 0) < -1:
+            for j in range(k):
+                chosen = place == j
+                coded = tl.max(tl.where(chosen, position, -2147483648), 0)
+                wanted = mask & (coded < -1)
+                if tl.max(wanted.to(tl.int32), 0) > 0:
+                    segment = tl.where(wanted, -2 - coded, 0).to(tl.int64)
+                    begin, tokens = tl.load(segments + segment * 4), tl.load(segments + segment * 4 + 1)
+                    bits = tl.max(tl.where(chosen, key, -1), 0) >> 32
+                    where = _search(
+                        gate, in_, act, post, G, U, A, P, signs, i, begin, tokens, column, wanted,
+                        bits.to(tl.int32).to(tl.float32, bitcast=True), SEGMENT, SCAN,
+                    )  # fmt: skip
+                    known = tl.load(segments + segment * 4 + 2) + where
+                    position = tl.where(chosen & wanted[None, :], known.to(tl.int32)[None, :], position)
         tl.store(keys + at, key, mask=real)
         tl.store(positions + at, position, mask=real)
         lowest_bits = (tl.min(key, 0) >> 32).to(tl.int32)

@@ -139,18 +139,20 @@ class _State:
         found = torch.empty(n_segments, kernel.N_LISTS, neurons, device=device)
         hits = torch.empty(n_splits, kernel.N_LISTS, neurons, dtype=torch.int32, device=device)
         partial = torch.empty(n_splits, len(self.total), neurons, device=device)
+        marked = values[0].dtype != torch.float32
         strides = dict(zip("GUAP", (value.stride(0) for value in values), strict=True))
         # NVIDIA's alone: neither the interpreter nor AMD knows the option.
         limit = {"maxnreg": _MOST_REGISTERS} if device.type == "cuda" and torch.version.hip is None else {}
         kernel.reduce_splits[(triton.cdiv(neurons, kernel.BLOCK), n_splits)](
             *values, launch.segments, launch.splits, self.bar, found, hits, partial, neurons,
-            **strides, TILE=kernel.TILE, BLOCK=kernel.BLOCK, num_warps=kernel.WARPS, **limit,
+            **strides, TILE=kernel.TILE, BLOCK=kernel.BLOCK, SEGMENT=kernel.SEGMENT, MARKED=marked,
+            num_warps=kernel.WARPS, **limit,
         )  # fmt: skip
         width = triton.next_power_of_2(k)
         kernel.merge_hits[(triton.cdiv(neurons, kernel.LANES), kernel.N_LISTS)](
             *values, launch.segments, launch.splits, n_splits, signs, self.bar, found, hits, self.key, self.position,
-            neurons, k, **strides, SEGMENT=kernel.SEGMENT, SCAN=kernel.SCAN, K=width, LANES=kernel.LANES,
-            num_warps=max(1, min(8, width // 32)),
+            neurons, k, **strides, SEGMENT=kernel.SEGMENT, SCAN=kernel.SCAN, CHUNK=kernel.CHUNK, K=width,
+            LANES=kernel.LANES, MARKED=marked, num_warps=max(1, min(8, width // 32)),
         )  # fmt: skip
         self.total += partial.sum(0, dtype=torch.float64)
 

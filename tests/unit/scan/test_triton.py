@@ -45,7 +45,7 @@ def test_compiles_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     }  # fmt: skip
     constants = dict.fromkeys("GUAP", 11008) | {
         "TILE": kernel.TILE, "BLOCK": kernel.BLOCK, "SEGMENT": kernel.SEGMENT, "SCAN": kernel.SCAN, "K": 16,
-        "LANES": kernel.LANES,
+        "LANES": kernel.LANES, "CHUNK": kernel.CHUNK, "MARKED": dtype != "fp32",
     }  # fmt: skip
     for function, options in (
         (kernel.reduce_splits, {"num_warps": kernel.WARPS, "maxnreg": 128}),
