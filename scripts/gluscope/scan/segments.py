@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MOST_LAUNCHED = 256  # segments of a launch: what bounds the scratch memory, where texts are short
+LEAST_SPLIT, MOST_SPLIT = 64, 4096  # tokens: below, starting costs more than it brings; above, float32 sums are long
 
 
 @dataclass(frozen=True)
@@ -22,32 +23,55 @@ class Launch:
     splits: np.ndarray
 
 
+def whole_waves(blocks: int, slots: int) -> int:
+    """Splits of a batch such that `blocks` programs for each fill a device that runs `slots` of them at a time.
+
+    The last wave of programs should not leave most of the device idle: of one, two or three waves the best filled.
+    """
+    filled = {max(1, waves * slots // blocks): 0.0 for waves in (3, 2, 1)}
+    for splits in filled:
+        waves = -(-splits * blocks // slots)
+        filled[splits] = round(splits * blocks / (waves * slots), 1)
+    return min(filled, key=lambda splits: (-filled[splits], splits))
+
+
 def launches(
-    rows: np.ndarray, begins: np.ndarray, lengths: np.ndarray, segment_tokens: int, most_segments: int
+    rows: np.ndarray, begins: np.ndarray, lengths: np.ndarray, segment_tokens: int, most_segments: int, n_splits: int
 ) -> Iterator[Launch]:
     """Every token of every text once, in order.
 
     rows, begins, lengths: int64 [example]; begins: the texts' first tokens. segment_tokens: most tokens of a segment.
-    most_segments: of a split.
+    most_segments: of a split. n_splits: wanted of all launches; texts are cut so that these are of equal size.
     """
-    pieces = -(-lengths // segment_tokens)
-    text = np.repeat(np.arange(len(lengths)), pieces)
-    position = (np.arange(len(text)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * segment_tokens
-    tokens = np.minimum(segment_tokens, lengths[text] - position)
-    table = np.stack([begins[text] + position, tokens, position, rows[text]], 1).astype(np.int64)
-    # Long splits write few partial sums; a GPU wants many. 16 of them, times blocks of neurons, are enough.
-    wanted = min(1024, max(segment_tokens, int(lengths.sum()) // 16))
+    total = int(lengths.sum())
+    split_tokens = min(MOST_SPLIT, max(LEAST_SPLIT, -(-total // n_splits)))
+    table, split = _cut(rows, begins, lengths, segment_tokens, split_tokens)
     for low in range(0, len(table), MOST_LAUNCHED):
-        part = table[low : low + MOST_LAUNCHED]
-        yield Launch(part, _splits(part[:, 1], wanted, most_segments))
+        part = slice(low, low + MOST_LAUNCHED)
+        yield Launch(table[part], _borders(split[part], most_segments))
 
 
-def _splits(tokens: np.ndarray, wanted: int, most_segments: int) -> np.ndarray:
-    """Borders between splits: `wanted` tokens each, never more, but at least a segment."""
-    borders, own = [0], 0
-    for segment, number in enumerate(tokens.tolist()):
-        if segment > borders[-1] and (own + number > wanted or segment - borders[-1] == most_segments):
+def _cut(
+    rows: np.ndarray, begins: np.ndarray, lengths: np.ndarray, segment_tokens: int, split_tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Segments as in `Launch`, and each one's split; cuts are at texts' ends, splits' ends and, within, by size."""
+    ends = np.cumsum(lengths)
+    starts, total = ends - lengths, int(lengths.sum())
+    cuts = np.unique(np.concatenate([starts[lengths > 0], np.arange(0, total, split_tokens)]))
+    pieces = -(-np.diff(cuts, append=total) // segment_tokens)
+    inner = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    first = np.repeat(cuts, pieces) + inner * segment_tokens
+    tokens = np.diff(first, append=total)
+    text = np.searchsorted(ends, first, side="right")
+    position = first - starts[text]
+    table = np.stack([begins[text] + position, tokens, position, rows[text]], 1)
+    return table.astype(np.int64), first // split_tokens
+
+
+def _borders(split: np.ndarray, most_segments: int) -> np.ndarray:
+    """First segments of splits and the last one's end; none has more than `most_segments`."""
+    borders = [0]
+    for segment in range(1, len(split)):
+        if split[segment] != split[segment - 1] or segment - borders[-1] == most_segments:
             borders.append(segment)
-            own = 0
-        own += number
-    return np.array([*borders, len(tokens)], np.int64)
+    return np.array([*borders, len(split)], np.int64)

@@ -1,13 +1,13 @@
 # mypy: disable-error-code="no-untyped-def"
 """The reduction on a GPU, as Triton kernels: `reduce_splits` reads gate, in, act and post once, `merge_hits` lists.
 
-A text is cut into segments of at most SEGMENT tokens, and segments that follow each other make a split. A program of
+A text is cut into segments, and segments that follow each other make a split (segments.py). A program of
 `reduce_splits` takes a split and BLOCK neighbouring neurons, one a thread, and keeps all running numbers in registers.
 Extremes start at each list's bar, so that it only writes where a segment beats one. `merge_hits` then takes some
 neurons and one list a program: it enters what beat the bar, and raises the bar.
 
 Where an extreme lies: a bfloat16 or float16 leaves the lower 13 bits of a float32 free, and a token's place in its
-segment, counted from the end, stands in 7 of them. So the maximum of such marked numbers is the extreme and, of equal
+segment, counted from the end, stands in 9 of them. So the maximum of such marked numbers is the extreme and, of equal
 ones, the first. float32 has no room: there `merge_hits` searches the segments of what stayed.
 
 Masks are numbers, 0 or 1, by which values are multiplied: that takes half of the work off the units that compare, and
@@ -28,12 +28,13 @@ N_LISTS, N_SUMS, N_CASES = len(LISTS), len(CASES) * len(QUANTITIES), len(CASES)
 # H100, each with UNROLL times four loads of 64 bytes (bf16) on their way: 16 KiB an SM, about what memory's speed times
 # its delay asks for. Fixed, because tuning takes seconds in every job. None of it is measured.
 BLOCK, WARPS = 128, 4
-SEGMENT = 128  # most tokens that share a place in a list; a power of two, and at most 2^13 (the free bits)
+SEGMENT = 128  # most tokens of a segment, a power of two; it is what is searched for a position
+SEGMENT_MARKED = 512  # where positions are known; at most 2^13, the free bits of a float16
 TILE = 32  # tokens whose sums are added up on their own, in float32
 UNROLL = tl.constexpr(4)  # tokens loaded before the first is used; `_tile` is written for this number
 MOST_SEGMENTS = 31  # of a split: one bit each of an int32, without its sign
 LANES = 32  # neurons of a program of `merge_hits`
-CHUNK = 32  # splits whose hits it takes in together
+CHUNK = 8  # splits whose hits it takes in together
 SCAN = 8  # tokens looked at together in the search for a position
 
 _LISTS = tl.constexpr(N_LISTS)
@@ -292,7 +293,9 @@ def _search(
     return where
 
 
-@triton.jit(do_not_specialize=["n_splits", "k"])  # one code for any number of splits
+# One code for any number of splits. `neurons` is not looked at for multiples of 16, so that a thread loads one number
+# of a row: what is taken along K then lies in one thread, and no threads talk to each other.
+@triton.jit(do_not_specialize=["n_splits", "k", "neurons"])
 def merge_hits(
     gate, in_, act, post, segments, splits, n_splits, signs, bars, found, hits, keys, positions, neurons, k,
     G: tl.constexpr, U: tl.constexpr, A: tl.constexpr, P: tl.constexpr,
@@ -320,7 +323,7 @@ def merge_hits(
         at = (i * k + place).to(tl.int64) * neurons + column[None, :]
         key = tl.load(keys + at, mask=real, other=_FULL)
         key = tl.where(key < 0, -1 - place, key)  # no two are equal
-        position = tl.load(positions + at, mask=real, other=-1)
+        unknown = tl.full([LANES], 0, tl.int32)
         for chunk in range(0, n_splits, CHUNK):
             split = chunk + tl.arange(0, CHUNK)[:, None]
             there = (split < n_splits) & mask[None, :]
@@ -336,42 +339,48 @@ def merge_hits(
                 # A power of two: its exponent as float32 says which bit it is.
                 bit = (lowest.to(tl.float32).to(tl.int32, bitcast=True) >> 23) - 127
                 segment = tl.where(some, tl.load(splits + tl.where(some, own_split, 0)) + bit, 0)
-                value = tl.abs(tl.load(found + segment * _LISTS * neurons, mask=mask & some, other=0.0))  # 0 may be -0
+                value = tl.abs(tl.load(found + segment * _LISTS * neurons, mask=some, other=0.0))  # 0 may be -0
                 row = tl.load(segments + segment * 4 + 3)
                 value_bits = value.to(tl.int32, bitcast=True)
-                token = (-2 - segment).to(tl.int32)  # to be searched for
+                position = (-2 - segment).to(tl.int32)  # to be searched for there
                 if MARKED:
-                    place_in_text = tl.load(segments + segment * 4 + 2).to(tl.int32)
-                    known = place_in_text + SEGMENT - 1 - (value_bits & (SEGMENT - 1))
+                    known = tl.load(segments + segment * 4 + 2).to(tl.int32) + SEGMENT - 1
+                    known -= value_bits & (SEGMENT - 1)
                     value_bits &= -SEGMENT
                     # The mark of a magnitude of 0 may be that of a token of another case.
-                    token = tl.where(value_bits > 0, known, token)
+                    position = tl.where(value_bits > 0, known, position)
                 entry = (value_bits.to(tl.int64) << 32) | (_ROWS - row)
-                # A text that is there already, by another segment, keeps one place.
+                # A text that is there already, by another segment, keeps one place; another one takes the last.
                 own = real & (key >= 0) & ((key & _ROWS) == (entry & _ROWS)[None, :])
-                least = key == tl.min(key, 0)[None, :]
-                target = tl.where((tl.max(own.to(tl.int32), 0) > 0)[None, :], own, least)
-                enter = target & some[None, :] & (entry[None, :] > key)
-                key = tl.where(enter, entry[None, :], key)
-                position = tl.where(enter, token[None, :], position)
-        if tl.min(tl.min(position, 0), 0) < -1:
-            for j in range(k):
-                chosen = place == j
-                coded = tl.max(tl.where(chosen, position, -2147483648), 0)
-                wanted = mask & (coded < -1)
-                if tl.max(wanted.to(tl.int32), 0) > 0:
-                    segment = tl.where(wanted, -2 - coded, 0).to(tl.int64)
-                    begin, tokens = tl.load(segments + segment * 4), tl.load(segments + segment * 4 + 1)
-                    bits = tl.max(tl.where(chosen, key, -1), 0) >> 32
-                    where = _search(
-                        gate, in_, act, post, G, U, A, P, signs, i, begin, tokens, column, wanted,
-                        bits.to(tl.int32).to(tl.float32, bitcast=True), SEGMENT, SCAN,
-                    )  # fmt: skip
-                    known = tl.load(segments + segment * 4 + 2) + where
-                    position = tl.where(chosen & wanted[None, :], known.to(tl.int32)[None, :], position)
-        tl.store(keys + at, key, mask=real)
-        tl.store(positions + at, position, mask=real)
+                own_place = tl.max(tl.where(own, place, -1), 0)
+                last = tl.min(key, 0)
+                last_place = tl.max(tl.where(key == last[None, :], place, -1), 0)
+                to = tl.where(own_place >= 0, own_place, last_place)
+                target = place == to[None, :]
+                enters = some & (entry > tl.max(tl.where(target, key, -_FULL), 0))
+                key = tl.where(target & enters[None, :], entry[None, :], key)
+                to_at = (i * k + to).to(tl.int64) * neurons + column
+                tl.store(keys + to_at, entry, mask=enters)
+                tl.store(positions + to_at, position, mask=enters)
+                unknown |= (enters & (position < -1)).to(tl.int32)
         lowest_bits = (tl.min(key, 0) >> 32).to(tl.int32)
         # Just below the last magnitude, since an equal one of a lower row enters; -1: anything does.
         bar = tl.where(lowest_bits > 0, (lowest_bits - 1).to(tl.float32, bitcast=True), -1.0)
         tl.store(bars + i * neurons + column, bar, mask=mask)
+        if tl.max(unknown, 0) > 0:
+            tl.debug_barrier()  # what was stored may be another thread's to load
+            place_at = (i * k).to(tl.int64) * neurons + column
+            for _ in range(k):
+                coded = tl.load(positions + place_at, mask=mask, other=-1)
+                wanted = mask & (coded < -1)
+                if tl.max(wanted.to(tl.int32), 0) > 0:
+                    segment = tl.where(wanted, -2 - coded, 0).to(tl.int64)
+                    bits = (tl.load(keys + place_at, mask=mask, other=0) >> 32).to(tl.int32)
+                    where = _search(
+                        gate, in_, act, post, G, U, A, P, signs, i, tl.load(segments + segment * 4),
+                        tl.load(segments + segment * 4 + 1), column, wanted,
+                        bits.to(tl.float32, bitcast=True), SEGMENT, SCAN,
+                    )  # fmt: skip
+                    known = tl.load(segments + segment * 4 + 2) + where
+                    tl.store(positions + place_at, known.to(tl.int32), mask=wanted)
+                place_at += neurons

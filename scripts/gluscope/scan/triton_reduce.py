@@ -16,12 +16,13 @@ import triton
 from gluscope.core.cases import LISTS
 from gluscope.scan import triton_kernel as kernel
 from gluscope.scan.reduce import indices_on, not_finite, summary_of
-from gluscope.scan.segments import launches
+from gluscope.scan.segments import launches, whole_waves
 from gluscope.summary.types import LayerSummary
 
 _MOST_REGISTERS = 128  # a thread of `reduce_splits`: with these, 16 warps fit on an SM
 _SIGNS = [[case.gate_sign, case.in_sign, quantity.index] for case, quantity in LISTS]
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_MARKED = (torch.bfloat16, torch.float16)  # as float32 they have bits free for a token's place
+_DTYPES = (torch.float32, *_MARKED)
 
 
 class TritonReducer:
@@ -59,8 +60,9 @@ class TritonReducer:
             if device not in self._signs:
                 self._signs[device] = indices_on(np.array(_SIGNS), device)
             values = _alike(gate, in_, act, post)
-            for launch in self._launches(rows, lengths, width, device):
-                state.take(values, launch, self._signs[device])
+            segment = kernel.SEGMENT_MARKED if values[0].dtype in _MARKED else kernel.SEGMENT
+            for launch in self._launches(rows, lengths, width, segment, device):
+                state.take(values, launch, self._signs[device], segment)
 
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer]
@@ -76,13 +78,13 @@ class TritonReducer:
             raise ValueError(f"{list(gate.shape[:-1])} tokens for texts of {lengths.sum()}")
 
     def _launches(
-        self, rows: np.ndarray, lengths: np.ndarray, width: int | None, device: torch.device
+        self, rows: np.ndarray, lengths: np.ndarray, width: int | None, segment: int, device: torch.device
     ) -> list[_LaunchOnDevice]:
         """All layers of a batch, on one device, use the same."""
         plan = self._plan
-        if plan is None or not plan.is_for(rows, lengths, width):
-            plan = self._plan = _Plan(np.array(rows, np.int64), np.array(lengths, np.int64), width, {})
-        return plan.on(device)
+        if plan is None or not plan.is_for(rows, lengths, width, segment):
+            plan = self._plan = _Plan(np.array(rows, np.int64), np.array(lengths, np.int64), width, segment, {})
+        return plan.on(device, -(-self._n_neurons // kernel.BLOCK))
 
 
 @dataclass
@@ -95,23 +97,26 @@ class _LaunchOnDevice:
 
 @dataclass
 class _Plan:
-    """The launches of a batch, on the devices that have asked for them."""
+    """The launches of a batch, on the devices that have asked for them. segment: most tokens of one."""
 
     rows: np.ndarray
     lengths: np.ndarray
     width: int | None
+    segment: int
     placed: dict[torch.device, list[_LaunchOnDevice]]
 
-    def is_for(self, rows: np.ndarray, lengths: np.ndarray, width: int | None) -> bool:
+    def is_for(self, rows: np.ndarray, lengths: np.ndarray, width: int | None, segment: int) -> bool:
         same = np.array_equal(self.rows, rows) and np.array_equal(self.lengths, lengths)
-        return same and self.width == width
+        return same and (self.width, self.segment) == (width, segment)
 
-    def on(self, device: torch.device) -> list[_LaunchOnDevice]:
+    def on(self, device: torch.device, blocks: int) -> list[_LaunchOnDevice]:
+        """blocks: programs of `reduce_splits` for a split."""
         if device not in self.placed:
             begins = np.cumsum(self.lengths) - self.lengths
             if self.width is not None:
                 begins = np.arange(len(self.rows)) * self.width
-            cut = launches(self.rows, begins, self.lengths, kernel.SEGMENT, kernel.MOST_SEGMENTS)
+            n_splits = whole_waves(blocks, _slots(device))
+            cut = launches(self.rows, begins, self.lengths, self.segment, kernel.MOST_SEGMENTS, n_splits)
             self.placed[device] = [
                 _LaunchOnDevice(indices_on(launch.segments, device), indices_on(launch.splits, device))
                 for launch in cut
@@ -132,26 +137,26 @@ class _State:
         self.position = torch.full(lists, -1, dtype=torch.int32, device=device)
         self.bar = torch.full((kernel.N_LISTS, neurons), -1.0, device=device)
 
-    def take(self, values: list[torch.Tensor], launch: _LaunchOnDevice, signs: torch.Tensor) -> None:
+    def take(self, values: list[torch.Tensor], launch: _LaunchOnDevice, signs: torch.Tensor, segment: int) -> None:
         """Scratch memory comes from torch's allocator, which keeps it until the stream is through with it."""
         (_, k, neurons), device = self.key.shape, self.key.device
         n_segments, n_splits = len(launch.segments), len(launch.splits) - 1
         found = torch.empty(n_segments, kernel.N_LISTS, neurons, device=device)
         hits = torch.empty(n_splits, kernel.N_LISTS, neurons, dtype=torch.int32, device=device)
         partial = torch.empty(n_splits, len(self.total), neurons, device=device)
-        marked = values[0].dtype != torch.float32
+        marked = values[0].dtype in _MARKED
         strides = dict(zip("GUAP", (value.stride(0) for value in values), strict=True))
         # NVIDIA's alone: neither the interpreter nor AMD knows the option.
         limit = {"maxnreg": _MOST_REGISTERS} if device.type == "cuda" and torch.version.hip is None else {}
         kernel.reduce_splits[(triton.cdiv(neurons, kernel.BLOCK), n_splits)](
             *values, launch.segments, launch.splits, self.bar, found, hits, partial, neurons,
-            **strides, TILE=kernel.TILE, BLOCK=kernel.BLOCK, SEGMENT=kernel.SEGMENT, MARKED=marked,
+            **strides, TILE=kernel.TILE, BLOCK=kernel.BLOCK, SEGMENT=segment, MARKED=marked,
             num_warps=kernel.WARPS, **limit,
         )  # fmt: skip
         width = triton.next_power_of_2(k)
         kernel.merge_hits[(triton.cdiv(neurons, kernel.LANES), kernel.N_LISTS)](
             *values, launch.segments, launch.splits, n_splits, signs, self.bar, found, hits, self.key, self.position,
-            neurons, k, **strides, SEGMENT=kernel.SEGMENT, SCAN=kernel.SCAN, CHUNK=kernel.CHUNK, K=width,
+            neurons, k, **strides, SEGMENT=segment, SCAN=kernel.SCAN, CHUNK=kernel.CHUNK, K=width,
             LANES=kernel.LANES, MARKED=marked, num_warps=max(1, min(8, width // 32)),
         )  # fmt: skip
         self.total += partial.sum(0, dtype=torch.float64)
@@ -169,6 +174,14 @@ def _alike(*values: torch.Tensor) -> list[torch.Tensor]:
     dtype = values[0].dtype if values[0].dtype in _DTYPES and len({v.dtype for v in values}) == 1 else torch.float32
     flat = (value.detach().to(dtype).flatten(0, -2) for value in values)
     return [value if value.stride(1) == 1 else value.contiguous() for value in flat]
+
+
+def _slots(device: torch.device) -> int:
+    """Programs of `reduce_splits` that a device runs at a time: as many as the registers of an SM, 65,536, hold."""
+    if device.type != "cuda":
+        return 1
+    an_sm = 65536 // (_MOST_REGISTERS * 32 * kernel.WARPS)
+    return an_sm * torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

@@ -12,7 +12,7 @@ import pytest
 from gluscope.core.cases import CASES, LISTS, QUANTITIES
 from gluscope.scan import triton_check
 from gluscope.scan.reduce import TorchReducer, make_reducer
-from gluscope.scan.segments import MOST_LAUNCHED, launches
+from gluscope.scan.segments import MOST_LAUNCHED, launches, whole_waves
 from helpers.checkout import REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +44,7 @@ def test_compiles_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
         "neurons": "i32", "n_splits": "i32", "signs": "*i64", "keys": "*i64", "positions": "*i32", "k": "i32",
     }  # fmt: skip
     constants = dict.fromkeys("GUAP", 11008) | {
-        "TILE": kernel.TILE, "BLOCK": kernel.BLOCK, "SEGMENT": kernel.SEGMENT, "SCAN": kernel.SCAN, "K": 16,
+        "TILE": kernel.TILE, "BLOCK": kernel.BLOCK, "SEGMENT": kernel.SEGMENT_MARKED, "SCAN": kernel.SCAN, "K": 16,
         "LANES": kernel.LANES, "CHUNK": kernel.CHUNK, "MARKED": dtype != "fp32",
     }  # fmt: skip
     for function, options in (
@@ -77,11 +77,12 @@ def test_the_order_of_lists_and_sums_is_the_one_written_out() -> None:
     lengths=st.lists(st.integers(0, 3000), min_size=1, max_size=30),
     segment=st.sampled_from([4, 128]),
     most=st.integers(1, 31),
+    n_splits=st.integers(1, 40),
 )
-def test_every_token_is_in_one_segment(lengths: list[int], segment: int, most: int) -> None:
+def test_every_token_is_in_one_segment(lengths: list[int], segment: int, most: int, n_splits: int) -> None:
     own = np.array(lengths)
     begins = np.cumsum(own) - own
-    parts = list(launches(np.arange(len(own)) * 3, begins, own, segment, most))
+    parts = list(launches(np.arange(len(own)) * 3, begins, own, segment, most, n_splits))
     table = np.concatenate([np.zeros((0, 4), np.int64), *(part.segments for part in parts)])
     tokens = [np.arange(begin, begin + size) for begin, size, *_ in table]
     np.testing.assert_array_equal(np.concatenate([np.zeros(0, int), *tokens]), np.arange(own.sum()))
@@ -96,7 +97,20 @@ def test_every_token_is_in_one_segment(lengths: list[int], segment: int, most: i
         assert sizes.min() >= 1
         assert sizes.max() <= most
         for low, high in zip(part.splits[:-1], part.splits[1:], strict=True):
-            assert part.segments[low:high, 1].sum() <= max(1024, segment)
+            assert part.segments[low:high, 1].sum() <= max(64, min(4096, -(-own.sum() // n_splits)))
+    assert table[:, 1].max(initial=0) <= segment
+    splits = sum(len(part.splits) - 1 for part in parts)
+    assert splits <= n_splits + len(parts) + own.sum() // 4096 + len(table) // most
+
+
+@pytest.mark.parametrize(
+    ("neurons", "slots", "splits"),
+    [(11008, 528, 6), (14336, 528, 9), (11008, 432, 5), (64, 528, 528), (10**6, 432, 1)],
+)
+def test_programs_fill_a_device(neurons: int, slots: int, splits: int) -> None:
+    """OLMo-7B and Llama-3.1-8B on an H100, OLMo-7B on an A100, and sizes at both ends."""
+    blocks = -(-neurons // 128)
+    assert whole_waves(blocks, slots) == splits
 
 
 def test_without_a_sound_triton_torch_takes_over_and_says_so(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.errors import ModelError
-from gluscope.scan import segments, triton_check, triton_kernel
+from gluscope.scan import segments, triton_check, triton_kernel, triton_reduce
 from gluscope.scan.reduce import TorchReducer, make_reducer
 from gluscope.scan.triton_reduce import TritonReducer
 from gluscope.summary.convention import refactor
@@ -26,8 +26,12 @@ Values = tuple[torch.Tensor, ...]
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SEGMENT": 8, "TILE": 4, "SCAN": 4, "BLOCK": 16, "LANES": 16}.items():
+    small = {"SEGMENT": 8, "SEGMENT_MARKED": 8, "TILE": 4, "SCAN": 4, "BLOCK": 16, "LANES": 16, "CHUNK": 2}
+    for name, value in small.items():
         monkeypatch.setattr(triton_kernel, name, value)
+    # Three splits or so for some ten tokens.
+    monkeypatch.setattr(segments, "LEAST_SPLIT", 3)
+    monkeypatch.setattr(triton_reduce, "_slots", lambda _: 3)
 
 
 def some_values(
