@@ -14,12 +14,13 @@ import torch
 from gluscope.bench.shapes import Shape, batches_of_texts, cut, lengths_of_texts, make_model
 from gluscope.bench.straight import Straightforward
 from gluscope.bench.timing import Spans, Spread, in_turn, ratios, seconds
+from gluscope.model.attention import without_plans
 from gluscope.model.capture import GatedModel
 from gluscope.recompute.examples import example_rows
 from gluscope.recompute.replay_passes import ReplayPasses
 from gluscope.scan.batches import TokenBatch
 from gluscope.scan.loop import PADDING, WRITERS
-from gluscope.scan.passes import Passes
+from gluscope.scan.passes import Passes, to_device
 from gluscope.scan.reduce import Reducer, make_reducer
 from gluscope.scan.sample import choose_sample
 from gluscope.store.cache import CacheWriter
@@ -228,8 +229,9 @@ def cache_writer(path: Path, shape: Shape, texts: Texts) -> Writer:
 def plain_pass(model: GatedModel, batches: Sequence[TokenBatch]) -> None:
     """The Hugging Face model as anyone would call it for its last hidden states; no logits, no hooks."""
     base = model.hf_model.get_submodule(model.spec.modules["layers"].rpartition(".")[0])
-    for batch in batches:
-        base(input_ids=torch.from_numpy(batch.input_ids).to(model.device), use_cache=False)
+    with without_plans():
+        for batch in batches:
+            base(input_ids=to_device(batch.input_ids, model.device), use_cache=False)
 
 
 def _fastest_batching(
