@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import torch
+from gluscope.bench import forward, timing
 from gluscope.bench.floor import PAPER, floor, on_paper
-from gluscope.bench.report import BEGIN, END, put
+from gluscope.bench.report import MARKERS, markdown, picture, put
+from gluscope.bench.rounds import Effort, Texts
+from gluscope.bench.run import SECTIONS, plan_for, run
 from gluscope.bench.shapes import SHAPES
+from gluscope.bench.tables import groups, tables
 from helpers.checkout import REPO, user_environment
 
+BEGIN, END = MARKERS["cpu"]
 TITLES = (
     "The scan against a plain forward pass", "Growth with tokens",
     "The reduction by the number of texts that a shard has had", "Where the time goes", "The floor on this machine",
@@ -48,6 +58,83 @@ def test_the_quick_run_writes_every_table_and_the_picture(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
+class MadeUpEvent:
+    """A mark in the stream of a GPU that does everything at once."""
+
+    made: ClassVar[int] = 0
+
+    def __init__(self, **_: object) -> None:
+        MadeUpEvent.made += 1
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def synchronize(self) -> None:
+        assert self.at
+
+    def elapsed_time(self, other: MadeUpEvent) -> float:
+        return max(1e-3, (other.at - self.at) * 1000)
+
+
+def test_what_a_gpu_adds_runs_with_made_up_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times come from events, a cap on bytes ends the cache early, and the GPU's section leaves the CPU's alone."""
+    monkeypatch.setattr(timing, "has_events", lambda device: True)
+    monkeypatch.setattr(forward, "has_events", lambda device: True)
+    monkeypatch.setattr(torch.cuda, "Event", MadeUpEvent)
+    cap = 600 * SHAPES["tiny"].cache_bytes_per_token
+    plan = plan_for("cuda", True, ("forward", "growth", "profile"), cap)
+    found = run(plan, "cpu", torch.float32, tmp_path, lambda line: None)
+    assert found.failed == {}
+    assert MadeUpEvent.made > 50
+    one, found.device = found.forward[0], "cuda"
+    assert not one.has("straightforward")
+    assert 0 < sum("scan with cache" in times for times in one.times) < len(one.times)
+    assert 0 < one.cache_bytes < 1.2 * cap
+    text = markdown(tables(found), found.conditions, "x.svg")
+    for part in ("scan with cache, first", "torch's own choice of attention", "timed by itself", "8192 tokens with"):
+        assert part in text
+    assert "On paper" not in text
+    assert "nan" not in text
+    ElementTree.fromstring(picture(groups(found)))
+    both = "".join(f"{begin}\n{name}\n{end}\n" for name, (begin, end) in MARKERS.items())
+    put_in = put(both, text, "cuda")
+    assert put_in.startswith(both.split(MARKERS["cuda"][0])[0])
+    assert text in put_in
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_that_fails_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no\nmemory")
+
+    monkeypatch.setattr("gluscope.bench.run.profile.profile", fails)
+    lines: list[str] = []
+    found = run(plan_for("cpu", True, ("profile", "growth")), "cpu", torch.float32, tmp_path, lines.append)
+    assert found.failed == {"profile of tiny": "RuntimeError: no memory"}
+    assert len(found.growth) == 1
+    assert "Traceback" in "".join(lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_plans_hold_what_they_may() -> None:
+    gpu = plan_for("cuda", False)
+    assert not {"merge", "pages"} & set(gpu.sections)
+    assert plan_for("cpu", True).sections == SECTIONS
+    assert plan_for("cuda", False, ("merge",), 5.0).sections == ("merge",)
+    for shape in map(SHAPES.__getitem__, gpu.shapes):
+        texts = Texts(shape, replace(gpu.effort[shape.name], rounds=2), "cpu")
+        assert sum(texts.tokens[: texts.rounds_within(20e9, shape)]) * shape.cache_bytes_per_token <= 20e9
+        profiled = gpu.profiled.within(20e9, shape)
+        assert profiled.rounds * profiled.tokens * shape.cache_bytes_per_token <= 20e9
+    assert Effort(tokens=400).within(1.0, SHAPES["olmo-7b"]).tokens == 400
+
+
+def test_a_section_that_does_not_exist_is_refused() -> None:
+    main = runpy.run_path(str(REPO / "scripts/bench.py"))["main"]
+    with pytest.raises(SystemExit, match=r"expected --only with some of merge, pages, .* found sums"):
+        main(["--only", "growth,sums"])
+
+
 def test_a_page_without_markers_is_left_alone() -> None:
     with pytest.raises(ValueError, match="markers"):
         put("# Nothing here\n", "text")
@@ -55,7 +142,8 @@ def test_a_page_without_markers_is_left_alone() -> None:
 
 def test_the_committed_page_has_its_markers() -> None:
     page = (REPO / "docs/performance.md").read_text(encoding="utf-8")
-    assert put(page, "x").count(BEGIN) == 1
+    for device, (begin, _) in MARKERS.items():
+        assert put(page, "x", device).count(begin) == 1
 
 
 def test_sizes_and_floors_by_hand() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,46 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from gluscope.bench.shapes import Shape, batches_of_texts, cut, lengths_of_texts, make_model
+from gluscope.bench.rounds import Effort, Texts, cache_writer, plain_pass
+from gluscope.bench.shapes import Shape, cut
 from gluscope.bench.straight import Straightforward
-from gluscope.bench.timing import Spans, Spread, in_turn, ratios, seconds
+from gluscope.bench.timing import Spans, Spread, has_events, in_turn, ratios, seconds
 from gluscope.model.capture import GatedModel
 from gluscope.recompute.examples import example_rows
 from gluscope.recompute.replay_passes import ReplayPasses
 from gluscope.scan.batches import TokenBatch
-from gluscope.scan.loop import PADDING, WRITERS
 from gluscope.scan.passes import Passes
 from gluscope.scan.reduce import Reducer, make_reducer
-from gluscope.scan.sample import choose_sample
 from gluscope.store.cache import CacheWriter
 from gluscope.store.replay import LayerPairs, ReplayWriter
 from gluscope.store.summary import write_summary
 from gluscope.summary.types import SampleTokens
 
 K = 16
-_SEED = 0
 _PLAIN_PADDING = {"one text at a time": 0.0, "up to 5 % padding": 0.05, "any padding": 1.0}
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured.
-
-    rounds: at most; fewer where they would take longer than `seconds`. tokens: of a round. batch_tokens: of a forward
-    pass. straight: rounds of the slow way.
-    """
-
-    rounds: int = 16
-    tokens: int = 3000
-    batch_tokens: int = 16384
-    straight: int = 4
-    replay_neurons: int = 64
-    seconds: float = 115.0
-
-    def fitting(self, microseconds: float) -> Effort:
-        """The same with as many rounds as fit, at least 4, where a plain pass takes so long a token."""
-        of_round = (4 + 5 * self.straight / self.rounds) * self.tokens * microseconds / 1e6
-        return replace(self, rounds=min(self.rounds, max(4, int(self.seconds / of_round))))
 
 
 @dataclass
@@ -61,6 +39,8 @@ class Forward:
     tokens, texts: by round. batching: the fastest for the plain pass, of `tried`, in microseconds a token. close:
     seconds to finish the cache. write_out: to write the statistics. cache_bytes: of all rounds. replay: its pass
     against the plain one over the texts of the first quarter of the rounds, and replay_bytes what it keeps of them.
+    plans: seconds of a first pass with the attention that torch itself chooses on a GPU, over one with the same
+    batches after it.
     """
 
     shape: Shape
@@ -76,6 +56,11 @@ class Forward:
     replay: Spread = field(default_factory=lambda: Spread(0, 0, 0))
     reducer: str = ""
     write_out: float = 0.0
+    plans: tuple[float, float] | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether it was timed in some round."""
+        return any(name in times for times in self.times)
 
     def ratio(self, name: str) -> Spread:
         return ratios(self.times, name, "plain")
@@ -86,8 +71,8 @@ class Forward:
         return Spread.of([own / one["plain"] for own, one in zip(self.reduction, self.times, strict=True)])
 
     def sum_until(self, name: str, rounds: int) -> float:
-        """Time of the first rounds over that of the plain pass."""
-        part = self.times[:rounds]
+        """Time of the first rounds over that of the plain pass; of those of them that have both."""
+        part = [one for one in self.times[:rounds] if name in one]
         return sum(one[name] for one in part) / sum(one["plain"] for one in part)
 
     def reduction_until(self, rounds: int) -> float:
@@ -99,9 +84,11 @@ class Forward:
         return sum(one["plain"] for one in self.times) / sum(self.tokens) * 1e6
 
 
-def measure(shape: Shape, device: str, dtype: torch.dtype, effort: Effort, folder: Path) -> Forward:
-    """Time all ways for a shape; the scan goes on from round to round, as one scan over all the rounds' texts."""
-    model = make_model(shape, device, dtype)
+def measure(model: GatedModel, shape: Shape, effort: Effort, folder: Path, most_bytes: float) -> Forward:
+    """Time all ways for a model; the scan goes on from round to round, as one scan over all the rounds' texts.
+
+    most_bytes: of the cache, which is written in as many rounds as that allows.
+    """
     texts = Texts(shape, effort, model.device.type)
     found = Forward(shape, tokens=texts.tokens, texts=texts.counts)
     found.batching, plain_batches = _fastest_batching(model, texts, effort, found)
@@ -109,8 +96,8 @@ def measure(shape: Shape, device: str, dtype: torch.dtype, effort: Effort, folde
     if fitting.rounds < effort.rounds:
         effort, texts = fitting, Texts(shape, fitting, model.device.type)
         found.tokens, found.texts = texts.tokens, texts.counts
-    scan = _Scan(model, texts, None)
-    with cache_writer(folder / "cache.zarr", shape, texts) as writer:
+    scan, cached_rounds = _Scan(model, texts, None), texts.rounds_within(most_bytes, shape)
+    with cache_writer(folder / "cache.zarr", shape, texts, cached_rounds) as writer:
         cached = _Scan(model, texts, writer)
         found.reducer = type(scan.reducer.inner).__name__
         straight = Straightforward(model, K) if effort.straight else None
@@ -120,49 +107,21 @@ def measure(shape: Shape, device: str, dtype: torch.dtype, effort: Effort, folde
                 "plain": partial(plain_pass, model, plain_batches[number]),
                 "plain again": partial(plain_pass, model, plain_batches[number]),
                 "scan": partial(scan.run, number),
-                "scan with cache": partial(cached.run, number),
             }
+            if number < cached_rounds:
+                ways["scan with cache"] = partial(cached.run, number)
             if straight is not None and number % max(1, effort.rounds // effort.straight) == 0:
                 ways["straightforward"] = partial(straight.run, texts.batches[number])
             found.times.append(in_turn(ways, model.device, number))
             found.reduction.append(scan.reducer.spans.take().get("reduction", 0.0))
+            cached.reducer.spans.take()
         del straight
         found.close = seconds(writer.finish, model.device)
     found.cache_bytes = _bytes_in(folder / "cache.zarr")
+    shutil.rmtree(folder / "cache.zarr")
     found.write_out = seconds(partial(_write_out, shape, scan.reducer, folder / "scan.zarr.zip"), model.device)
     _measure_replay(model, texts, scan.reducer, plain_batches, effort, folder / "replay.zarr", found)
     return found
-
-
-class Texts:
-    """Texts of all rounds; rows go on from round to round."""
-
-    def __init__(self, shape: Shape, effort: Effort, device: str) -> None:
-        rng, self.device = np.random.default_rng(_SEED), device
-        self.batches: list[list[TokenBatch]] = []
-        self.ids: list[list[np.ndarray]] = []
-        lengths, first = [], 0
-        for _ in range(effort.rounds):
-            own = lengths_of_texts(rng, effort.tokens)
-            batches = batches_of_texts(rng, own, first, shape.n_vocab, effort.batch_tokens, PADDING[device])
-            self.batches.append(batches)
-            self.ids.append([ids[:n] for b in batches for ids, n in zip(b.input_ids, b.lengths, strict=True)])
-            lengths.append(own)
-            first += len(own)
-        self.lengths = np.concatenate(lengths)
-        self.tokens, self.counts = [int(own.sum()) for own in lengths], [len(own) for own in lengths]
-        # As many as a shard of 64 has in a run with 4096.
-        self.sample = choose_sample(_SEED, self.lengths, 64)
-
-    def sample_of(self, number: int) -> SampleTokens:
-        first = sum(self.counts[:number])
-        part = slice(*np.searchsorted(self.sample.example, [first, first + self.counts[number]]))
-        return SampleTokens(self.sample.example[part], self.sample.position[part])
-
-    @property
-    def order(self) -> np.ndarray:
-        """Rows in the order in which they are processed."""
-        return np.concatenate([batch.rows for batches in self.batches for batch in batches])
 
 
 class _Timed:
@@ -195,43 +154,6 @@ class _Scan:
             passes.finish()
 
 
-class Writer(CacheWriter):
-    """A cache whose end is timed by itself."""
-
-    def finish(self) -> None:
-        super().__exit__(None, None, None)
-
-    def __enter__(self) -> Writer:
-        super().__enter__()
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is not None:
-            super().__exit__(kind, error, trace)
-
-
-def cache_writer(path: Path, shape: Shape, texts: Texts) -> Writer:
-    rows = texts.order
-    return Writer(
-        path,
-        n_layers=shape.n_layers,
-        d_model=shape.d_model,
-        dtype="float16",
-        rows=rows,
-        lengths=texts.lengths[rows],
-        attributes={},
-        threads=WRITERS[texts.device],
-    )
-
-
-@torch.inference_mode()
-def plain_pass(model: GatedModel, batches: Sequence[TokenBatch]) -> None:
-    """The Hugging Face model as anyone would call it for its last hidden states; no logits, no hooks."""
-    base = model.hf_model.get_submodule(model.spec.modules["layers"].rpartition(".")[0])
-    for batch in batches:
-        base(input_ids=torch.from_numpy(batch.input_ids).to(model.device), use_cache=False)
-
-
 def _fastest_batching(
     model: GatedModel, texts: Texts, effort: Effort, found: Forward
 ) -> tuple[str, list[list[TokenBatch]]]:
@@ -243,6 +165,10 @@ def _fastest_batching(
         for name, padding in _PLAIN_PADDING.items()
     }
     plain_pass(model, texts.batches[0])
+    if has_events(model.device):
+        chosen = partial(plain_pass, model, texts.batches[0], own_choice=True)
+        first, again = (seconds(chosen, model.device) for _ in range(2))
+        found.plans = first, again
     for name, rounds in made.items():
         taken = [seconds(partial(plain_pass, model, rounds[0]), model.device) for _ in range(2)]
         found.tried[name] = min(taken) / texts.tokens[0] * 1e6
@@ -297,6 +223,7 @@ def _measure_replay(
         times = in_turn({"replay": replay, "plain": plain}, model.device, attempt)
         taken.append(times["replay"] / times["plain"])
         found.replay_bytes = _bytes_in(path)
+        shutil.rmtree(path)
     found.replay = Spread.of(taken)
 
 

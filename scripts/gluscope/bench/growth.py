@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from gluscope.bench.forward import K
 from gluscope.bench.shapes import Shape, lengths_of_texts
-from gluscope.bench.timing import wait_for
+from gluscope.bench.timing import Laps, wait_for
 from gluscope.scan.reduce import make_reducer
 
 STEPS = (16, 64, 256, 1024)
@@ -42,7 +43,8 @@ def growth(
     )
     lengths = lengths_of_texts(rng, 8 * 1024 * steps[-1])[: steps[-1]]
     warm, reducer = (make_reducer(1, shape.d_mlp, K, place.type) for _ in range(2))
-    taken, begin = np.zeros(len(lengths)), time.monotonic()
+    laps, begin = Laps(place), time.monotonic()
+    groups: list[np.ndarray] = []
     group = 32 if place.type == "cuda" else 1  # texts at once, as in a scan's batches
     for first in range(0, len(lengths), group):
         some = lengths[first : first + group]
@@ -53,14 +55,15 @@ def growth(
         values = gate, in_, act, act * in_
         if first == 0:
             warm.update(0, rows, some, *values)  # compiles
-        wait_for(place)
-        start = time.perf_counter()
-        reducer.update(0, rows, some, *values)
-        wait_for(place)
-        taken[rows] = (time.perf_counter() - start) / some.sum()
+            wait_for(place)
+        laps.run(partial(reducer.update, 0, rows, some, *values))
+        groups.append(rows)
         if time.monotonic() - begin > most_seconds:
-            lengths, taken = lengths[: rows[-1] + 1], taken[: rows[-1] + 1]
             break
+    lengths = lengths[: groups[-1][-1] + 1]
+    taken = np.zeros(len(lengths))
+    for rows, seconds in zip(groups, laps.seconds(), strict=True):
+        taken[rows] = seconds / lengths[rows].sum()
     ends = sorted({min(step, len(lengths)) for step in steps})
     parts = [slice(low, high) for low, high in zip([0, *ends], ends, strict=False)]
     scale = 1e9 / shape.d_mlp

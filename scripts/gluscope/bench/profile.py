@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gluscope.bench.forward import Effort, K, Texts, cache_writer
-from gluscope.bench.shapes import Shape, make_model
+from gluscope.bench.forward import K
+from gluscope.bench.rounds import Effort, Texts, cache_writer
+from gluscope.bench.shapes import Shape
 from gluscope.bench.timing import Spans, seconds
 from gluscope.model.capture import GatedModel
 from gluscope.scan.passes import Passes
@@ -40,9 +41,8 @@ class Profile:
         return self.parts[part] / self.seconds
 
 
-def profile(shape: Shape, device: str, dtype: torch.dtype, effort: Effort, folder: Path) -> Profile:
+def profile(model: GatedModel, shape: Shape, effort: Effort, folder: Path) -> Profile:
     """One scan with cache over all rounds' texts. The timers themselves take some of the time."""
-    model = make_model(shape, device, dtype)
     texts = Texts(shape, effort, model.device.type)
     spans = Spans(model.device)
     reducer = _Timed(make_reducer(shape.n_layers, shape.d_mlp, K, model.device.type), spans)

@@ -10,7 +10,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gluscope.bench.timing import Spread
 
-BEGIN, END = "<!-- measured: written by `make bench` -->", "<!-- end of what was measured -->"
+MARKERS = {
+    "cpu": ("<!-- measured: written by `make bench` -->", "<!-- end of what was measured -->"),
+    "cuda": (
+        "<!-- measured on a GPU: written by `scripts/bench.py --device cuda` -->",
+        "<!-- end of what was measured on a GPU -->",
+    ),
+}
 _HERE = Path(__file__).parent
 
 
@@ -66,13 +72,14 @@ def markdown(tables: Sequence[Table], conditions: Sequence[str], picture: str) -
     return "\n\n".join(parts) + "\n"
 
 
-def put(document: str, text: str) -> str:
-    """The document with `text` between its markers. Raises ValueError where it lacks them."""
-    head, begin, rest = document.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"expected the markers {BEGIN} and {END}, found none")
-    return f"{head}{BEGIN}\n\n{text}\n{END}{tail}"
+def put(document: str, text: str, device: str = "cpu") -> str:
+    """The document with `text` between the device's markers. Raises ValueError where it lacks them."""
+    begin, end = MARKERS[device]
+    head, began, rest = document.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not (began and ended):
+        raise ValueError(f"expected the markers {begin} and {end}, found none")
+    return f"{head}{begin}\n\n{text}\n{end}{tail}"
 
 
 def picture(groups: Sequence[Group]) -> str:

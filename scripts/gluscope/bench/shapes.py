@@ -41,6 +41,10 @@ class Shape:
         """Of all blocks' matrix products. Attention's own products and the logits are left out."""
         return 2 * self.n_layers * self.block_parameters
 
+    @property
+    def cache_bytes_per_token(self) -> int:
+        return 2 * self.n_layers * self.d_model
+
 
 SHAPES = {
     shape.name: shape

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from gluscope.core.errors import ModelError
+from gluscope.model.attention import without_plans
 from gluscope.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class GatedModel:
             raise ValueError(f"lengths up to {int(torch.as_tensor(lengths).max())} in a batch of width {ids.shape[1]}")
         stop = None if stop_at_layer is None else self._outs[stop_at_layer].register_forward_pre_hook(_stop)
         try:
-            self._base(input_ids=ids.to(self.device), use_cache=False)
+            with without_plans():
+                self._base(input_ids=ids.to(self.device), use_cache=False)
         except _Stopped:
             pass
         finally:

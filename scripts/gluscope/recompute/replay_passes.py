@@ -41,5 +41,6 @@ class ReplayPasses(ForwardPasses):
             longest.append(x[example, real].float().square().sum(-1).amax().sqrt())
         values, norms = torch.cat(kept).to(torch.float16), torch.stack(longest)
         each = np.array([count for count in counts if count])
-        self._copies.put(values, partial(self._writer.append, layer, places))
-        self._copies.put(norms, lambda found: self._writer.note_longest(layer, places, np.repeat(found, each)))
+        to_values, to_norms = self._copies.begin(values), self._copies.begin(norms)
+        self._copies.use(to_values, partial(self._writer.append, layer, places))
+        self._copies.use(to_norms, lambda found: self._writer.note_longest(layer, places, np.repeat(found, each)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +15,14 @@ import torch
 Use = Callable[[np.ndarray], object]
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A tensor on its way to the host. arrived: None where it is there already."""
+
+    values: torch.Tensor
+    arrived: torch.cuda.Event | None
+
+
 class HostCopies:
     """Calls `use(array)` for each `put(tensor, use)`, in that order, with the tensor's values as numpy's.
 
@@ -21,26 +30,35 @@ class HostCopies:
     thread uses them when they have arrived; `put` waits only while `depth` of them are on their way.
     What `use` raises comes out of a later `put` or of `close`; nothing is used after that.
 
+    `put` is `begin`, which takes all the memory that is needed, and then `use`, which takes none.
+
     bfloat16, which numpy lacks, arrives as its bits in uint16.
     """
 
     def __init__(self, depth: int = 8) -> None:
-        self._arriving: queue.Queue[tuple[torch.cuda.Event, torch.Tensor, Use] | None] = queue.Queue(depth)
+        self._arriving: queue.Queue[tuple[Begun, Use] | None] = queue.Queue(depth)
         self._thread: threading.Thread | None = None
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
         self._error: BaseException | None = None
 
     def put(self, tensor: torch.Tensor, use: Use) -> None:
-        """Do not change the tensor after this call: the copy waits for the device's work so far, and later work does
-        not wait for the copy. Letting go of the tensor is safe."""
-        if tensor.device.type == "cpu":
-            use(_numpy(tensor))
+        self.use(self.begin(tensor), use)
+
+    def begin(self, tensor: torch.Tensor) -> Begun:
+        """Start a copy. Do not change the tensor after this call: the copy waits for the device's work so far, and
+        later work does not wait for the copy. Letting go of the tensor, or of what is returned, is safe."""
+        return Begun(tensor, None) if tensor.device.type == "cpu" else self._copy(tensor)
+
+    def use(self, begun: Begun, use: Use) -> None:
+        """Call `use` with the values when they have arrived, after all that were given before."""
+        if begun.arrived is None:
+            use(_numpy(begun.values))
             return
         self._raise()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="host copies", daemon=True)
             self._thread.start()
-        self._arriving.put((*self._copy(tensor), use))
+        self._arriving.put((begun, use))
 
     def close(self) -> None:
         """Wait until everything has been used."""
@@ -58,7 +76,7 @@ class HostCopies:
             self._error = self._error or error
             self._stop()
 
-    def _copy(self, tensor: torch.Tensor) -> tuple[torch.cuda.Event, torch.Tensor]:
+    def _copy(self, tensor: torch.Tensor) -> Begun:
         device = tensor.device
         if device not in self._streams:
             self._streams[device] = torch.cuda.Stream(device)
@@ -71,16 +89,17 @@ class HostCopies:
             arrived.record(stream)
         # The caching allocator must not give this memory away before the copy is done.
         tensor.record_stream(stream)
-        return arrived, pinned
+        return Begun(pinned, arrived)
 
     def _work(self) -> None:
         while (item := self._arriving.get()) is not None:
             if self._error is not None:
                 continue
-            arrived, pinned, use = item
+            begun, use = item
             try:
-                arrived.synchronize()
-                use(_numpy(pinned))
+                if begun.arrived is not None:
+                    begun.arrived.synchronize()
+                use(_numpy(begun.values))
             except BaseException as error:  # it is raised in the thread that scans
                 self._error = error
 

@@ -15,6 +15,7 @@ from gluscope.core.errors import ModelError
 from gluscope.model.capture import GatedModel
 from gluscope.scan.batches import TokenBatch
 from gluscope.scan.copies import HostCopies
+from gluscope.scan.memory import free_memory, is_out_of_memory
 from gluscope.scan.reduce import Reducer
 from gluscope.summary.types import LayerSummary, SampleTokens
 
@@ -70,8 +71,8 @@ class ForwardPasses:
         """A layer's tensors. What takes memory comes before what changes a state: it is done whole or not at all."""
         raise NotImplementedError
 
-    def _run(self, batch: TokenBatch, layers_done: int) -> None:
-        """A pass whose first `layers_done` layers have been handed on before."""
+    def _run(self, batch: TokenBatch, layers_done: int, again: bool = False) -> None:
+        """A pass whose first `layers_done` layers have been handed on before. again: after it did not fit."""
         self._layers_done = layers_done
         self._begin(batch)
         try:
@@ -79,17 +80,21 @@ class ForwardPasses:
             ids = to_device(batch.input_ids, self._model.device)
             self._model.forward(ids, batch.lengths, stop_at_layer=max(self._wanted))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            if len(batch.rows) == 1:
+            if again:
                 raise _too_long(batch, self._model) from error
         else:
             return
         # Only here, where the error and all that it holds are gone, is there memory again.
-        _free_memory()
+        free_memory()
+        done = self._layers_done
+        if len(batch.rows) == 1:
+            # What earlier batches left behind may have been in its way.
+            self._run(batch, done, again=True)
+            return
         self.halved += 1
         self._limit = max(batch.input_ids.shape[1], batch.input_ids.size // 2)
-        done = self._layers_done
         for half in batch.halves():
             self._run(half, done)
 
@@ -145,19 +150,13 @@ class Passes(ForwardPasses):
         values = [gate, in_, act, post]
         if not self._reducer.takes_padding:
             values = [batch.real(tensor) for tensor in values]
-        try:
-            self._reducer.update(layer, batch.rows, batch.lengths, *values)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            # It may have taken in a part, and running the texts again would count that twice.
-            step = "ask for more memory, or set `batch_tokens` lower"
-            found = f"too little for {int(batch.lengths.sum())} tokens"
-            raise ModelError(f"layer {layer}", "memory for the reduction", found, step) from error
-        if self._cache is not None and cached is not None:
-            self._copies.put(cached, partial(self._cache.append, layer))
-        if sampled is not None:
-            self._copies.put(sampled, partial(self._keep, layer, batch.places))
+        # The host's memory for them is taken here; from the reduction on nothing runs out any more.
+        to_cache, to_sample = (None if part is None else self._copies.begin(part) for part in (cached, sampled))
+        self._reducer.update(layer, batch.rows, batch.lengths, *values)
+        if self._cache is not None and to_cache is not None:
+            self._copies.use(to_cache, partial(self._cache.append, layer))
+        if to_sample is not None:
+            self._copies.use(to_sample, partial(self._keep, layer, batch.places))
 
     def _to_cache(self, x: torch.Tensor) -> torch.Tensor | None:
         return None if self._cache is None else self._batch.real(x).to(self._cache_dtype, copy=True)
@@ -207,18 +206,6 @@ def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
     """A copy there that the device's work does not have to wait for."""
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """A CPU's allocator raises a plain RuntimeError."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
-
-
-def _free_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _too_long(batch: TokenBatch, model: GatedModel) -> ModelError:

@@ -43,6 +43,8 @@ class Reducer(Protocol):
         rows, lengths: int64 [example]. gate, in_, act, post: [token, neuron], the texts' real tokens one after
         another, of any floating type. A reducer with `takes_padding` also takes [example, position, neuron] with
         anything behind each text. Raises ModelError, here or in `layer_summary`, if a value is not finite.
+        Running out of memory leaves the statistics as they were, so that the texts can be run again in smaller
+        batches; where that is not so, it is a ModelError.
         """
 
     def layer_summary(self, layer: int) -> LayerSummary:
@@ -85,6 +87,12 @@ def not_finite(layer: int) -> ModelError:
     """What a reducer raises when it meets NaN or infinity."""
     step = "try dtype float32 or bfloat16, or another model"
     return ModelError(f"layer {layer}", "finite activations", "NaN or infinity", step)
+
+
+def torn(layer: int) -> ModelError:
+    """What a reducer raises where memory runs out after a part of the texts has been taken in."""
+    step = "ask for more memory, or set `batch_tokens` lower"
+    return ModelError(f"layer {layer}", "memory for the reduction", "too little", step)
 
 
 class TorchReducer:
@@ -160,28 +168,33 @@ class _TorchState:
         """Some texts. rows: int64 [example]; values: [example, position, neuron] each."""
         best, where = [], []
         gate, in_ = values[Quantity.GATE], values[Quantity.IN]
+        finite, count, total = self.finite, self.count.clone(), self.total.clone()
         for value in values.values():
-            self.finite &= torch.isfinite(value).all()
+            finite = finite & torch.isfinite(value).all()
         for case in CASES:
             mask = (gate * case.gate_sign > 0) & (in_ * case.in_sign > 0)
-            self.count[:, case.index] += mask.sum((0, 1))
+            count[:, case.index] += mask.sum((0, 1))
             for quantity, value in values.items():
                 kept = torch.where(mask, value, 0.0)
-                self.total[:, case.index, quantity.index] += kept.sum((0, 1), dtype=torch.float64)
+                total[:, case.index, quantity.index] += kept.sum((0, 1), dtype=torch.float64)
                 if quantity in case.listed:
                     highest, first = torch.where(mask, value.abs(), -1.0).max(1)
                     best.append(highest.float())
                     where.append(first)
-        self._enter(rows, torch.stack(best, -1), torch.stack(where, -1))
+        key, positions = self._entered(rows, torch.stack(best, -1), torch.stack(where, -1))
+        # Only here, where nothing can run out any more.
+        self.finite, self.count, self.total, self.key, self.positions = finite, count, total, key, positions
 
-    def _enter(self, rows: torch.Tensor, best: torch.Tensor, where: torch.Tensor) -> None:
-        """Put texts' maxima, [example, neuron, list], into the lists."""
+    def _entered(
+        self, rows: torch.Tensor, best: torch.Tensor, where: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The lists with texts' maxima, [example, neuron, list], put in."""
         bits = best.view(torch.int32).long()
         key = torch.where(best < 0, _UNFILLED, (bits << 32) | (_ROWS - rows)[:, None, None])
         key = torch.cat([self.key, key.permute(1, 2, 0)], -1)
         positions = torch.cat([self.positions, where.to(torch.int32).permute(1, 2, 0)], -1)
-        self.key, order = key.topk(self.key.shape[-1], dim=-1)
-        self.positions = positions.gather(-1, order)
+        key, order = key.topk(self.key.shape[-1], dim=-1)
+        return key, positions.gather(-1, order)
 
     def summary(self) -> LayerSummary:
         return summary_of(self.count, self.total, self.key, self.positions)

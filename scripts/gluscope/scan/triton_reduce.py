@@ -6,6 +6,8 @@ is tested where there is no GPU.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -15,7 +17,8 @@ import triton
 
 from gluscope.core.cases import LISTS
 from gluscope.scan import triton_kernel as kernel
-from gluscope.scan.reduce import indices_on, not_finite, summary_of
+from gluscope.scan.memory import is_out_of_memory
+from gluscope.scan.reduce import indices_on, not_finite, summary_of, torn
 from gluscope.scan.segments import launches, whole_waves
 from gluscope.summary.types import LayerSummary
 
@@ -28,7 +31,8 @@ _DTYPES = (torch.float32, *_MARKED)
 class TritonReducer:
     """A `Reducer` for GPUs that copies no tensor whose neurons lie side by side.
 
-    Values that are not finite show in `layer_summary`. Scratch memory of an update: at most 29 kB a neuron.
+    Values that are not finite show in `layer_summary`. Scratch memory: at most 29 kB a neuron and device, taken before
+    any statistics change and kept for the next update. All updates of a device belong on one stream.
 
     Tensors may also be [example, position, neuron] with padding behind each text: padding is then not read.
     """
@@ -40,6 +44,7 @@ class TritonReducer:
         self._state: list[_State | None] = [None] * n_layers
         self._plan: _Plan | None = None
         self._signs: dict[torch.device, torch.Tensor] = {}
+        self._scratch: dict[torch.device, _Scratch] = {}
 
     def update(
         self,
@@ -61,8 +66,16 @@ class TritonReducer:
                 self._signs[device] = indices_on(np.array(_SIGNS), device)
             values = _alike(gate, in_, act, post)
             segment = kernel.SEGMENT_MARKED if values[0].dtype in _MARKED else kernel.SEGMENT
-            for launch in self._launches(rows, lengths, width, segment, device):
-                state.take(values, launch, self._signs[device], segment)
+            launches_ = self._launches(rows, lengths, width, segment, device)
+            if device not in self._scratch:
+                self._scratch[device] = _Scratch(self._n_neurons, device)
+            scratch = self._scratch[device]
+            scratch.reserve(launches_)
+            try:
+                for launch in launches_:
+                    state.take(values, launch, self._signs[device], segment, scratch)
+            except RuntimeError as error:
+                raise (torn(layer) if is_out_of_memory(error) else error) from error
 
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer]
@@ -124,6 +137,51 @@ class _Plan:
         return self.placed[device]
 
 
+_ROWS_OF = kernel.N_SUMS + kernel.N_CASES
+_WORDS = 128  # what a part's beginning is a multiple of, so that kernels are compiled for one alignment
+
+
+class _Scratch:
+    """What lies between the kernels of a launch: one piece of memory that grows to the largest launch so far.
+
+    added: float64 [16 sums and 4 counts, neuron].
+    """
+
+    def __init__(self, neurons: int, device: torch.device) -> None:
+        self._neurons, self._device = neurons, device
+        self._words = self._nothing()
+        self.added = torch.empty(_ROWS_OF, neurons, dtype=torch.float64, device=device)
+
+    def reserve(self, launches_: list[_LaunchOnDevice]) -> None:
+        """Memory for each of these."""
+        wanted = max((sum(self._sizes(launch)) for launch in launches_), default=0)
+        if wanted > len(self._words):
+            self._words = self._nothing()  # so that torch may use the old piece for the new one
+            self._words = torch.empty(wanted, dtype=torch.int32, device=self._device)
+
+    def of(self, launch: _LaunchOnDevice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """found [segment, list, neuron], hits [split, list, neuron], partial and wide [split, sum, neuron]."""
+        segments, splits = len(launch.segments), len(launch.splits) - 1
+        sizes = list(self._sizes(launch))
+        parts = self._words[: sum(sizes)].split(sizes)
+        shapes = (segments, kernel.N_LISTS), (splits, kernel.N_LISTS), (splits, _ROWS_OF), (splits, _ROWS_OF)
+        types = torch.float32, torch.int32, torch.float32, torch.float64
+        found, hits, partial, wide = (
+            part.view(dtype)[: math.prod(shape) * self._neurons].view(*shape, self._neurons)
+            for part, shape, dtype in zip(parts, shapes, types, strict=True)
+        )
+        return found, hits, partial, wide
+
+    def _nothing(self) -> torch.Tensor:
+        return torch.empty(0, dtype=torch.int32, device=self._device)
+
+    def _sizes(self, launch: _LaunchOnDevice) -> Iterator[int]:
+        """Words of each part."""
+        segments, splits = len(launch.segments), len(launch.splits) - 1
+        for rows in (segments * kernel.N_LISTS, splits * kernel.N_LISTS, splits * _ROWS_OF, splits * _ROWS_OF * 2):
+            yield -(-rows * self._neurons // _WORDS) * _WORDS
+
+
 class _State:
     """A layer's statistics, neurons side by side. total: float64 [16 sums and 4 counts, neuron]; others: `merge_hits`.
 
@@ -137,13 +195,17 @@ class _State:
         self.position = torch.full(lists, -1, dtype=torch.int32, device=device)
         self.bar = torch.full((kernel.N_LISTS, neurons), -1.0, device=device)
 
-    def take(self, values: list[torch.Tensor], launch: _LaunchOnDevice, signs: torch.Tensor, segment: int) -> None:
-        """Scratch memory comes from torch's allocator, which keeps it until the stream is through with it."""
+    def take(
+        self,
+        values: list[torch.Tensor],
+        launch: _LaunchOnDevice,
+        signs: torch.Tensor,
+        segment: int,
+        scratch: _Scratch,
+    ) -> None:
         (_, k, neurons), device = self.key.shape, self.key.device
-        n_segments, n_splits = len(launch.segments), len(launch.splits) - 1
-        found = torch.empty(n_segments, kernel.N_LISTS, neurons, device=device)
-        hits = torch.empty(n_splits, kernel.N_LISTS, neurons, dtype=torch.int32, device=device)
-        partial = torch.empty(n_splits, len(self.total), neurons, device=device)
+        n_splits = len(launch.splits) - 1
+        found, hits, partial, wide = scratch.of(launch)
         marked = values[0].dtype in _MARKED
         strides = dict(zip("GUAP", (value.stride(0) for value in values), strict=True))
         # NVIDIA's alone: neither the interpreter nor AMD knows the option.
@@ -159,7 +221,9 @@ class _State:
             neurons, k, **strides, SEGMENT=segment, SCAN=kernel.SCAN, CHUNK=kernel.CHUNK, K=width,
             LANES=kernel.LANES, MARKED=marked, num_warps=max(1, min(8, width // 32)),
         )  # fmt: skip
-        self.total += partial.sum(0, dtype=torch.float64)
+        # As `partial.sum(0, dtype=torch.float64)`, which takes memory of its own.
+        torch.sum(wide.copy_(partial), 0, out=scratch.added)
+        self.total += scratch.added
 
     def summary(self) -> LayerSummary:
         key, order = self.key.permute(2, 0, 1).sort(dim=-1, descending=True)

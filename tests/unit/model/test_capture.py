@@ -104,6 +104,19 @@ def test_no_logits_are_computed(model):
     handle.remove()
 
 
+def test_attention_makes_no_plans_for_new_shapes_during_a_pass_alone(model):
+    """cuDNN's attention is off in a pass and on again after it, also after one that is left early."""
+    seen = []
+    for stop in (None, 0):
+        for before in (True, False):
+            torch.backends.cuda.enable_cudnn_sdp(before)
+            with model.capture([0], lambda *_: seen.append(torch.backends.cuda.cudnn_sdp_enabled())):
+                model.forward(token_ids(), stop_at_layer=stop)
+            assert torch.backends.cuda.cudnn_sdp_enabled() is before
+            torch.backends.cuda.enable_cudnn_sdp(True)
+    assert seen == [False] * 4
+
+
 def test_lengths_beyond_the_batch_are_refused(model):
     with pytest.raises(ValueError, match="width 12"):
         model.forward(token_ids(), lengths=np.array([12, 13]))

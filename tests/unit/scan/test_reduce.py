@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from gluscope.summary.convention import refactor
 from gluscope.summary.merge import merge
 from gluscope.summary.types import LayerSummary
 from helpers.brute_force import statistics
+from helpers.little_memory import RunsOut
 
 NEURONS, K = 9, 4
 KINDS = ["torch", "numba"]
@@ -161,6 +164,25 @@ def test_a_layer_without_texts_is_empty() -> None:
         summary = make_reducer(1, 3, 2, kind=kind).layer_summary(0)
         assert not summary.count.any()
         assert np.isnan(summary.extreme_value).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wherever_memory_runs_out_the_texts_can_be_run_again(kind: str) -> None:
+    """Each piece that an update takes is missing once; what a reducer has counted until then, it would count twice."""
+    rows, lengths = np.array([2, 0]), np.array([3, 4])
+    reducer, reference = (make_reducer(1, NEURONS, K, kind=kind) for _ in range(2))
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        values = [torch.randn(7, NEURONS, generator=generator).half() for _ in QUANTITIES]
+        values[1] = values[1].float()  # so that there is something to convert
+        for at in range(1000):
+            with RunsOut(at) as memory, suppress(torch.OutOfMemoryError):
+                reducer.update(0, rows + seed, lengths, *values)
+            if not memory.met:
+                break
+        assert at > 1
+        reference.update(0, rows + seed, lengths, *values)
+    assert_same(reducer.layer_summary(0), reference.layer_summary(0), rtol=0)
 
 
 def test_a_layers_statistics_stay_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:

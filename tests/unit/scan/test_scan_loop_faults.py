@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from gluscope.dataset.plan import Plan
 from gluscope.model.capture import GatedModel
 from gluscope.model.describe import describe
 from gluscope.scan import passes
+from gluscope.scan.copies import HostCopies
+from gluscope.scan.memory import is_out_of_memory
 from gluscope.scan.passes import Passes
-from gluscope.scan.reduce import TorchReducer
+from gluscope.scan.reduce import TorchReducer, _TorchState
 from gluscope.store.cache import CacheReader, CacheWriter
 from gluscope.store.summary import read_attributes, read_layer, read_sample
 from helpers.checkout import REPO
@@ -112,21 +115,68 @@ def test_a_text_that_does_not_fit_alone_is_refused(tmp_path: Path, case: Case, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reduction_cut_by_little_memory_is_not_run_again(
-    tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch
+def test_a_text_gets_what_others_have_left_behind(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuBLAS cannot use what torch keeps for later: memory is given back, and then there is enough."""
+    case.scan(tmp_path / "plenty.zarr.zip")
+    full = [True]
+    monkeypatch.setattr(passes, "free_memory", full.clear)
+    real = GatedModel.forward
+
+    def forward(model: GatedModel, *arguments: Any, **keys: Any) -> None:
+        if full and arguments and len(arguments[0]) == 1 and "stop_at_layer" in keys and len(arguments) > 1:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`")
+        real(model, *arguments, **keys)
+
+    monkeypatch.setattr(GatedModel, "forward", forward)
+    done = case.scan(tmp_path / "little.zarr.zip", batch_tokens=1)
+    assert not full
+    assert done.halved == 0
+    same_results(case, tmp_path / "plenty.zarr.zip", tmp_path / "little.zarr.zip", 1e-4)
+
+
+@pytest.mark.parametrize("where", [(_TorchState, "_entered"), (HostCopies, "begin")])
+def test_a_reduction_or_copy_that_does_not_fit_is_halved_and_counts_nothing_twice(
+    tmp_path: Path, case: Case, where: tuple[type, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have taken in half of its texts; doing them again would count those twice."""
-    real = TorchReducer.update
+    """Lists in the middle of the reduction, and the host's pinned memory beside it."""
+    case.scan(tmp_path / "plenty.zarr.zip", cache=tmp_path / "plenty")
+    real, failed = getattr(*where), []
 
-    def update(reducer: TorchReducer, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
-        first = int(lengths[0])
-        real(reducer, layer, rows[:1], lengths[:1], *(value[:first] for value in values))
-        raise gpu_error()
+    def little(self: object, first: torch.Tensor, *others: torch.Tensor) -> object:
+        if len(first) > (3 if where[0] is _TorchState else 30):
+            failed.append(len(first))
+            raise RuntimeError("CUDA error: out of memory")
+        return real(self, first, *others)
 
-    monkeypatch.setattr(TorchReducer, "update", update)
-    with pytest.raises(ModelError, match=r"layer 0: expected memory for the reduction.*`batch_tokens` lower"):
-        case.scan(tmp_path / "out.zarr.zip", cache=tmp_path / "cache")
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(*where, little)
+    done = case.scan(tmp_path / "little.zarr.zip", cache=tmp_path / "little")
+    assert done.halved == len(failed) > 0
+    same_results(case, tmp_path / "plenty.zarr.zip", tmp_path / "little.zarr.zip", 1e-4)
+    same_caches(case, tmp_path / "plenty", tmp_path / "little")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",  # pinned memory
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "Triton Error [CUDA]: out of memory",
+        "CUDA driver error: out of memory",
+        "HIP out of memory. Tried to allocate 2.00 GiB",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_all_ways_to_say_that_memory_ran_out_are_understood(said: str) -> None:
+    assert is_out_of_memory(RuntimeError(said))
+    assert not is_out_of_memory(ValueError(said))
+
+
+@pytest.mark.parametrize(
+    "said", ["CUDA error: an illegal memory access was encountered", "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"]
+)
+def test_other_errors_of_a_gpu_are_not_taken_for_it(said: str) -> None:
+    assert not is_out_of_memory(RuntimeError(said))
 
 
 def test_other_runtime_errors_are_not_taken_for_little_memory(

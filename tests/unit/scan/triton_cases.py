@@ -12,10 +12,11 @@ from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.errors import ModelError
 from gluscope.scan import segments, triton_check, triton_kernel, triton_reduce
 from gluscope.scan.reduce import TorchReducer, make_reducer
-from gluscope.scan.triton_reduce import TritonReducer
+from gluscope.scan.triton_reduce import TritonReducer, _State
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
 from helpers.brute_force import statistics
+from helpers.little_memory import RunsOut
 
 EXACT = ("count", "extreme_value", "extreme_example", "extreme_position")
 LENGTHS = np.array([1, 9, 3, 10, 4])
@@ -117,6 +118,46 @@ def test_padding_is_not_read_and_launches_and_splits_change_nothing(monkeypatch:
     reducer = TritonReducer(1, NEURONS, K)
     reducer.update(0, ROWS, LENGTHS, *torch.cat([padded[0], padded[1]], -1).chunk(2, -1), padded[2], padded[3])
     assert_equal(reducer.layer_summary(0), feed(TorchReducer(1, NEURONS, K), values))
+
+
+class _Nothing:
+    """A kernel that does nothing, or cannot be started."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def __getitem__(self, grid: tuple[int, ...]) -> _Nothing:
+        return self
+
+    def __call__(self, *arguments: object, **options: object) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def test_from_the_first_launch_on_no_memory_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what runs out does so before any statistics change; here with two launches, of which the second is larger."""
+    monkeypatch.setattr(segments, "MOST_LAUNCHED", 4)
+    real = _State.take
+
+    def take(*arguments: object) -> None:
+        with RunsOut(0):
+            real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(_State, "take", take)
+    for name in ("reduce_splits", "merge_hits"):
+        monkeypatch.setattr(triton_kernel, name, _Nothing())
+    reducer = TritonReducer(1, NEURONS, K)
+    for texts in (slice(0, 2), slice(0, 5)):
+        reducer.update(0, ROWS[texts], LENGTHS[texts], *some_values(4, LENGTHS[texts].sum(), 2))
+    with pytest.raises(torch.OutOfMemoryError), RunsOut(0):
+        torch.zeros(1)
+
+
+def test_memory_that_runs_out_after_all_ends_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("Triton Error [CUDA]: out of memory")
+    monkeypatch.setattr(triton_kernel, "merge_hits", _Nothing(error))
+    with pytest.raises(ModelError, match=r"layer 0: expected memory for the reduction.*`batch_tokens` lower"):
+        feed(TritonReducer(1, NEURONS, K), some_values(5, LENGTHS.sum(), 2))
 
 
 def test_lists_that_have_long_been_full() -> None:
