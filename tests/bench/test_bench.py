@@ -26,7 +26,7 @@ BEGIN, END = MARKERS["cpu"]
 TITLES = (
     "The scan against a plain forward pass", "Growth with tokens",
     "The reduction by the number of texts that a shard has had", "Where the time goes", "The floor on this machine",
-    "Once a job, whatever its number of tokens", "Pages from the cache", "Merge", "On paper",
+    "Once a job, whatever its number of tokens", "Writers of a cache", "Pages from the cache", "Merge", "On paper",
 )  # fmt: skip
 WAYS = (
     "plain pass again (null measurement)", "scan without cache", "the reduction timed by itself", "scan with cache",

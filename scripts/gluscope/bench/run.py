@@ -24,13 +24,15 @@ from gluscope.bench.merging import Merge, merge
 from gluscope.bench.pages import BulkPages, ColdPage, bulk_pages, cold_page
 from gluscope.bench.rounds import Effort
 from gluscope.bench.shapes import SHAPES, Shape, make_model
+from gluscope.bench.writing import Writing, writing
 from gluscope.core.errors import one_line
 from gluscope.core.provenance import versions
 from gluscope.model.capture import GatedModel
+from gluscope.scan.loop import WRITERS
 
 Say = Callable[[str], None]
 # The first two start processes of the CPU's, and are measured first, while this one is small.
-SECTIONS = ("merge", "pages", "fixed", "forward", "growth", "profile")
+SECTIONS = ("merge", "pages", "fixed", "writing", "forward", "growth", "profile")
 _MOST_BYTES = 20e9
 
 
@@ -52,6 +54,7 @@ class Plan:
     pages: Sequence[tuple[str, int, int, int]]
     bulk: tuple[str, int, int, int]
     merges: Sequence[tuple[int, int, int]]
+    written: tuple[int, int]
     repeats: int
 
 
@@ -65,6 +68,7 @@ _FULL = Plan(
     pages=(("d1024", 120_000, 1, 1), ("d1024", 120_000, 1, 8), ("olmo-7b", 180_000, 1, 1), ("olmo-7b", 180_000, 1, 8)),
     bulk=("d1024", 200_000, 128, 8),
     merges=((8, 2, 2752), (64, 2, 2752)),
+    written=(4096, 3 << 30),
     repeats=5,
 )
 # Merging and pages from a cache are a CPU's work whatever the device. The straightforward way needs a second model
@@ -88,6 +92,7 @@ _QUICK = Plan(
     pages=(("tiny", 4000, 1, 3),),
     bulk=("tiny", 4000, 4, 2),
     merges=((2, 1, 64), (8, 1, 64)),
+    written=(64, 4 << 20),
     repeats=1,
 )
 
@@ -107,6 +112,7 @@ class Results:
     pages: list[ColdPage] = field(default_factory=list)
     bulk: BulkPages | None = None
     merges: list[Merge] = field(default_factory=list)
+    written: list[Writing] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -162,6 +168,8 @@ def _parts(
         yield f"{neurons} pages at the shape of {name}", work
     if "fixed" in plan.sections:
         yield "fixed costs", partial(_fixed, results, SHAPES[plan.shapes[0]], device, dtype)
+    if "writing" in plan.sections:
+        yield "writers of a cache", partial(_writing, plan, results)
     for name in plan.shapes:
         shape, kept = SHAPES[name], _Kept(SHAPES[name], device, dtype)
         if "forward" in plan.sections:
@@ -209,6 +217,13 @@ def _bulk(results: Results, shape: Shape, tokens: int, neurons: int, shards: int
 
 def _fixed(results: Results, shape: Shape, device: str, dtype: torch.dtype, folder: Path) -> None:
     results.fixed = fixed_costs(shape, device, dtype, folder)
+
+
+def _writing(plan: Plan, results: Results, folder: Path) -> None:
+    d_model, total = plan.written
+    for threads in sorted({1, 2, WRITERS["cuda"]}):
+        for nowhere in (True, False):
+            results.written.append(writing(d_model, threads, nowhere, total, folder))
 
 
 def _forward(plan: Plan, results: Results, kept: _Kept, folder: Path) -> None:

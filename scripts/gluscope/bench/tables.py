@@ -18,7 +18,8 @@ def tables(found: Results) -> list[Table]:
     """Of what was measured; of what concerns a CPU alone, on a CPU."""
     made = {
         _forward: found.forward, _tokens: found.forward, _texts: found.growth, _profile: found.profiles,
-        _floor: found.ceilings, _fixed: found.fixed, _pages: found.pages, _merge: found.merges,
+        _floor: found.ceilings, _fixed: found.fixed, _writing: found.written,
+        _pages: found.pages, _merge: found.merges,
     }  # fmt: skip
     on_paper = [] if found.device == "cuda" else [on_paper_table()]
     return [table(found) for table, measured in made.items() if measured] + on_paper
@@ -195,6 +196,21 @@ def _fixed(found: Results) -> Table:
         ]
     note = "None of it is in the ratios above. The model is the first of those above, its files in memory."
     return Table("Once a job, whatever its number of tokens", ("what", "seconds"), rows, note, goals=False)
+
+
+def _writing(found: Results) -> Table:
+    rows = [
+        Row((str(one.threads), "nowhere" if one.nowhere else "files", f"{one.rate / 1e9:.2f}", f"{one.beside:.2f}",
+             f"{1000 * one.longest:.1f}"))
+        for one in found.written
+    ]  # fmt: skip
+    head = ("writers", "to", "GB/s", "pace of a thread beside them", "its longest wait, ms")
+    note = (
+        f"d_model {found.written[0].d_model}; checksums and a search for infinity included. The thread beside them "
+        "takes small steps in Python, as one that launches kernels; 1 is its pace alone. With more writers than cores "
+        "they share those with it. Files are in memory where the system has /dev/shm."
+    )
+    return Table("Writers of a cache", head, rows, note, goals=False)
 
 
 def _pages(found: Results) -> Table:

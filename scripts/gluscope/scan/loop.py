@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from gluscope.core.cores import usable_cores
 from gluscope.core.errors import ShardMismatch
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
@@ -26,8 +27,9 @@ from gluscope.summary.types import LayerSummary, SampleTokens
 
 # Share of a batch that may be padding. A CPU is as fast with one text at a time, so there none is computed.
 PADDING = {"cpu": 0.0, "cuda": 0.05}
-# Threads that write the cache. A GPU's passes give x faster than one thread writes it; a CPU's need the cores.
-WRITERS = {"cpu": 1, "cuda": 4}
+# Threads that write the cache. A GPU's passes give x faster than one thread writes it, and leave all cores but one, or
+# one and a part of another; a CPU's passes need the cores.
+WRITERS = {"cpu": 1, "cuda": max(1, min(12, usable_cores() - 2))}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,24 @@ from gluscope.store.zarrfile import Index, crc
 
 CHUNK = 64  # tokens
 BACKLOG = 256 << 20  # bytes that may wait to be written
-_RUN = 4  # chunks that are written at once
+_RUN = 8  # chunks that are written at once; a system takes at least 16 parts
+
+
+class Infinite(Exception):
+    """Values that are not finite in the cache's number format."""
 
 
 class LayerFile:
-    """One layer's file while it grows: full chunks go to disk, the rest waits."""
+    """One layer's file while it grows: full chunks go to disk straight from the array, the rest waits.
 
-    def __init__(self, path: Path, d_model: int) -> None:
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by close
+    infinite: bits of infinity in the cache's number format; `append` and `finish` raise Infinite. Checksums and writing
+    leave the interpreter's lock to others.
+    """
+
+    def __init__(self, path: Path, d_model: int, infinite: int) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._index = Index()
+        self._infinite = infinite
         self._rest = np.zeros((CHUNK, d_model), "<u2")
         self._waiting = 0
         self.tokens = 0
@@ -46,20 +56,36 @@ class LayerFile:
         if self._waiting:
             self._rest[self._waiting :] = 0
             self._write(self._rest)
-        self._file.write(self._index.encode())
+        _write_all(self._file, [self._index.encode()])
 
     def close(self) -> None:
-        self._file.close()
+        os.close(self._file)
 
     def _write(self, x: np.ndarray) -> None:
         """Whole chunks, each with its checksum behind it."""
-        size = CHUNK * x.shape[1] * 2
-        data = np.empty((len(x) // CHUNK, size + 4), np.uint8)
-        data[:, :size] = np.ascontiguousarray(x).view(np.uint8).reshape(len(data), size)
-        for chunk in data:
-            chunk[size:] = np.frombuffer(crc(chunk[:size]), np.uint8)
-            self._index.add(size + 4)
-        self._file.write(data.data)
+        from gluscope.store.checksum import checksums
+
+        chunks = x.reshape(len(x) // CHUNK, -1)
+        if chunks.shape[1]:
+            sums, finite = checksums(chunks, self._infinite)
+            if not finite:
+                raise Infinite
+        else:
+            sums = np.frombuffer(crc(b"") * len(chunks), np.uint8).reshape(-1, 4)
+        _write_all(self._file, [part.data for pair in zip(chunks, sums, strict=True) for part in pair])
+        for chunk in chunks:
+            self._index.add(chunk.nbytes + 4)
+
+
+def _write_all(file: int, parts: Sequence[memoryview | bytes]) -> None:
+    """All bytes of all parts, one after another, at the end of a file."""
+    left = [memoryview(part).cast("B") for part in parts]
+    while left:
+        written = os.writev(file, left)
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if left:
+            left[0] = left[0][written:]
 
 
 class Backlog:

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ import numpy as np
 from gluscope.core.errors import ModelError, StoreError
 from gluscope.core.half import from_bfloat16, from_float16
 from gluscope.core.schema import CACHE
-from gluscope.store.appender import CHUNK, Backlog, LayerFile
+from gluscope.store.appender import CHUNK, Backlog, Infinite, LayerFile
 from gluscope.store.atomic import new_folder
 from gluscope.store.damage import MISSING, Damaged, refused
 from gluscope.store.zarrfile import (
@@ -36,7 +36,6 @@ from gluscope.store.zarrfile import (
     read_index,
 )
 
-_BLOCK = 1 << 17  # values looked at together: they stay in the processor's cache
 _AHEAD = 2 << 30  # bytes that are asked for before they are read
 _ZARR_TYPE = {"float16": "float16", "bfloat16": "uint16"}
 _INFINITE = {"float16": 0x7C00, "bfloat16": 0x7F80}  # bits of infinity; those of NaN are larger
@@ -83,11 +82,15 @@ class CacheWriter:
         self._error: BaseException | None = None
 
     def __enter__(self) -> CacheWriter:
+        from gluscope.store.checksum import compiled
+
+        compiled()  # now, because compiling holds the interpreter's lock
         with ExitStack() as stack:
             self._folder = stack.enter_context(new_folder(self._path, self._as_good))
             (self._folder / "x").mkdir()
             self._layers = [
-                LayerFile(self._folder / f"x/{layer}.0.0", self._d_model) for layer in range(self._n_layers)
+                LayerFile(self._folder / f"x/{layer}.0.0", self._d_model, _INFINITE[self._dtype])
+                for layer in range(self._n_layers)
             ]
             for layer in self._layers:
                 stack.callback(layer.close)
@@ -114,20 +117,21 @@ class CacheWriter:
             if self._error is not None:
                 continue
             try:
-                bits = np.ascontiguousarray(x).view("<u2")
-                self._refuse_infinite(layer, bits)
-                self._layers[layer].append(bits)
+                with self._refusing_infinite(layer):
+                    self._layers[layer].append(np.ascontiguousarray(x).view("<u2"))
             except BaseException as error:  # raised in the scan's thread, at the next append or at the end
                 self._error = error
 
-    def _refuse_infinite(self, layer: int, bits: np.ndarray) -> None:
-        values = bits.reshape(-1)
-        blocks = (values[begin : begin + _BLOCK] for begin in range(0, len(values), _BLOCK))
-        if any((block & 0x7FFF).max() >= _INFINITE[self._dtype] for block in blocks):
+    @contextmanager
+    def _refusing_infinite(self, layer: int) -> Iterator[None]:
+        try:
+            yield
+        except Infinite:
             half = self._dtype == "float16"
             expected = "MLP inputs within float16's range (65504)" if half else "finite MLP inputs"
             step = "set cache_dtype: bfloat16" if half else "check the model: its activations overflow"
-            raise ModelError(f"layer {layer}", expected, "larger ones, or none that are numbers", step)
+            found = "larger ones, or none that are numbers"
+            raise ModelError(f"layer {layer}", expected, found, step) from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -164,8 +168,9 @@ class CacheWriter:
         if any(count != tokens for count in written):
             raise ValueError(f"tokens written {written}, announced {tokens} for every layer")
         if tokens:
-            for layer in self._layers:
-                layer.finish()
+            for number, layer in enumerate(self._layers):
+                with self._refusing_infinite(number):
+                    layer.finish()
         else:  # arrays without values have no files
             for number in range(self._n_layers):
                 (self._folder / f"x/{number}.0.0").unlink()

@@ -1,0 +1,12 @@
+"""How many processor cores this job may use."""
+
+from __future__ import annotations
+
+import os
+
+
+def usable_cores() -> int:
+    """What SLURM gave the job's task, where it says so, and no more than the system lets this process use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return max(1, min(allowed, int(given)) if given.isdigit() else allowed)
