@@ -105,9 +105,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
             "num_key_value_heads": 4,
             "kv_lora_rank": 8,
             "q_lora_rank": 8,
-            "qk_rope_head_dim": 4,
-            "qk_nope_head_dim": 4,
-            "v_head_dim": 8,
+            # 16 bytes and multiples: attention kernels of GPUs want rows aligned.
+            "qk_rope_head_dim": 8,
+            "qk_nope_head_dim": 8,
+            "v_head_dim": 16,
         },
     ),
     "Lfm2ForCausalLM": ("lfm2", {"layer_types": ["conv", "full_attention"], "block_multiple_of": 16}),
