@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RUNTIME := $(VENV)/.runtime-$(shell cksum < envs/runtime.txt | tr -d ' ')
 TEST := $(VENV)/.test-$(shell cat envs/runtime.txt envs/test.txt | cksum | tr -d ' ')
 
-.PHONY: help env demo status test check bench faults lock clean
+.PHONY: help env demo status why stages test check bench faults lock clean
 help:
 	@sed -n 's/^# *\(make .*\)/\1/p' Makefile
 
@@ -33,6 +33,11 @@ check: $(TEST)
 	@$(BIN)/snakefmt --check Snakefile rules
 	@$(BIN)/snakemake --lint
 	@$(BIN)/mypy
+
+# make stages: which stages have code that nobody has decided on. SAME="scan merge" (or all): their results are as before;
+# RAISE=scan WHY="what changes": they are not. docs/decisions/stages.md
+stages: $(RUNTIME)
+	@PYTHONPATH=scripts $(BIN)/python -m gluscope.stages $(if $(SAME),same $(SAME),$(if $(RAISE),raise $(RAISE) "$(WHY)"))
 
 # make bench: what a scan and a page cost here, into docs/performance.md; seven minutes, best on a quiet machine.
 bench: $(RUNTIME)

@@ -12,8 +12,8 @@ rule fetch_activations:
     wildcard_constraints:
         run=TAKEN,
     params:
-        source=for_run(flow.activations),
-        code=code("fetch_activations"),
+        settings=settings("fetch_activations"),
+        version=version("fetch_activations"),
     script:
         "../scripts/fetch_activations.py"
 
@@ -31,11 +31,8 @@ rule take_activations:
     wildcard_constraints:
         run=TAKEN,
     params:
-        source=for_run(flow.activations),
-        k=of_run("k"),
-        dtype=of_run("dtype"),
-        refactor_glu=of_run("refactor_glu"),
-        code=code("take_activations"),
+        settings=settings("take_activations"),
+        version=version("take_activations"),
     script:
         "../scripts/take_activations.py"
 

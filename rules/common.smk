@@ -60,9 +60,19 @@ def refusing(function):
     return checked
 
 
-def code(stage):
-    """Digest of the code that `stage` uses: a change of it makes the rule run again."""
-    return lambda wildcards: flow.code(stage)
+def settings(stage):
+    """The config keys that a stage depends on: what the table of stages names (scripts/gluscope/stages/table.py)."""
+    return refusing(lambda wildcards: flow.settings(stage, named(wildcards)))
+
+
+def version(stage):
+    """The version of a stage: a new one makes the rule run again, an edit of its code does not."""
+    return refusing(lambda wildcards: flow.version(stage, wildcards.get("run")))
+
+
+def named(wildcards):
+    """The run, or else the data set, that a rule's files belong to."""
+    return wildcards.get("run") or wildcards.dataset
 
 
 def stamp_of(files):
@@ -75,11 +85,6 @@ def of_run(key):
     return refusing(lambda wildcards: getattr(flow.run(wildcards.run), key))
 
 
-def of_dataset(key):
-    """A key of the data set."""
-    return refusing(lambda wildcards: getattr(flow.dataset(wildcards.dataset), key))
-
-
 def for_run(method):
     """What a method of `flow` says of the run."""
     return refusing(lambda wildcards: method(wildcards.run))
@@ -88,7 +93,6 @@ def for_run(method):
 tokens_of_run = for_run(flow.tokens)
 tokenizer_of_run = for_run(flow.tokenizer_of_pages)
 caches_for_pages = for_run(flow.kept_for_pages)
-listed_by_layer = for_run(flow.listed_ranges)
 
 
 @refusing

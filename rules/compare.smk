@@ -8,6 +8,6 @@ rule compare:
     log:
         "logs/compare/{run}/{reference}.log",
     params:
-        code=code("compare"),
+        version=version("compare"),
     script:
         "../scripts/compare.py"

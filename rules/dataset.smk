@@ -16,21 +16,12 @@ checkpoint tokenise:
         "logs/tokenise/{dataset}.log",
     threads: 4
     params:
-        source=refusing(lambda wildcards: flow.source(wildcards.dataset)),
-        tokenizer=refusing(lambda wildcards: flow.tokenizer(wildcards.dataset)),
-        revision=of_dataset("revision"),
-        split=of_dataset("split"),
-        text_column=of_dataset("text_column"),
-        max_length=of_dataset("max_length"),
-        long_texts=of_dataset("long_texts"),
-        max_tokens=of_dataset("max_tokens"),
-        shuffle_seed=of_dataset("shuffle_seed"),
-        bos=of_dataset("bos"),
+        settings=settings("tokenise"),
         files=stamp_of(
             lambda wildcards: flow.source_files(wildcards.dataset)
             + flow.tokenizer_files(wildcards.dataset)
         ),
-        code=code("tokenise"),
+        version=version("tokenise"),
     script:
         "../scripts/tokenise.py"
 
@@ -44,7 +35,7 @@ checkpoint plan_shards:
     log:
         "logs/plan_shards/{run}.log",
     params:
-        shards=of_run("shards"),
-        code=code("plan_shards"),
+        settings=settings("plan_shards"),
+        version=version("plan_shards"),
     script:
         "../scripts/plan_shards.py"

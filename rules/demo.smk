@@ -10,6 +10,6 @@ rule demo_text:
     log:
         "logs/demo_text.log",
     params:
-        code=code("demo_text"),
+        version=version("demo_text"),
     script:
         "../scripts/demo_text.py"

@@ -8,7 +8,7 @@ rule export_hf:
     log:
         "logs/export_hf/{run}.log",
     params:
-        code=code("export_hf"),
+        version=version("export_hf"),
     script:
         "../scripts/export_hf.py"
 
@@ -27,8 +27,8 @@ rule export_gluscope_site:
     log:
         "logs/export_gluscope_site/{run}.log",
     params:
-        neurons=listed_by_layer,
-        code=code("export_gluscope_site"),
+        settings=settings("export_gluscope_site"),
+        version=version("export_gluscope_site"),
     script:
         "../scripts/export_gluscope_site.py"
 
@@ -47,7 +47,7 @@ rule export_neuronpedia:
     log:
         "logs/export_neuronpedia/{run}.log",
     params:
-        neurons=listed_by_layer,
-        code=code("export_neuronpedia"),
+        settings=settings("export_neuronpedia"),
+        version=version("export_neuronpedia"),
     script:
         "../scripts/export_neuronpedia.py"

@@ -14,10 +14,9 @@ checkpoint fetch_model:
     log:
         "logs/fetch_model/{run}.log",
     params:
-        model=for_run(flow.model),
-        revision=of_run("revision"),
+        settings=settings("fetch_model"),
         files=stamp_of(lambda wildcards: flow.model_files(wildcards.run)),
-        code=code("fetch_model"),
+        version=version("fetch_model"),
     script:
         "../scripts/fetch_model.py"
 
@@ -31,11 +30,8 @@ checkpoint fetch_dataset:
     log:
         "logs/fetch_dataset/{dataset}.log",
     params:
-        source=refusing(lambda wildcards: flow.source(wildcards.dataset)),
-        tokenizer=refusing(lambda wildcards: flow.tokenizer(wildcards.dataset)),
-        revision=of_dataset("revision"),
-        split=of_dataset("split"),
+        settings=settings("fetch_dataset"),
         files=stamp_of(lambda wildcards: flow.source_files(wildcards.dataset)),
-        code=code("fetch_dataset"),
+        version=version("fetch_dataset"),
     script:
         "../scripts/fetch_dataset.py"

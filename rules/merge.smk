@@ -11,8 +11,8 @@ rule merge:
     log:
         "logs/merge/{run}.log",
     params:
-        refactor_glu=of_run("refactor_glu"),
-        settings=for_run(flow.scan_settings),
-        code=code("merge"),
+        settings=settings("merge"),
+        scanned_with=for_run(flow.scanned_with),
+        version=version("merge"),
     script:
         "../scripts/merge.py"

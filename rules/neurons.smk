@@ -9,6 +9,6 @@ rule export_neurons:
     log:
         "logs/export_neurons/{run}.log",
     params:
-        code=code("export_neurons"),
+        version=version("export_neurons"),
     script:
         "../scripts/export_neurons.py"

@@ -12,7 +12,7 @@ rule page:
         model=RUN.model,
         tokens=tokens_of_run,
         tokenizer=tokenizer_of_run,
-        code=RUN.code("page"),
+        version=RUN.version("page"),
     output:
         report(
             RUN.page("{layer}", "{neuron}"),
@@ -36,7 +36,7 @@ rule pages:
         model=RUN.model,
         tokens=tokens_of_run,
         tokenizer=tokenizer_of_run,
-        code=RUN.code("page"),
+        version=RUN.version("page"),
     output:
         touch(RUN.done("page", "{layer}", "{low}", "{high}")),
     log:

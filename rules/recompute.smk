@@ -2,20 +2,23 @@
 # Where pages are computed from the model, jobs of the same script go by another name: those want a GPU.
 # One neuron from a cache takes a second, less than a job waits in a queue: it is computed where Snakemake runs.
 localrules:
-    stage_code,
+    stage_version,
     recompute,
 
 
-rule stage_code:
-    """Write down the digest of a stage's code. What is made in bulk is older or newer than this file."""
+rule stage_version:
+    """Write down a stage's version and keys. What is made in bulk is older or newer than this file."""
     output:
-        RUN.code("{stage}"),
+        RUN.version("{stage}"),
     log:
-        "logs/stage_code/{run}-{stage}.log",
+        "logs/stage_version/{run}-{stage}.log",
     params:
-        code=lambda wildcards: flow.code(wildcards.stage),
-    shell:
-        "echo {params.code} > {output} 2> {log}"
+        settings=refusing(
+            lambda wildcards: flow.settings(wildcards.stage, wildcards.run)
+        ),
+        version=refusing(lambda wildcards: flow.version(wildcards.stage)),
+    script:
+        "../scripts/stage_version.py"
 
 
 rule recompute:
@@ -25,7 +28,7 @@ rule recompute:
         model=RUN.model,
         tokens=tokens_of_run,
         caches=caches_for_pages,
-        code=RUN.code("recompute"),
+        version=RUN.version("recompute"),
     output:
         RUN.neuron("{layer}", "{neuron}"),
     log:
@@ -37,7 +40,7 @@ rule recompute:
         device=of_run("device"),
         batch_tokens=batch_tokens,
     params:
-        source=of_run("pages_source"),
+        settings=settings("recompute"),
     script:
         "../scripts/recompute.py"
 
@@ -54,7 +57,7 @@ rule recompute_batch:
         model=RUN.model,
         tokens=tokens_of_run,
         caches=caches_for_pages,
-        code=RUN.code("recompute"),
+        version=RUN.version("recompute"),
     output:
         touch(RUN.done("recompute", "{layer}", "{low}", "{high}")),
     log:
@@ -67,7 +70,7 @@ rule recompute_batch:
         batch_tokens=batch_tokens,
     params:
         neurons=neurons_of_batch,
-        source=of_run("pages_source"),
+        settings=settings("recompute"),
     script:
         "../scripts/recompute.py"
 

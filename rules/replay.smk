@@ -17,7 +17,7 @@ rule replay:
         device=of_run("device"),
         batch_tokens=batch_tokens,
     params:
-        neurons=listed_by_layer,
-        code=code("replay"),
+        settings=settings("replay"),
+        version=version("replay"),
     script:
         "../scripts/replay.py"

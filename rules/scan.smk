@@ -19,15 +19,11 @@ rule scan:
         device=of_run("device"),
         batch_tokens=batch_tokens,
     params:
-        k=of_run("k"),
-        samples=of_run("samples"),
-        seed=of_run("seed"),
-        dtype=of_run("dtype"),
-        cache_dtype=of_run("cache_dtype"),
+        settings=settings("scan"),
         rows=refusing(
             lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
         ),
-        code=code("scan"),
+        version=version("scan"),
     script:
         "../scripts/scan.py"
 
@@ -40,11 +36,8 @@ use rule scan as scan_without_cache with:
     wildcard_constraints:
         run=f"(?!({CACHED})/)[^/]+",
     params:
-        k=of_run("k"),
-        samples=of_run("samples"),
-        seed=of_run("seed"),
-        dtype=of_run("dtype"),
+        settings=settings("scan"),
         rows=refusing(
             lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
         ),
-        code=code("scan"),
+        version=version("scan"),

@@ -18,6 +18,6 @@ rule site_index:
         "logs/site_index/{run}.log",
     params:
         unlisted=for_run(flow.unlisted),
-        code=code("site_index"),
+        version=version("site_index"),
     script:
         "../scripts/site_index.py"

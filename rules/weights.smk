@@ -9,6 +9,6 @@ rule weights:
         "logs/weights/{run}.log",
     threads: 8
     params:
-        code=code("weights"),
+        version=version("weights"),
     script:
         "../scripts/weights.py"

@@ -14,7 +14,8 @@ def main(smk: Any) -> None:
         results = RunResults.open(smk.wildcards.run, smk.input)
         model = title(results.about, results.run)
         folder = Path(smk.output[0]).parent
-        job.say(f"{write_site(folder, model, results.neurons(smk.params.neurons))} neurons in {folder / model}")
+        written = write_site(folder, model, results.neurons(smk.params.settings["neurons"]))
+        job.say(f"{written} neurons in {folder / model}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(smk: Any) -> None:
             longest=results.dataset.record.longest,
             created=datetime.now(UTC).replace(microsecond=0, tzinfo=None),
         )
-        counts = write_neuronpedia(Path(smk.output[0]).parent, origin, results.neurons(smk.params.neurons))
+        counts = write_neuronpedia(Path(smk.output[0]).parent, origin, results.neurons(smk.params.settings["neurons"]))
         job.say(f"{sum(counts.values())} neurons in {len(counts)} sources")
 
 

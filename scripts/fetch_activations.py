@@ -12,8 +12,8 @@ SAMPLED = ("samples/*",)  # sampled tokens, which may be large and are not read
 def main(smk: Any) -> None:
     """Write `smk.output[0]`: where the activations lie now, and their revision."""
     with start(smk, online=True) as job:
-        job.say(f"Fetching {smk.params.source}")
-        sources = fetch(smk.params.source, None, leave_out=SAMPLED)
+        job.say(f"Fetching {smk.params.settings['activations']}")
+        sources = fetch(smk.params.settings["activations"], None, leave_out=SAMPLED)
         with new_file(smk.output[0]) as part:
             sources.save(part)
 

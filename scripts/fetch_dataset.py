@@ -10,8 +10,9 @@ from gluscope.store.atomic import new_file
 def main(smk: Any) -> None:
     """Write `smk.output[0]`: where source and tokenizer lie now, and their revisions."""
     with start(smk, online=True) as job:
-        job.say(f"Fetching {smk.params.source}" + (f", {smk.params.tokenizer}" if smk.params.tokenizer else ""))
-        sources = fetch(smk.params.source, smk.params.tokenizer, smk.params.revision)
+        keys = smk.params.settings
+        job.say(f"Fetching {keys['source']}" + (f", {keys['tokenizer']}" if keys["tokenizer"] else ""))
+        sources = fetch(keys["source"], keys["tokenizer"], keys["revision"])
         with new_file(smk.output[0]) as part:
             sources.save(part)
 

@@ -11,8 +11,9 @@ from gluscope.model.describe import describe
 def main(smk: Any) -> None:
     """Write `smk.output[0]`, a ModelSpec as JSON; refuse neurons that were asked for and that the model lacks."""
     with start(smk, online=True) as job:
-        job.say(f"Looking at {smk.params.model}")
-        spec = describe(smk.params.model, smk.params.revision)
+        model = smk.params.settings["model"]
+        job.say(f"Looking at {model}")
+        spec = describe(model, smk.params.settings["revision"])
         size = Size(spec.n_layers, spec.d_mlp)
         for page in smk.config.get("asked", {}).get(smk.wildcards.run, []):
             neuron = RunPaths(smk.wildcards.run).parse_page(page)

@@ -21,11 +21,17 @@ def main(smk: Any) -> None:
         spec = ModelSpec.read(smk.input.model)
         rows = WeightRows(spec)
         sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
-        convention = "refactored" if smk.params.refactor_glu else "raw"
-        settings = {**smk.params.settings, "model_revision": spec.revision}
-        whole = data_set(smk.input.tokens, smk.input.plan, read_attributes(smk.input.scans[0]))
+        convention = "refactored" if smk.params.settings["refactor_glu"] else "raw"
+        settings = {**smk.params.scanned_with, "model_revision": spec.revision}
+        first = read_attributes(smk.input.scans[0])
         about = merge_shards(
-            smk.input.scans, smk.output[0], sign=sign, convention=convention, settings=settings, whole=whole
+            smk.input.scans,
+            smk.output[0],
+            sign=sign,
+            convention=convention,
+            attributes={"stages": {**first.get("stages", {}), **smk.params.version}},
+            settings=settings,
+            whole=data_set(smk.input.tokens, smk.input.plan, first),
         )
         job.say(f"{about['shards']} shards, {about['rows']:,} texts, {about['tokens']:,} tokens, {convention}")
 

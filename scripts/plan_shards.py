@@ -11,11 +11,11 @@ from gluscope.store.atomic import new_file
 
 
 def main(smk: Any) -> None:
-    """Write `smk.output[0]`, the plan of `smk.params.shards` shards; the one that is there is carried on."""
+    """Write `smk.output[0]`, the plan of as many shards as the settings say; the one that is there is carried on."""
     with start(smk) as job:
         data = TokenDataset.open(Path(smk.input[0]).parent)
         before = plan_so_far(smk.output[0])
-        plan = make_plan(data, smk.params.shards, before)
+        plan = make_plan(data, smk.params.settings["shards"], before)
         with new_file(smk.output[0]) as part:
             plan.save(part)
         sizes = [shard.tokens for shard in plan.shards]

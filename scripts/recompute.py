@@ -16,7 +16,7 @@ def main(smk: Any) -> None:
     with start(smk) as job:
         outputs = wanted(smk)
         origin = Origin(
-            source=smk.params.source,
+            source=smk.params.settings["pages_from"],
             folders=[Path(cache).parent for cache in smk.input.caches],
             device=smk.resources.device,
             batch_tokens=smk.resources.batch_tokens,

@@ -11,7 +11,7 @@ from gluscope.recompute.replay import run_replay
 
 
 def main(smk: Any) -> None:
-    """Write `smk.output[0]`: gate and in of `smk.params.neurons`, ranges by layer, where their pages show them."""
+    """Write `smk.output[0]`: gate and in of the settings' neurons where their pages show them."""
     with start(smk) as job:
         done = run_replay(
             ModelSpec.read(smk.input.model),
@@ -19,11 +19,11 @@ def main(smk: Any) -> None:
             Plan.read(smk.input.plan),
             smk.wildcards.shard,
             smk.input.summary,
-            {int(layer): from_ranges(neurons) for layer, neurons in smk.params.neurons.items()},
+            {int(layer): from_ranges(neurons) for layer, neurons in smk.params.settings["neurons"].items()},
             smk.output[0],
             device=smk.resources.device,
             batch_tokens=smk.resources.batch_tokens,
-            attributes={"code": smk.params.code},
+            attributes={"stages": smk.params.version},
         )
         job.say(f"{done.rows:,} texts, {done.tokens:,} tokens, {done.pairs:,} neurons' texts kept")
 

@@ -14,13 +14,7 @@ def main(smk: Any) -> None:
     with start(smk) as job:
         cache = getattr(smk.output, "cache", None)
         settings = ScanSettings(
-            k=smk.params.k,
-            seed=smk.params.seed,
-            samples=smk.params.samples,
-            device=smk.resources.device,
-            dtype=smk.params.dtype,
-            **({"cache_dtype": smk.params.cache_dtype} if cache else {}),
-            batch_tokens=smk.resources.batch_tokens,
+            **smk.params.settings, device=smk.resources.device, batch_tokens=smk.resources.batch_tokens
         )
         done = run_scan(
             ModelSpec.read(smk.input.model),
@@ -30,7 +24,7 @@ def main(smk: Any) -> None:
             settings,
             smk.output.scan,
             Path(cache).parent if cache else None,
-            {"code": smk.params.code},
+            {"stages": smk.params.version},
         )
         job.say(f"{done.tokens:,} tokens in {done.seconds:.0f} s")
 

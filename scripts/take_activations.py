@@ -21,10 +21,11 @@ def main(smk: Any) -> None:
         rows = WeightRows(spec)
         sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
         fetched = RunPaths(smk.wildcards.run).activations in smk.input.activations
-        place = smk.params.source
+        keys = smk.params.settings
+        place = keys["activations"]
         located = Sources.read(smk.input.activations[0]).source if fetched else Located(place, place)
-        convention = "refactored" if smk.params.refactor_glu else "raw"
-        taking = Taking(k=smk.params.k, convention=convention, dtype=smk.params.dtype)
+        convention = "refactored" if keys["refactor_glu"] else "raw"
+        taking = Taking(k=keys["k"], convention=convention, dtype=keys["dtype"], stages=smk.params.version)
         about = take_activations(located, spec, tokens, sign, taking, smk.output[0])
         job.say(f"{about['activations']['id']}, revision {about['activations']['revision']}, shown as {convention}")
 

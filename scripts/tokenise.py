@@ -1,6 +1,7 @@
 """Make a token data set."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from gluscope.core.provenance import versions
@@ -13,13 +14,13 @@ from gluscope.job import start
 def main(smk: Any) -> None:
     """Fill the folder of `smk.output[0]`, which is its last file."""
     with start(smk) as job:
-        keys = smk.params
+        keys = smk.params.settings
         if smk.input.fetched:
             sources = Sources.read(smk.input.fetched[0])
         else:
-            sources = fetch(keys.source, keys.tokenizer, keys.revision)
+            sources = fetch(keys["source"], keys["tokenizer"], keys["revision"])
         made_with = versions("datasets", "tokenizers", "transformers", "pyarrow")
-        record = build(Path(smk.output[0]).parent, sources, TokenSettings.of(keys), made_with)
+        record = build(Path(smk.output[0]).parent, sources, TokenSettings.of(SimpleNamespace(**keys)), made_with)
         job.say(f"{record.rows} examples, {record.tokens} tokens, the longest {record.longest}")
 
 

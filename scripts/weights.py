@@ -10,7 +10,7 @@ from gluscope.weights.stage import run_weights
 def main(smk: Any) -> None:
     """Write the weight statistics whose last file is `smk.output[0]`."""
     with start(smk) as job:
-        run_weights(ModelSpec.read(smk.input[0]), smk.output[0], attributes={"code": smk.params.code}, say=job.say)
+        run_weights(ModelSpec.read(smk.input[0]), smk.output[0], attributes={"stages": smk.params.version}, say=job.say)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from gluscope.cluster.damaged import NOTES, note, why_noted
 from gluscope.core.errors import GluscopeError, StoreError, one_line
+from gluscope.stages.made import refuse_old
 from gluscope.store.whole import check_whole
 
 THREAD_VARIABLES = (
@@ -64,6 +65,7 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
                 if why := why_noted(getattr(smk, "input", ())):
                     print(f"error: {why}. Next: {_AGAIN}.", file=sys.stderr)
                     raise SystemExit(1)
+                refuse_old(getattr(smk, "input", ()))
                 yield Job(log)
             except Exception as error:
                 print(f"error: {explain(_noted(error))}", file=sys.stderr)
@@ -97,7 +99,10 @@ def _noted(error: Exception) -> Exception:
     for store in error.redo:
         why = f"{error.where}: expected {error.expected}, found {error.found}"
         note(
-            store, why if len(error.redo) == 1 else f"{store}: expected settings and rows as they are now, found others"
+            store,
+            why
+            if len(error.redo) == 1
+            else f"{store}: expected settings, rows and versions as they are now, found others",
         )
     return told
 

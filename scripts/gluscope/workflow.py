@@ -14,7 +14,6 @@ from gluscope.config.check import nearest
 from gluscope.config.keys import DatasetConfig, RunConfig
 from gluscope.config.load import load, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
-from gluscope.core.digest import digest
 from gluscope.core.errors import ConfigError, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
@@ -22,14 +21,8 @@ from gluscope.core.size import Size
 from gluscope.dataset.plan import Plan
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
-
-# What a stage shows with, beyond Python code.
-STAGE_DATA = {
-    "page": ("page/templates", "page/assets"),
-    "site_index": ("page/templates", "page/assets"),
-    "export_hf": ("export/templates",),
-    "export_gluscope_site": ("export/templates",),
-}
+from gluscope.stages.lock import digest_of
+from gluscope.stages.table import STAGES
 
 
 class Workflow:
@@ -128,9 +121,36 @@ class Workflow:
         made_here = f"{place}/state.json" in (RunPaths(other).export_hf for other in self.config.runs)
         return [f"{place}/state.json"] if made_here else places.source_files(place)
 
-    def scan_settings(self, run: str) -> dict[str, Any]:
+    def settings(self, stage: str, name: str) -> dict[str, Any]:
+        """The keys that a stage depends on, of the run or data set `name`, with what they stand for."""
+        about = STAGES[stage]
+        entry: RunConfig | DatasetConfig = self.run(name) if about.of == "run" else self.dataset(name)
+        stands_for: dict[str, Callable[[str], Any]] = {
+            "model": self.model, "activations": self.activations, "neurons": self.listed_ranges,
+            "source": self.source, "tokenizer": self.tokenizer,
+        }  # fmt: skip
+        found = {key: stands_for[key](name) if key in stands_for else getattr(entry, key) for key in about.keys}
+        if isinstance(entry, RunConfig):
+            if "pages_from" in found:
+                found["pages_from"] = entry.pages_source
+            if not entry.cache:
+                found.pop("cache_dtype", None)
+        return found
+
+    def version(self, stage: str, run: str | None = None) -> dict[str, str]:
+        """The versions of what a stage computes with; with `every_edit`, each with a digest of its code."""
+        about = STAGES[stage]
+        parts = [stage]
+        if about.on_gpu and not (run and self.run(run).device == "cpu"):
+            parts.append(about.on_gpu)
+        digest = {part: f" {digest_of(part, self.folder)}" if self.config.every_edit else "" for part in parts}
+        return {part: f"{STAGES[part].version}{digest[part]}" for part in parts}
+
+    def scanned_with(self, run: str) -> dict[str, Any]:
         """What the statistics of every shard of a run must have been made with."""
-        return {key: getattr(self.run(run), key) for key in ("k", "samples", "seed", "dtype")}
+        settings = self.settings("scan", run)
+        settings.pop("cache_dtype", None)
+        return {**settings, "stages": self.version("scan", run)}
 
     def shards(self, run: str) -> list[str]:
         return [shard_name(index) for index in range(self.run(run).shards)]
@@ -261,12 +281,6 @@ class Workflow:
 
     def batch(self, run: str, batch: Batch) -> list[int]:
         return in_batch(self.listed(run), batch)
-
-    def code(self, stage: str) -> str:
-        """Digest of the code that a stage's script uses, and of what it shows with."""
-        scripts = self.folder / "scripts"
-        data = tuple(scripts / "gluscope" / part for part in STAGE_DATA.get(stage, ()))
-        return digest(scripts / f"{stage}.py", scripts, data)
 
     def _place(self, dataset: str, key: str) -> str | None:
         value = getattr(self.dataset(dataset), key)

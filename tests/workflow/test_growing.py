@@ -74,7 +74,7 @@ def test_growing_step_by_step(room: Room) -> None:
     config["runs"]["fresh"] = {**config["runs"]["mine"], "shards": 1}
     (room.folder / "fresh.yaml").write_text(yaml.safe_dump(config))
     jobs = ran(room, PATHS.neuron(1, 7), FRESH.neuron(1, 7), "--configfile", "fresh.yaml")
-    both = dict.fromkeys(("plan_shards", "scan", "merge", "recompute", "stage_code"), 2)
+    both = dict.fromkeys(("plan_shards", "scan", "merge", "recompute", "stage_version"), 2)
     assert jobs == {"fetch_model": 1, "tokenise": 1, **both}
     assert changed(after, scanned(room)) == ["0002"]
     same_as_the_fresh_run(room)

@@ -16,6 +16,7 @@ HEAVY = {"torch", "transformers", "transformer_lens", "datasets", "zarr", "numba
 # Lowest first. Parts in one group know nothing of each other. What all parts speak is `COMMON`.
 LAYERS = [
     {"core"},
+    {"stages"},
     {"config", "model", "dataset", "cluster", "demo"},
     {"store"},
     {"summary", "scan"},

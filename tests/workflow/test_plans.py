@@ -15,7 +15,7 @@ from helpers.checkout import REPO, snakemake
 from helpers.room import Room
 
 ONE_PAGE = {
-    "fetch_model": 1, "tokenise": 1, "plan_shards": 1, "scan": 1, "merge": 1, "weights": 1, "stage_code": 2,
+    "fetch_model": 1, "tokenise": 1, "plan_shards": 1, "scan": 1, "merge": 1, "weights": 1, "stage_version": 2,
     "recompute": 1, "page": 1,
 }  # fmt: skip
 
@@ -60,10 +60,10 @@ def test_published_activations_take_the_place_of_a_scan(room: Room) -> None:
 
 
 def test_exports_need_the_listed_neurons_values_and_no_pages(room: Room) -> None:
-    counts = {key: count for key, count in ONE_PAGE.items() if key != "page"} | {"stage_code": 1, "recompute": 2}
+    counts = {key: count for key, count in ONE_PAGE.items() if key != "page"} | {"stage_version": 1, "recompute": 2}
     assert room.plan("results/mine/export/gluscope-site/pages.json") == {**counts, "export_gluscope_site": 1}
     assert room.plan("results/mine/export/neuronpedia/sources.json") == {**counts, "export_neuronpedia": 1}
-    for other in ("weights", "stage_code", "recompute"):
+    for other in ("weights", "stage_version", "recompute"):
         del counts[other]
     assert room.plan("results/mine/export/hf/state.json") == {**counts, "export_hf": 1}
 

@@ -67,7 +67,7 @@ def test_a_neuron_of_a_model_that_was_not_known_is_refused_when_it_is_fetched(
     monkeypatch.setattr(fetch_model, "describe", lambda *_: SimpleNamespace(n_layers=32, d_mlp=11008))
     page = "results/olmo/site/L32/N5.html"
     smk = SimpleNamespace(
-        params=SimpleNamespace(model="some/model", revision=None),
+        params=SimpleNamespace(settings={"model": "some/model", "revision": None}),
         wildcards=SimpleNamespace(run="olmo"),
         output=[str(tmp_path / "model.json")],
         config={"asked": {"olmo": ["results/olmo/site/L31/N11007.html", page], "x": ["results/x/site/L99/N0.html"]}},

@@ -44,7 +44,6 @@ def edited(path: Path, text: str) -> Iterator[None]:
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-PAGES = {"stage_code": 1, "page": 2, "site_index": 1, "all": 1}
 RECOMPUTED = {"recompute": 2, "page": 2, "site_index": 1, "all": 1}
 SCANNED = {"scan": 1, "merge": 1, **RECOMPUTED}
 
@@ -75,10 +74,9 @@ def test_a_change_makes_again_what_depends_on_it(room: Room) -> None:
     template = sorted(path for path in (library / "page/templates").rglob("*") if path.is_file())[0]
     more = json.dumps({"text": "one more text"}) + "\n"
     files = {
-        "template": (template, " ", PAGES),
-        "page code": (library / "page/record.py", "\nX = 1\n", PAGES),
-        "scan code": (library / "scan/reduce.py", "\nX = 1\n", SCANNED),
-        "comment": (library / "scan/reduce.py", "\n# X\n", {}),
+        "page style": (template, " ", {}),
+        "scan code": (library / "scan/reduce.py", "\nX = 1\n", {}),
+        "scan script": (room.repo / "scripts/scan.py", "\nX = 1\n", {}),
         "texts": (room.folder / "texts.jsonl", more, {"tokenise": 1, "plan_shards": 1, **SCANNED}),
         "model": (room.folder / "my-model/model.safetensors", "x", {"fetch_model": 1, "weights": 1, **SCANNED}),
     }  # fmt: skip

@@ -55,6 +55,7 @@ def make_run(folder: Path, shape: Shape, tokens: int, neurons: int, shards: int,
     fingerprint = _write_dataset(folder, shape, lengths, rng)
     sample = choose_sample(0, lengths, samples)
     about = {
+        "stages": {},
         "model": shape.name, "model_revision": spec.revision, "dataset": DATA, "dataset_revision": "random",
         "dataset_fingerprint": fingerprint, "rows": len(lengths), "tokens": int(lengths.sum()), "k": K,
         "dtype": "float32", "cache_dtype": "float16", "convention": "raw", "versions": {"gluscope": "0"},
@@ -178,4 +179,4 @@ def _write_weights(path: Path, shape: Shape, rng: np.random.Generator) -> None:
         nearest_sign=np.ones(near, np.int8),
         chance=np.zeros((len(CONVENTIONS), len(COSINES), len(QUANTILES)), half),
     )
-    write_weights(path, [layer], np.zeros(len(QUANTILES)), {})
+    write_weights(path, [layer], np.zeros(len(QUANTILES)), {"stages": {}})

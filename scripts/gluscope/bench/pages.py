@@ -136,7 +136,8 @@ def _run(made: MadeUp, stage: str, wildcards: dict[str, str], out: Sequence[str]
         own = {"weights": paths.weights, "tokenizer": [], "neurons": paths.neuron(0, 0), "neuron": paths.neuron(0, 0)}
     given = {
         "scripts": str(SCRIPTS), "wildcards": wildcards, "input": common | own, "output": {"file": list(out)},
-        "params": {"source": "cache", **params}, "resources": {"device": "cpu", "batch_tokens": 16384},
+        "params": {"settings": {"pages_from": "cache"}, **params},
+        "resources": {"device": "cpu", "batch_tokens": 16384},
     }  # fmt: skip
     start = time.perf_counter()
     done = subprocess.run(

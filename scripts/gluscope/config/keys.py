@@ -129,3 +129,6 @@ class ConfigFile:
     """Runs by name. Letters, digits, `.`, `_` and `-`; not `datasets` or `sources`."""
     all: list[Text] = field(default_factory=list)
     """Runs whose sites `snakemake` makes when no target is named."""
+    every_edit: bool = False
+    """For developers: every edit of a stage's code makes it run again, not only a new version of the stage
+    (docs/decisions/stages.md)."""

@@ -28,6 +28,7 @@ def load(raw: Mapping[str, Any]) -> ConfigFile:
         datasets={name: DatasetConfig(name=name, **keys) for name, keys in raw.get("datasets", {}).items()},
         runs={name: _run(name, keys) for name, keys in raw.get("runs", {}).items()},
         all=list(raw.get("all", [])),
+        every_edit=bool(raw.get("every_edit", False)),
     )
     errors = [error for run in config.runs.values() for error in _impossible(run, config)]
     errors += [error for name, keys in raw.get("runs", {}).items() for error in _beside_activations(name, keys)]

@@ -1,8 +1,8 @@
-"""A digest of the code that a stage uses, because Snakemake looks at a rule's script but not at what it imports.
+"""Digests of the code that a stage uses: of its script, and of the library's modules that this imports in turn.
 
 The import graph is followed through the syntax trees of the library's modules, imports inside functions included;
 nothing is imported for it. Comments, docstrings, layout and type hints' spelling in strings do not count, nor do the
-modules of `NO_RESULTS`.
+modules of `NO_RESULTS`. Digests are for the decisions of `gluscope.stages.lock`; rules ask for versions.
 """
 
 from __future__ import annotations
@@ -10,30 +10,45 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "gluscope"
-# They decide how a job starts, reports and fails, not what it computes.
+# They decide how a job starts, reports and fails, and when it runs, not what it computes.
 NO_RESULTS = frozenset({"gluscope.job", "gluscope.core.errors", "gluscope.scan.progress"})
+_NO_RESULTS_ROOMS = ("gluscope.stages", "gluscope.cluster")
+# What a scan computes with on a GPU alone is a part of its own.
+ON_GPU = "gluscope.scan.triton_"
 
 
 @functools.cache
-def digest(script: Path, library: Path, data: tuple[Path, ...] = ()) -> str:
-    """Digest of a script with all library modules it imports in turn, and of all files in the `data` folders.
+def code_behind(script: Path, library: Path, data: tuple[Path, ...] = ()) -> dict[str, str]:
+    """Digests of a script, of all library modules it imports in turn, and of all files in the `data` folders, by path.
 
-    `library`: the folder that holds the package. Raises FileNotFoundError for a `data` folder that is missing.
+    library: the folder that holds the package; paths are relative to it. Raises FileNotFoundError for a `data` folder
+    that is missing.
     """
-    parts = [("script", code_of(script))]
-    parts += [(name, code_of(path)) for name, path in sorted(modules(script, library).items())]
+    found = {str(path.relative_to(library)): code_of(path) for path in (script, *modules(script, library).values())}
     for folder in data:
-        parts += [(str(path.relative_to(folder)), _file(path)) for path in _files(folder)]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        found |= {str(path.relative_to(library)): _file(path) for path in _files(folder)}
+    return found
+
+
+@functools.cache
+def code_on_gpu(library: Path) -> dict[str, str]:
+    """The same for what is used on a GPU alone."""
+    base = library.joinpath(*ON_GPU.split("."))
+    return {str(path.relative_to(library)): code_of(path) for path in sorted(base.parent.glob(f"{base.name}*.py"))}
+
+
+def joined(files: Mapping[str, str]) -> str:
+    """One digest of many files."""
+    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
 
 
 @functools.cache
 def modules(script: Path, library: Path) -> dict[str, Path]:
-    """Library modules that `script` imports directly or in turn, by dotted name, without those of NO_RESULTS."""
+    """Library modules that `script` imports directly or in turn, by dotted name, without those that do not count."""
     found: dict[str, Path] = {}
     todo = [(script, "")]
     while todo:
@@ -41,11 +56,16 @@ def modules(script: Path, library: Path) -> dict[str, Path]:
         for name in imports_of(path, package):
             for module in _with_parents(name):
                 file = _find(module, library)
-                if file is None or module in found or module in NO_RESULTS:
+                if file is None or module in found or not _counts(module):
                     continue
                 found[module] = file
                 todo.append((file, module if file.name == "__init__.py" else module.rpartition(".")[0]))
     return found
+
+
+def _counts(module: str) -> bool:
+    room = ".".join(module.split(".")[:2])
+    return module not in NO_RESULTS and room not in _NO_RESULTS_ROOMS and not module.startswith(ON_GPU)
 
 
 @functools.cache

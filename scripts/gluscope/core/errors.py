@@ -39,6 +39,10 @@ class ShardMismatch(GluscopeError):
     """Shards that do not belong together: other settings, or a row that both hold."""
 
 
+class OldVersion(GluscopeError):
+    """A file that another version of a stage made."""
+
+
 def one_line(error: BaseException) -> str:
     """Any exception as one line, whatever it contains."""
     text = " ".join(str(error).split()) or "no further details"

@@ -111,9 +111,9 @@ class RunPaths:
         """Gate and in at every token of one neuron's example texts."""
         return f"{self.root}/neurons/L{layer}/N{neuron}.npz"
 
-    def code(self, stage: str) -> str:
-        """Text that changes when the code of `stage` does; pages made in bulk are compared with its age."""
-        return f"{self.root}/code/{stage}.txt"
+    def version(self, stage: str) -> str:
+        """JSON of version and keys of `stage`; what is made in bulk is compared with its age."""
+        return f"{self.root}/versions/{stage}.json"
 
     def parse_page(self, path: str) -> NeuronId:
         """The neuron of a page's path. Raises ValueError for other paths."""

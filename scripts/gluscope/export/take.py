@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,13 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Taking:
-    """What the run asks for. convention: "raw" or "refactored". dtype: of the forward passes for pages."""
+    """What the run asks for. convention: "raw" or "refactored". dtype: of the forward passes for pages. stages: the
+    versions of what takes them."""
 
     k: int
     convention: str
     dtype: str
+    stages: Mapping[str, str] = field(default_factory=dict)
 
 
 def take_activations(
@@ -75,6 +77,7 @@ def _describe(
         "samples": 0,
         "dtype": taking.dtype,
         "convention": taking.convention,
+        "stages": dict(taking.stages),
         "activations": {"id": located.id, "revision": revision, "convention": published.convention},
         "derived": {
             "count": "nearest whole number to the published frequency x tokens",

@@ -99,12 +99,17 @@ def _open(path: str | Path) -> _Shard:
 def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, Any]) -> None:
     """Snakemake knows with what settings a file was made only if it was alive when the file was finished."""
     wrong = {
-        shard.path: (f"{key} {asked!r} as in the config", repr(shard.attributes.get(key)))
+        shard.path: (f"{key} {_words(key, asked)} as in the config", _words(key, shard.attributes.get(key)))
         for shard in shards
         for key, asked in settings.items()
         if shard.attributes.get(key) != asked
     }
     _refuse_all(wrong)
+
+
+def _words(key: str, value: Any) -> str:
+    versions = isinstance(value, Mapping) and key == "stages"
+    return ", ".join(f"{name} {version}" for name, version in value.items()) if versions else repr(value)
 
 
 def _refuse_all(wrong: Mapping[Path, tuple[str, str]]) -> None:

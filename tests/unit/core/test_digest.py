@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gluscope.core import digest as under_test
-from gluscope.core.digest import code_of, digest, imports_of, modules
+from gluscope.core.digest import code_behind, code_of, imports_of, joined, modules
 
 FILES = {
     "scripts/scan.py": "from gluscope.job import start\nfrom gluscope.scan.loop import run\n",
@@ -36,9 +36,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 def of(tree: Path, *data: str) -> str:
-    for cached in (digest, modules, imports_of, code_of, under_test._tree):
+    for cached in (code_behind, modules, imports_of, code_of, under_test._tree):
         cached.cache_clear()
-    return digest(tree / "scripts/scan.py", tree / "scripts", tuple(tree / part for part in data))
+    return joined(code_behind(tree / "scripts/scan.py", tree / "scripts", tuple(tree / part for part in data)))
 
 
 def rewritten(tree: Path, name: str, text: str) -> str:

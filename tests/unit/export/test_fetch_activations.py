@@ -18,7 +18,8 @@ CALL = """
 import sys
 from types import SimpleNamespace
 import fetch_activations
-fetch_activations.main(SimpleNamespace(params=SimpleNamespace(source="user/acts"), output=sys.argv[1:], threads=1))
+params = SimpleNamespace(settings={"activations": "user/acts"})
+fetch_activations.main(SimpleNamespace(params=params, output=sys.argv[1:], threads=1))
 """
 
 

@@ -1,8 +1,7 @@
-"""Which stages an edit of a library module runs again: those that use it, and no others. What follows, files tell."""
+"""Which stages have to be decided on after an edit of a library module: those that use it, and no others."""
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 
 import pytest
 from gluscope.core import digest as under_test
-from gluscope.workflow import STAGE_DATA
+from gluscope.stages import lock
+from gluscope.stages.table import STAGES
 from helpers.checkout import REPO
 
-STAGES = sorted(
-    {stage for file in (REPO / "rules").glob("*.smk") for stage in re.findall(r'\bcode\("(\w+)"\)', file.read_text())}
-)
 SHOWING = {"page", "site_index"}
 FORWARD = {"scan", "replay"}
 VALUES = {"recompute"}
@@ -27,6 +24,8 @@ EDITS = {
     "model/load.py": FORWARD | VALUES,
     "scan/kernel.py": FORWARD,
     "scan/reduce.py": FORWARD,
+    "scan/triton_kernel.py": {"triton"},
+    "scan/triton_reduce.py": {"triton"},
     "scan/progress.py": set(),
     "summary/merge.py": {"merge", "take_activations"},
     "summary/shards.py": {"merge"},
@@ -42,16 +41,17 @@ EDITS = {
     "export/hf.py": {"export_hf"},
     "compare/lists.py": {"compare"},
     "config/schema.py": set(),
+    "cluster/queue.py": set(),
+    "stages/table.py": set(),
     "job.py": set(),
 }
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The digest of each stage's code in a checkout's `scripts`, as it is now."""
-    under_test.digest.cache_clear()
-    under_test.modules.cache_clear()
-    data = {stage: tuple(folder / "gluscope" / part for part in STAGE_DATA.get(stage, ())) for stage in STAGES}
-    return {stage: under_test.digest(folder / f"{stage}.py", folder, data[stage]) for stage in STAGES}
+    """The digest of each stage's code in a checkout, as it is now."""
+    for cached in (under_test.code_behind, under_test.code_on_gpu, under_test.modules, lock.digest_of):
+        cached.cache_clear()
+    return {stage: lock.digest_of(stage, folder) for stage in STAGES}
 
 
 def by_content(cached: Any) -> Callable[..., Any]:
@@ -68,21 +68,24 @@ def by_content(cached: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="module")
-def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shutil.copytree(REPO / "scripts", tmp_path_factory.mktemp("checkout") / "scripts")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(REPO / "scripts", folder / "scripts")
+    return folder
 
 
-def test_an_edit_makes_again_the_stages_that_use_the_module(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_is_to_be_decided_for_the_stages_that_use_the_module(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("_tree", "code_of", "imports_of"):
         monkeypatch.setattr(under_test, name, by_content(getattr(under_test, name)))
-    assert len(STAGES) > 15
-    before, found = digests(scripts), {}
+    before, found = digests(checkout), {}
     for name in EDITS:
-        file = scripts / "gluscope" / name
+        file = checkout / "scripts/gluscope" / name
         text = file.read_text(encoding="utf-8")
         file.write_text(text + "\nX = 1\n", encoding="utf-8")
-        after = digests(scripts)
+        after = digests(checkout)
         found[name] = {stage for stage in STAGES if after[stage] != before[stage]}
         file.write_text(text, encoding="utf-8")
     assert found == EDITS
-    assert digests(scripts) == before
+    assert digests(checkout) == before

@@ -1,0 +1,65 @@
+"""The table of stages: what makes each run again beyond its inputs.
+
+A stage runs again when a key of its `keys` has another value, or when its `version` is another. The version is raised
+when the stage's results change, and only then: `make stages` (docs/decisions/stages.md) says what has to be decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PAGES = ("page/templates", "page/assets")
+CARDS = ("export/templates",)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the workflow; it is named like its script in `scripts/`.
+
+    version: of its results. why: what its last change of version changed, a sentence for users. of: the part of the
+    config that `keys` are in, an entry of `runs` or of `datasets`. shows_with: folders of the library whose files are
+    part of what it writes. on_gpu: the entry of the table for what it computes with on a GPU alone.
+    """
+
+    version: int
+    why: str = ""
+    of: Literal["run", "dataset"] = "run"
+    keys: tuple[str, ...] = ()
+    shows_with: tuple[str, ...] = ()
+    on_gpu: str | None = None
+
+
+_TEXTS = (
+    "source", "tokenizer", "revision", "split", "text_column", "max_length", "long_texts", "max_tokens",
+    "shuffle_seed", "bos",
+)  # fmt: skip
+STAGES: dict[str, Stage] = {
+    "demo_text": Stage(1, ""),
+    "fetch_model": Stage(1, "", keys=("model", "revision")),
+    "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split")),
+    "fetch_activations": Stage(1, "", keys=("activations",)),
+    "tokenise": Stage(1, "", of="dataset", keys=_TEXTS),
+    "plan_shards": Stage(1, "", keys=("shards",)),
+    "scan": Stage(1, "", keys=("k", "samples", "seed", "dtype", "cache_dtype"), on_gpu="triton"),
+    "triton": Stage(1, ""),
+    "merge": Stage(1, "", keys=("refactor_glu",)),
+    "take_activations": Stage(1, "", keys=("activations", "k", "dtype", "refactor_glu")),
+    "weights": Stage(1, ""),
+    "replay": Stage(1, "", keys=("neurons",)),
+    "recompute": Stage(1, "", keys=("pages_from",)),
+    "page": Stage(1, "", shows_with=PAGES),
+    "site_index": Stage(1, "", shows_with=PAGES),
+    "export_hf": Stage(1, "", shows_with=CARDS),
+    "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),
+    "export_neuronpedia": Stage(1, "", keys=("neurons",)),
+    "export_neurons": Stage(1, ""),
+    "compare": Stage(1, ""),
+}
+# Keys of a run or a data set that change no stage's results by themselves, and why.
+NOT_RESULTS: dict[str, str] = {
+    "device": "where a job runs",
+    "batch_tokens": "how many tokens go through the model at a time",
+    "cache": "which of two rules scans",
+    "dataset": "which data set is an input",
+}

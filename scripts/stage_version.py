@@ -1,0 +1,18 @@
+"""A stage's version and keys, as a file that is older or newer than what was made in bulk."""
+
+import json
+from typing import Any
+
+from gluscope.job import start
+from gluscope.store.atomic import new_file
+
+
+def main(smk: Any) -> None:
+    """Write `smk.output[0]`: `smk.params.version` and `smk.params.settings`, as JSON."""
+    with start(smk), new_file(smk.output[0]) as part:
+        made = {"stages": smk.params.version, "settings": smk.params.settings}
+        part.write_text(json.dumps(made) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821
