@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from gluscope.cluster.restart import make_good
+from gluscope.cluster.restart import before_jobs, make_good
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
 from gluscope.config.places import stamp
@@ -14,8 +14,15 @@ from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.workflow import Workflow
 
+
+def make_again(files):
+    """Have files made again that are there, as `--forcerun` has it."""
+    if workflow.is_main_process and workflow.dag is not None:
+        workflow.dag.forcefiles.update(files)
+
+
 try:
-    flow = Workflow(config, Path(workflow.basedir))
+    flow = Workflow(config, Path(workflow.basedir), make_again)
 except ConfigErrors as errors:
     sys.exit(str(errors))
 
@@ -23,7 +30,10 @@ own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
 config |= {"asked": flow.asked, "configfiles": own}
 
 if workflow.is_main_process:
-    make_good(sys.argv[1:], lambda text: print(text, file=sys.stderr, flush=True))
+    before_jobs(
+        workflow,
+        lambda: make_good(lambda text: print(text, file=sys.stderr, flush=True)),
+    )
 
 
 # Patterns of the names of runs that some rules are for.

@@ -26,11 +26,17 @@ from gluscope.stages.table import STAGES
 
 
 class Workflow:
-    """The config, and what follows from it. `folder` is where the Snakefile lies."""
+    """The config, and what follows from it.
 
-    def __init__(self, raw: Mapping[str, Any], folder: Path) -> None:
+    folder: where the Snakefile lies. make_again: told of files that are there and have to be made again all the same.
+    """
+
+    def __init__(
+        self, raw: Mapping[str, Any], folder: Path, make_again: Callable[[list[str]], None] = lambda files: None
+    ) -> None:
         self.config = load(raw)
         self.folder = folder
+        self.make_again = make_again
         # Neurons that were asked for before their model was known, for the job that fetches it to look at.
         self.asked: dict[str, list[str]] = {}
         self._listed: dict[str, dict[int, list[int]]] = {}
@@ -232,7 +238,7 @@ class Workflow:
 
     def page_files(self, run: str) -> list[str]:
         """Files that stand for the listed pages: the pages, or markers of batches where they are many."""
-        self.drop_false_markers(run)
+        self.make_again(self.false_markers(run))
         paths, pages = RunPaths(run), self.pages(run)
         single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
         return single + [paths.done("page", batch.layer, batch.low, batch.high) for batch in pages.batches]
@@ -254,20 +260,22 @@ class Workflow:
         path_of = {"cache": paths.cache, "replay": paths.replay}.get(self.run(run).pages_source)
         return [path_of(shard) for shard in self.shards(run)] if path_of else []
 
-    def drop_false_markers(self, run: str) -> None:
-        """Remove the markers of batches of which a page has gone, so that Snakemake makes it again."""
+    def false_markers(self, run: str) -> list[str]:
+        """Markers of batches of which a page, or what it is made from, has gone."""
         paths, names = RunPaths(run), functools.cache(_names)
+        false = []
         for batch in self.pages(run).batches:
-            marker = Path(paths.done("page", batch.layer, batch.low, batch.high))
-            if not marker.exists():
+            marker = paths.done("page", batch.layer, batch.low, batch.high)
+            if not os.path.exists(marker):
                 continue
             pages = names(Path(paths.page(batch.layer, 0)).parent)
             gone = [neuron for neuron in self.batch(run, batch) if f"N{neuron}.html" not in pages]
             if gone:
-                marker.unlink()
+                false.append(marker)
                 values = names(Path(paths.neuron(batch.layer, 0)).parent)
                 if any(f"N{neuron}.npz" not in values for neuron in gone):
-                    Path(self.recomputed_for(run, batch)).unlink(missing_ok=True)
+                    false.append(self.recomputed_for(run, batch))
+        return list(dict.fromkeys(false))
 
     def unlisted(self, run: str) -> str:
         """Neurons that have a page without being listed, as text; the site's start page shows them as well."""

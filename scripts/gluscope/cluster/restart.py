@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gluscope.cluster.damaged import NOTES, remove_noted
 from gluscope.cluster.leftovers import keep_finished_files, take_over
@@ -12,53 +12,26 @@ from gluscope.cluster.queue import QueuedJob, jobs_in_queue, wait_for_earlier_jo
 from gluscope.core.paths import RESULTS
 from gluscope.store.atomic import remove_unfinished
 
-# Calls of Snakemake that run nothing.
-_ONLY_LOOK = frozenset(
-    [
-        "-n",
-        "--dry-run",
-        "--dryrun",
-        "--unlock",
-        "-l",
-        "--list",
-        "--list-rules",
-        "--list-target-rules",
-        "--lint",
-        "--report",
-        "--dag",
-        "--rulegraph",
-        "--filegraph",
-        "--d3dag",
-        "--summary",
-        "-S",
-        "--detailed-summary",
-        "-D",
-        "--archive",
-        "--cleanup-metadata",
-        "--list-changes",
-        "--list-input-changes",
-        "--list-params-changes",
-        "--list-untracked",
-        "--delete-all-output",
-        "--containerize",
-        "--help",
-        "--print-compilation",
-        "-v",
-        "--version",
-    ]
-)
 
+def before_jobs(workflow: Any, prepare: Callable[[], None]) -> None:
+    """Have `prepare` called when Snakemake is about to run jobs, before it looks at any file, lock or mark.
 
-_SHORT_DRY_RUN = re.compile("-[kpqFR]*n[kpqFR]*")  # -n, alone or with other letters that take no value
+    workflow: Snakemake's, while it reads the Snakefile. It knows what the command line, a profile or a program asked
+    for when it calls `workflow.execute`, and for calls that only look (lists, reports, summaries, --unlock) it does not
+    call that at all. A dry run and --touch have executors that say what they are.
+    """
+    execute = workflow.execute
 
+    def prepared(executor_plugin: Any, *rest: Any, **others: Any) -> Any:
+        kind = executor_plugin.common_settings
+        if not (kind.dryrun_exec or kind.touch_exec):
+            prepare()
+        return execute(executor_plugin, *rest, **others)
 
-def only_looks(arguments: Sequence[str]) -> bool:
-    """Whether a command line of Snakemake asks for something else than running jobs."""
-    return any(argument.partition("=")[0] in _ONLY_LOOK or _SHORT_DRY_RUN.fullmatch(argument) for argument in arguments)
+    workflow.execute = prepared
 
 
 def make_good(
-    arguments: Sequence[str],
     say: Callable[[str], None],
     state: Path = Path(".snakemake"),
     queue: Callable[[], list[QueuedJob] | None] = jobs_in_queue,
@@ -68,8 +41,6 @@ def make_good(
 
     After one whose jobs refused a damaged file: remove that. Nothing happens where another start still runs.
     """
-    if only_looks(arguments):
-        return
     removed = take_over(state)
     if removed:
         say("The last start ended without cleaning up; its locks are removed.")

@@ -45,18 +45,17 @@ def test_what_was_made_anew_stays(here: Path) -> None:
     assert store.exists()
 
 
-def test_a_dry_run_and_a_running_start_remove_nothing(here: Path) -> None:
+def test_where_another_start_runs_nothing_is_removed(here: Path) -> None:
     note("results/r/scan/0000.zarr.zip", "the shard is damaged")
     said: list[str] = []
     state, queue = Path(".snakemake"), lambda: None
-    make_good(["-n"], said.append, state, queue)
     lock = state / "locks/0.output.lock"
     lock.parent.mkdir()
     lock.write_text("")
-    make_good(["--cores", "2"], said.append, state, queue)
+    make_good(said.append, state, queue)
     assert Path("results/r/scan/0000.zarr.zip").exists()
     lock.unlink()
-    make_good(["--cores", "2"], said.append, state, queue)
+    make_good(said.append, state, queue)
     assert said == ["the shard is damaged. Removed; it is made anew."]
     assert not Path("results/r/scan/0000.zarr.zip").exists()
 

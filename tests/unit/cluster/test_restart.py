@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from gluscope.cluster.leftovers import OWNER, keep_finished_files, take_over
 from gluscope.cluster.queue import QueuedJob, parse_queue, wait_for_earlier_jobs
-from gluscope.cluster.restart import make_good, only_looks
+from gluscope.cluster.restart import make_good
 
 
 def test_only_jobs_of_this_folder_and_workflow(tmp_path: Path) -> None:
@@ -96,18 +96,6 @@ def test_locks_of_a_dead_owner_go_and_of_a_live_one_stay(tmp_path: Path) -> None
     assert lock.exists()
 
 
-@pytest.mark.parametrize("arguments", [["-n"], ["-np"], ["-pn"], ["--dry-run", "x"], ["--unlock"], ["--report=x.html"]])
-def test_calls_that_only_look(arguments: list[str]) -> None:
-    assert only_looks(arguments)
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--cores", "2"], ["-c2", "results/x"], ["-s", "-sSnakefile"], ["--profile", "slurm", "--nolock"]]
-)
-def test_calls_that_run(arguments: list[str]) -> None:
-    assert not only_looks(arguments)
-
-
 def test_a_start_after_a_kill_waits_and_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     state = tmp_path / ".snakemake"
@@ -123,9 +111,7 @@ def test_a_start_after_a_kill_waits_and_keeps(tmp_path: Path, monkeypatch: pytes
         return []
 
     said: list[str] = []
-    make_good(["--unlock"], said.append, state, queue)
-    assert (said, asked, mark.exists(), half.exists()) == ([], [], True, True)
-    make_good(["--cores", "2"], said.append, state, queue)
+    make_good(said.append, state, queue)
     assert (len(said), len(asked), mark.exists(), half.exists()) == (1, 1, False, False)
-    make_good(["--cores", "2"], said.append, state, queue)
+    make_good(said.append, state, queue)
     assert len(asked) == 1, "without marks nobody asks SLURM"

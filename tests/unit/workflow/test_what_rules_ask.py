@@ -152,27 +152,24 @@ def test_pages_of_a_run(room: Room) -> None:
     assert many.batch("mine", Batch(1, 3, 5)) == [3, 4, 5]
 
 
-def test_the_marker_of_a_batch_goes_with_one_of_its_pages(room: Room) -> None:
-    found = flow(neurons=["L1/N*"])
-    names = ["done/page-L1-N0-65535", "done/recompute-L1-N0-65535"]
-    markers = [room.folder / "results/mine" / name for name in names]
-    made = [
-        room.folder / f"results/mine/{kind}"
-        for n in range(48)
-        for kind in (f"site/L1/N{n}.html", f"neurons/L1/N{n}.npz")
-    ]
-    for path in (*markers, *made):
+def test_the_marker_of_a_batch_is_false_when_one_of_its_pages_has_gone(room: Room) -> None:
+    told: list[list[str]] = []
+    raw = copy.deepcopy(CONFIG)
+    raw["runs"]["mine"]["neurons"] = ["L1/N*"]
+    found = Workflow(raw, REPO, told.append)
+    names = [f"results/mine/done/{stage}-L1-N0-65535" for stage in ("page", "recompute")]
+    made = [f"results/mine/{kind}" for n in range(48) for kind in (f"site/L1/N{n}.html", f"neurons/L1/N{n}.npz")]
+    for name in (*names, *made):
+        path = room.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found.drop_false_markers("mine")
-    assert all(path.exists() for path in markers)
-    made[2 * 5].unlink()
-    found.drop_false_markers("mine")
-    assert [path.exists() for path in markers] == [False, True]
-    markers[0].touch()
-    made[2 * 5 + 1].unlink()
-    found.drop_false_markers("mine")
-    assert [path.exists() for path in markers] == [False, False]
+    found.page_files("mine")
+    (room.folder / made[2 * 5]).unlink()
+    found.page_files("mine")
+    (room.folder / made[2 * 5 + 1]).unlink()
+    found.page_files("mine")
+    assert told == [[], names[:1], names]
+    assert all((room.folder / name).exists() for name in names)
 
 
 def test_pages_of_a_layer_wait_for_values_that_are_computed_together(room: Room) -> None:
@@ -195,9 +192,7 @@ def test_pages_of_a_layer_wait_for_values_that_are_computed_together(room: Room)
             path.parent.mkdir(parents=True, exist_ok=True)
             if neuron != 4500:
                 path.touch()
-    found.drop_false_markers("mine")
-    gone = {*markers, room.folder / first, room.folder / second} - set((room.folder / "results/mine/done").iterdir())
-    assert gone == {markers[4500 // 256], room.folder / second}
+    assert [room.folder / name for name in found.false_markers("mine")] == [markers[4500 // 256], room.folder / second]
 
 
 def test_listed_neurons_of_an_unknown_model_are_kept_for_the_fetch(room: Room) -> None:
