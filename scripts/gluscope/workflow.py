@@ -144,11 +144,14 @@ class Workflow:
         return found
 
     def version(self, stage: str, run: str | None = None) -> dict[str, str]:
-        """The versions of what a stage computes with; with `every_edit`, each with a digest of its code."""
-        about = STAGES[stage]
-        parts = [stage]
-        if about.on_gpu and not (run and self.run(run).device == "cpu"):
-            parts.append(about.on_gpu)
+        """The versions of what a stage computes with; with `every_edit`, each with a digest of its code.
+
+        What is for GPUs alone is named from its second version on, so that a run that only moves to a CPU, or to a GPU,
+        is none that has to be made again.
+        """
+        parts, on_gpu = [stage], STAGES[stage].on_gpu
+        if on_gpu and not (run and self.run(run).device == "cpu"):
+            parts += [on_gpu] if self.config.every_edit or STAGES[on_gpu].version > 1 else []
         digest = {part: f" {digest_of(part, self.folder)}" if self.config.every_edit else "" for part in parts}
         return {part: f"{STAGES[part].version}{digest[part]}" for part in parts}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from gluscope.config.neurons import Batch
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import NeuronId
+from gluscope.stages.table import STAGES, Stage
 from gluscope.workflow import Workflow
 from helpers.checkout import REPO
 from helpers.room import CONFIG, Room
@@ -234,3 +236,49 @@ def test_published_activations_are_files_or_what_says_where_they_were_fetched_to
 def test_exports_wait_for_values_of_the_listed_neurons(room: Room) -> None:
     assert flow().neuron_files("mine") == ["results/mine/neurons/L0/N3.npz", "results/mine/neurons/L1/N7.npz"]
     assert flow(neurons=["L1/N*"]).neuron_files("mine") == ["results/mine/done/recompute-L1-N0-65535"]
+
+
+def test_settings_are_the_keys_that_the_table_names(room: Room) -> None:
+    found = flow(k=3, dtype="bfloat16", pages_from="model", neurons=["L0/N3", "L1/N7", "L0/N4"])
+    scan = {"k": 3, "samples": 4096, "seed": 0, "dtype": "bfloat16", "cache_dtype": "float16"}
+    assert found.settings("scan", "mine") == scan
+    assert "cache_dtype" not in flow(cache=False).settings("scan", "mine")
+    assert found.settings("fetch_model", "mine") == {"model": "my-model", "revision": None}
+    assert found.settings("recompute", "mine") == {"pages_from": "model"}
+    assert flow().settings("recompute", "mine") == {"pages_from": "cache"}
+    assert found.settings("replay", "mine") == {"neurons": {"0": "3-4", "1": "7"}}
+    texts = found.settings("tokenise", "mine-texts")
+    assert (texts["source"], texts["tokenizer"], texts["max_length"]) == ("texts.jsonl", "my-model", 1024)
+    assert found.scanned_with("mine") == {
+        "k": 3,
+        "samples": 4096,
+        "seed": 0,
+        "dtype": "bfloat16",
+        "stages": {"scan": "1"},
+    }
+
+
+def test_a_scan_on_a_cpu_does_not_depend_on_the_gpus_code(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert flow().version("scan", "mine") == flow(device="cpu").version("scan", "mine")
+    monkeypatch.setitem(STAGES, "triton", Stage(2))
+    assert flow(device="cpu").version("scan", "mine") == {"scan": "1"}
+    assert flow(device="cuda").version("scan", "mine") == flow().version("scan", "mine") == {"scan": "1", "triton": "2"}
+    assert flow().version("merge", "mine") == {"merge": "1"}
+
+
+def test_every_edit_counts_where_a_developer_asks_for_it(room: Room, tmp_path: Path) -> None:
+    shutil.copytree(REPO / "scripts", tmp_path / "edited/scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    edited = tmp_path / "edited/scripts/gluscope/scan"
+
+    def versions(repository: Path, device: str) -> dict[str, str]:
+        raw = copy.deepcopy(CONFIG) | {"every_edit": True}
+        raw["runs"]["mine"]["device"] = device
+        return Workflow(raw, repository).version("scan", "mine")
+
+    before = versions(REPO, "auto")
+    assert all(version.startswith("1 ") for version in before.values())
+    with (edited / "triton_kernel.py").open("a") as file:
+        file.write("X = 1\n")
+    assert versions(tmp_path / "edited", "cpu") == versions(REPO, "cpu")
+    after = versions(tmp_path / "edited", "auto")
+    assert (after["scan"] == before["scan"], after["triton"] == before["triton"]) == (True, False)
