@@ -17,6 +17,7 @@ from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.recompute.types import Recomputed
 from helpers.checkout import REPO, copy_checkout, user_environment
 from helpers.exports import exported
+from helpers.golden_results import collect, differences
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
 
@@ -56,6 +57,11 @@ def test_results_are_there(room: Room) -> None:
     assert not [name for name in found if ".writing-" in name or name.endswith(".part")]
     tops = {name.split("/")[0] for name in found}
     assert tops == {"results", "logs", "benchmarks", ".snakemake", "my-model", "texts.jsonl", "mine.yaml"}
+
+
+def test_stages_of_these_versions_give_the_golden_results(room: Room) -> None:
+    """If this fails, stages got other results: see `make stages`, then tests/golden/make_results.py."""
+    assert not differences(collect(room.folder))
 
 
 def test_the_page_says_the_command_that_makes_it(room: Room) -> None:

@@ -17,7 +17,7 @@ from gluscope.stages.write import raised
 
 FOLDER = Path(__file__).resolve().parents[3]
 NEXT = """\
-Are the results the same (tests/workflow/test_golden_results.py passes)? Then: make stages SAME="STAGE ..." (or all)
+Are the results the same (tests/workflow/test_whole.py passes)? Then: make stages SAME="STAGE ..." (or all)
 If not, the next version, with the reason in a few words for users:      make stages RAISE=STAGE WHY="..."
 """
 
