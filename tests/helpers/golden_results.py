@@ -1,7 +1,7 @@
 """What stages gave on a tiny model when a version was decided: golden results guard "the results are the same".
 
-tests/golden/results.npz is of the room of tests/workflow/test_whole.py. Where results change on purpose, raise the stage's
-version (`make stages`) and make the file anew: python tests/golden/make_results.py
+tests/golden/results.npz is of the room of tests/workflow/test_whole.py. Where results change on purpose, raise the
+version of the stage (`make stages`) and make the file anew: python tests/golden/make_results.py
 """
 
 from __future__ import annotations
