@@ -34,6 +34,11 @@ check: $(TEST)
 	@$(BIN)/snakemake --lint
 	@$(BIN)/mypy
 
+# make why TARGET=results/demo/site/index.html: what would run again, and for which key, file or version.
+# CONFIGFILE=mine.yaml for runs of your own.
+why: $(RUNTIME)
+	@$(BIN)/python scripts/why.py $(TARGET) $(if $(CONFIGFILE),--configfile $(CONFIGFILE))
+
 # make stages: which stages have code that nobody has decided on. SAME="scan merge" (or all): their results are as before;
 # RAISE=scan WHY="what changes": they are not. docs/decisions/stages.md
 stages: $(RUNTIME)

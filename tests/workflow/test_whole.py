@@ -6,20 +6,25 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
 import pytest
+from gluscope.core import digest
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.recompute.types import Recomputed
+from gluscope.stages.write import TABLE, raised
+from helpers import twelve_edits
 from helpers.checkout import REPO, copy_checkout, user_environment
 from helpers.exports import exported
 from helpers.golden_results import collect, differences
 from helpers.room import TEXTS, Room
 from helpers.tiny_models import make
+from helpers.twelve_edits import EDITS, by_content, to_decide
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +81,8 @@ def test_a_second_run_does_nothing(room: Room) -> None:
 
 
 def test_a_change_makes_again_what_depends_on_it(room: Room) -> None:
-    library = room.repo / "scripts/gluscope"
-    template = sorted(path for path in (library / "page/templates").rglob("*") if path.is_file())[0]
     more = json.dumps({"text": "one more text"}) + "\n"
     files = {
-        "page style": (template, " ", {}),
-        "scan code": (library / "scan/reduce.py", "\nX = 1\n", {}),
         "scan script": (room.repo / "scripts/scan.py", "\nX = 1\n", {}),
         "texts": (room.folder / "texts.jsonl", more, {"tokenise": 1, "plan_shards": 1, **SCANNED}),
         "model": (room.folder / "my-model/model.safetensors", "x", {"fetch_model": 1, "weights": 1, **SCANNED}),
@@ -95,8 +96,6 @@ def test_a_change_makes_again_what_depends_on_it(room: Room) -> None:
             os.utime(path, (1e9, 1e9))
             found[name], expected[name] = room.plan(), files[name.removeprefix("older ")][2]
     configs = {
-        "k": ({"k": 3}, SCANNED),
-        "seed": ({"seed": 3}, SCANNED),
         "revision": ({"revision": "step1000"}, {"fetch_model": 1, "weights": 1, **SCANNED}),
         "device": ({"device": "cpu", "batch_tokens": 99}, {}),
         "convention": ({"refactor_glu": True}, {"merge": 1, **RECOMPUTED}),
@@ -110,6 +109,59 @@ def test_a_change_makes_again_what_depends_on_it(room: Room) -> None:
         found[name], expected[name] = room.plan(), plan
     room.write_config()
     assert found == expected
+
+
+def test_twelve_edits_and_what_they_make_run_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of docs/decisions/stages.md. Edits alone make nothing run, so they are planned together."""
+    for name in ("_tree", "code_of", "imports_of"):
+        monkeypatch.setattr(digest, name, by_content(getattr(digest, name)))
+    assert to_decide(room.repo) == []
+    decide, rows = {}, []
+    with ExitStack() as together:
+        for name, edit in EDITS.items():
+            with twelve_edits.edited(room.repo, edit):
+                decide[name] = to_decide(room.repo)
+            together.enter_context(twelve_edits.edited(room.repo, edit))
+        assert room.plan() == {}
+    for name, edit in EDITS.items():
+        plan: dict[str, int] = {}
+        if edit.config:
+            room.write_config(**edit.config)
+            plan = room.plan()
+            room.write_config()
+        if edit.new_version:
+            table = room.repo / TABLE
+            before = table.read_bytes()
+            raised(room.repo, edit.new_version, "another result")
+            plan = room.plan()
+            table.write_bytes(before)
+        rows.append(twelve_edits.row(name, decide[name], edit, plan))
+    shown = [line for line in twelve_edits.DOC.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:13]
+    assert rows == shown
+
+
+def test_why_says_key_file_and_version(room: Room) -> None:
+    def why(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, str(room.repo / "scripts/why.py"), *arguments, "--configfile", "mine.yaml"],
+            cwd=room.folder, env=user_environment(), capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    assert why().startswith("Nothing would run")
+    table = room.repo / TABLE
+    before = table.read_bytes()
+    raised(room.repo, "weights", "classes from .4 on")
+    room.write_config(k=3)
+    said = why()
+    room.write_config()
+    table.write_bytes(before)
+    assert said.splitlines()[1:] == [
+        "scan: `k` of run mine is 3, was 16.",
+        "weights: version 2 of the stage weights (classes from .4 on) is here, and it was made by version 1.",
+        "What they write is read by: merge, recompute (2 jobs), page (2 jobs), site_index.",
+    ]
+    assert why("results/mime/site/L0/N3.html").startswith("error: results/mime: expected the name of a run")
 
 
 def test_many_neurons_are_made_in_batches_and_pages_that_are_there_are_kept(room: Room) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gluscope.core import digest as under_test
 from gluscope.stages import lock
 from gluscope.stages.table import STAGES
 from helpers.checkout import REPO
+from helpers.twelve_edits import by_content
 
 SHOWING = {"page", "site_index"}
 FORWARD = {"scan", "replay"}
@@ -52,19 +51,6 @@ def digests(folder: Path) -> dict[str, str]:
     for cached in (under_test.code_behind, under_test.code_on_gpu, under_test.modules, lock.digest_of):
         cached.cache_clear()
     return {stage: lock.digest_of(stage, folder) for stage in STAGES}
-
-
-def by_content(cached: Any) -> Callable[..., Any]:
-    """A function of a file, kept by what is in the file: those that are not edited are looked through once."""
-    known: dict[Any, Any] = {}
-
-    def look(path: Path, *more: str) -> Any:
-        key = path.read_bytes(), *more
-        if key not in known:
-            known[key] = cached.__wrapped__(path, *more)
-        return known[key]
-
-    return look
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,72 @@
+"""Say in words what a call of Snakemake would make again, and why: python scripts/why.py TARGET... [--configfile F]."""
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from gluscope.stages.why import PlannedJob, explained
+from snakemake.cli import main as snakemake
+from snakemake.workflow import Workflow
+
+SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
+
+
+def planned(workflow: Workflow, job: Any) -> PlannedJob:
+    """What Snakemake's plan says of a job that would run."""
+    reason, records = workflow.dag.reason(job), workflow.persistence
+    wildcards = dict(job.wildcards_dict)
+    kind = next((kind for kind in ("run", "dataset") if kind in wildcards), None)
+    changed = reason.params_changed
+    recorded = {file for output in job.output for file in records.input(output) or ()}
+    # Snakemake compares the names of inputs as it has written them down.
+    inputs = set(records._input(job)) if reason.input_changed else set()
+    what = dict(job.params.items()) if changed else {}
+    return PlannedJob(
+        rule=job.rule.name,
+        owner=f"{'data set' if kind == 'dataset' else kind} {wildcards[kind]}" if kind else "",
+        before=sorted(changed.only_old) if changed else (),
+        now={name: value for name, value in what.items() if repr(value) in changed.only_new},
+        missing=[str(file) for file in reason.missing_output],
+        newer=[str(file) for file in reason.updated_input],
+        come=sorted(inputs - recorded) if inputs else (),
+        gone=sorted(recorded - inputs) if inputs else (),
+        follows=bool(reason.updated_input_run),
+        forced=bool(reason.forced),
+        rest=" ".join(str(reason).split()),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Returns Snakemake's exit status."""
+    jobs: list[PlannedJob] = []
+    execute = Workflow.execute
+
+    def and_look(self: Workflow, *args: Any, **options: Any) -> Any:
+        done = execute(self, *args, **options)
+        rules = [rule.name for rule in self.rules]
+        found = sorted(self.dag.needrun_jobs(exclude_finished=False), key=lambda job: rules.index(job.rule.name))
+        jobs.extend(planned(self, job) for job in found)
+        return done
+
+    Workflow.execute = and_look
+    first = next((i for i, argument in enumerate(arguments) if argument.startswith("-")), len(arguments))
+    # Targets come first, so that no option takes them for its values.
+    call = [*arguments[:first], "--snakefile", str(SNAKEFILE), "--dry-run", "--cores", "1", *arguments[first:]]
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            snakemake(call)
+    except SystemExit as end:
+        if end.code:
+            print(end.code if isinstance(end.code, str) else said.getvalue(), file=sys.stderr)
+            return 1
+    print("\n".join(explained(jobs)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
