@@ -36,12 +36,12 @@ check: $(TEST)
 
 # make why TARGET=results/demo/site/index.html: what would run again, and for which key, file or version.
 # CONFIGFILE=mine.yaml for runs of your own.
-why: $(RUNTIME)
+why:
 	@$(BIN)/python scripts/why.py $(TARGET) $(if $(CONFIGFILE),--configfile $(CONFIGFILE))
 
 # make stages: which stages have code that nobody has decided on. SAME="scan merge" (or all): their results are as before;
 # RAISE=scan WHY="what changes": they are not. docs/decisions/stages.md
-stages: $(RUNTIME)
+stages:
 	@PYTHONPATH=scripts $(BIN)/python -m gluscope.stages $(if $(SAME),same $(SAME),$(if $(RAISE),raise $(RAISE) "$(WHY)"))
 
 # make bench: what a scan and a page cost here, into docs/performance.md; seven minutes, best on a quiet machine.
