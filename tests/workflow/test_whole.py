@@ -117,10 +117,11 @@ def test_twelve_edits_and_what_they_make_run_again(room: Room, monkeypatch: pyte
         monkeypatch.setattr(digest, name, by_content(getattr(digest, name)))
     assert to_decide(room.repo) == []
     decide, rows = {}, []
+    for name, edit in EDITS.items():
+        with twelve_edits.edited(room.repo, edit):
+            decide[name] = to_decide(room.repo)
     with ExitStack() as together:
-        for name, edit in EDITS.items():
-            with twelve_edits.edited(room.repo, edit):
-                decide[name] = to_decide(room.repo)
+        for edit in EDITS.values():
             together.enter_context(twelve_edits.edited(room.repo, edit))
         assert room.plan() == {}
     for name, edit in EDITS.items():
