@@ -64,7 +64,9 @@ def main(arguments: list[str]) -> int:
         if end.code:
             print(end.code if isinstance(end.code, str) else said.getvalue(), file=sys.stderr)
             return 1
-    print("\n".join(explained(jobs)))
+    # The workflow's own look into the files says what Snakemake has no record of.
+    looked = [line for line in said.getvalue().splitlines() if line.endswith("it is made again.")]
+    print("\n".join([*explained(jobs), *looked]))
     return 0
 
 

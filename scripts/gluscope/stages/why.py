@@ -21,8 +21,8 @@ class PlannedJob:
     rule: its name. owner: the run or data set that it is for, "run mine". before, now: values of its params that are
     others than when its files were made; `before` are texts of Python values without names, as Snakemake keeps them.
     missing: outputs that are not there. newer: inputs that are newer than its outputs. come, gone: inputs that it has
-    now, and that it had. follows: it reads what another job writes. forced: a call asked for it, or a page of a batch
-    has gone. rest: what else Snakemake says.
+    now, and that it had. follows: it reads what another job writes. forced: a call asked for it, or a look into the
+    files did. rest: what else Snakemake says.
     """
 
     rule: str
@@ -71,7 +71,7 @@ def reasons(job: PlannedJob) -> list[str]:
     if job.gone:
         why.append(f"it no longer reads {_files(job.gone)}")
     if job.forced:
-        why.append("it was asked for, or a file that it made has gone")
+        why.append("a file that it made has gone or is not what is asked for now, or it was asked for")
     return why or ([] if job.follows or not job.rest else [job.rest])
 
 

@@ -41,7 +41,10 @@ def scan(before: list[Any], now: dict[str, Any], **more: Any) -> PlannedJob:
         (PlannedJob("page", missing=["site/L0/N3.html"], follows=True), []),
         (PlannedJob("page", newer=list("edcba")), ["a, b, c and 2 more are newer than what was made from it"]),
         (PlannedJob("merge", come=["b"], gone=["a"]), ["it also reads b", "it no longer reads a"]),
-        (PlannedJob("pages", forced=True), ["it was asked for, or a file that it made has gone"]),
+        (
+            PlannedJob("pages", forced=True),
+            ["a file that it made has gone or is not what is asked for now, or it was asked for"],
+        ),
         (PlannedJob("page", follows=True, rest="Input files updated by another job"), []),
         (PlannedJob("page", rest="Something of Snakemake's"), ["Something of Snakemake's"]),
         (
