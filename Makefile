@@ -32,6 +32,7 @@ check: $(TEST)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/snakefmt --check Snakefile rules
 	@$(BIN)/snakemake --lint
+	@$(MAKE) --no-print-directory stages
 	@$(BIN)/mypy
 
 # make why TARGET=results/demo/site/index.html: what would run again, and for which key, file or version.
