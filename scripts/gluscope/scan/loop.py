@@ -36,8 +36,8 @@ WRITERS = {"cpu": 1, "cuda": max(1, min(12, usable_cores() - 2))}
 class ScanSettings:
     """What a run says of its scan; names and meanings are those of the config's run keys.
 
-    batch_tokens: most tokens of a forward pass. reducer: "auto", or a kind that `make_reducer` knows. Neither changes
-    the results.
+    batch_tokens: most tokens of a forward pass. reducer: "auto", or a kind that `make_reducer` knows; what is kept with
+    the results is the kind that was used. Neither changes the results.
     """
 
     k: int = 16
@@ -55,12 +55,14 @@ class Scanned:
     """What a scan did.
 
     seconds: of the passes alone, without loading and writing out. halved: batches that did not fit into memory.
+    reducer: the kind that was used.
     """
 
     rows: int
     tokens: int
     seconds: float
     halved: int
+    reducer: str = "none"
 
 
 def run_scan(
@@ -130,6 +132,7 @@ def _write_empty(
         if cache is not None:
             nothing = np.zeros(0, np.int64)
             stack.enter_context(_cache_writer(cache, spec, settings, nothing, nothing, about))
+    about |= {"reducer": Scanned.reducer}
     layers = (LayerSummary.empty(spec.d_mlp, settings.k) for _ in range(spec.n_layers))
     write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
     return Scanned(0, 0, 0.0, 0)
@@ -152,8 +155,9 @@ def _scan(
 
     model = load(spec, settings.device, settings.dtype)
     device = model.device.type
-    about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch.")}
-    reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer)
+    how = model.dtype, spec.fused
+    reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer, *how)
+    about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch."), "reducer": reducer.kind}
     lengths = data.lengths[shard.start : shard.stop]
     order = processing_order(lengths)
     with ExitStack() as writing:
@@ -172,7 +176,7 @@ def _scan(
         seconds = time.monotonic() - start
         layers = _and_then(passes.layers(), writing.close)
         write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
-    return Scanned(shard.rows, shard.tokens, seconds, passes.halved)
+    return Scanned(shard.rows, shard.tokens, seconds, passes.halved, reducer.kind)
 
 
 def _and_then(layers: Iterator[LayerSummary], end: Callable[[], None]) -> Iterator[LayerSummary]:
