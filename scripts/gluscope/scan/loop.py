@@ -18,15 +18,13 @@ from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import TokenRecord, verify
 from gluscope.model.spec import ModelSpec
-from gluscope.scan.batches import TokenBatch, make_batches, processing_order
+from gluscope.scan.batches import PADDING, TokenBatch, processing_order, read_batches
 from gluscope.scan.progress import Progress
 from gluscope.scan.sample import choose_sample
 from gluscope.store.cache import CacheWriter
 from gluscope.store.summary import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 
-# Share of a batch that may be padding. A CPU is as fast with one text at a time, so there none is computed.
-PADDING = {"cpu": 0.0, "cuda": 0.05}
 # Threads that write the cache. A GPU's passes give x faster than one thread writes it, and leave all cores but one, or
 # one and a part of another; a CPU's passes need the cores.
 WRITERS = {"cpu": 1, "cuda": max(1, min(12, usable_cores() - 2))}
@@ -208,10 +206,5 @@ def _cache_writer(
 
 def batches_of(data: TokenDataset, shard: Shard, max_tokens: int, padding: float) -> Iterator[TokenBatch]:
     """The shard's texts in the order in which they are processed."""
-    lengths = data.lengths[shard.start : shard.stop]
-    for places in make_batches(lengths, max_tokens, padding):
-        rows, own = places + shard.start, lengths[places]
-        ids = np.zeros((len(rows), own.max()), np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : own[i]] = data.input_ids(row)
-        yield TokenBatch(rows, own, ids)
+    rows = np.arange(shard.start, shard.stop)
+    return read_batches(data, rows, data.lengths[rows], max_tokens, padding)
