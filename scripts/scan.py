@@ -26,7 +26,8 @@ def main(smk: Any) -> None:
             Path(cache).parent if cache else None,
             {"stages": smk.params.version},
         )
-        job.say(f"{done.tokens:,} tokens in {done.seconds:.0f} s")
+        halved = f"; {done.halved} batches halved for want of memory" if done.halved else ""
+        job.say(f"{done.tokens:,} tokens in {done.seconds:.0f} s, statistics by {done.reducer}{halved}")
 
 
 if __name__ == "__main__":

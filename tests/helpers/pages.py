@@ -123,7 +123,7 @@ def make(
         "texts": tokenizer(words), "act_fn": "silu", "convention": "raw", "sign": -1, "tokens": int(lengths.sum()),
         "provenance": Provenance(
             model="org/model <b>", model_revision="abc123", dataset="texts", dataset_revision="f00", examples=texts,
-            dtype="float32", versions={"gluscope": "0.1.0", "torch": "2.13"},
+            dtype="float32", device="cuda", reducer="triton", versions={"gluscope": "0.1.0", "torch": "2.13"},
             command="snakemake --cores 2 results/demo/site/L1/N7.html",
         ),
     }  # fmt: skip

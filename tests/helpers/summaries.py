@@ -42,7 +42,15 @@ def shard_attributes(rows: range, whole: int, k: int, **more: Any) -> dict[str, 
     """As a scan writes them, in short."""
     about = {"model": "m", "dataset_fingerprint": "abc", "dataset_rows": whole, "k": k, "convention": "raw"}
     own = {"shard": "x", "first_row": rows.start, "last_row": rows.stop - 1, "rows": len(rows)}
-    return {**about, **own, "tokens": 1000 * len(CASES), "device": "cpu", "versions": {"torch": "2"}, **more}
+    return {
+        **about,
+        **own,
+        "tokens": 1000 * len(CASES),
+        "device": "cpu",
+        "reducer": "numba",
+        "versions": {"torch": "2"},
+        **more,
+    }
 
 
 def assert_equal(left: LayerSummary, right: LayerSummary) -> None:

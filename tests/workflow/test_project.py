@@ -69,6 +69,8 @@ def test_the_container_installs_the_pins() -> None:
     recipe = (REPO / "envs/gluscope.def").read_text(encoding="utf-8")
     assert "envs/runtime.txt /runtime.txt" in recipe
     assert "pip install --no-cache-dir -r /runtime.txt" in recipe
+    # -dev: Triton's own C code includes the C library's headers, and gcc does not bring them along.
+    assert re.search(r"apt-get install .*\bgcc libc6-dev\b", recipe)
     assert "envs/gluscope.sif" in (REPO / "Snakefile").read_text(encoding="utf-8")
 
 

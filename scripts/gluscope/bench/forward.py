@@ -128,7 +128,8 @@ class _Timed:
     """A reducer that knows how long it took."""
 
     def __init__(self, inner: Reducer, device: torch.device) -> None:
-        self.inner, self.spans, self.takes_padding = inner, Spans(device), inner.takes_padding
+        self.inner, self.spans = inner, Spans(device)
+        self.kind, self.takes_padding = inner.kind, inner.takes_padding
 
     def update(self, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
         with self.spans.span("reduction"):

@@ -79,7 +79,8 @@ def _parts(found: dict[str, float], whole: float) -> dict[str, float]:
 
 class _Timed:
     def __init__(self, inner: Reducer, spans: Spans) -> None:
-        self.inner, self._spans, self.takes_padding = inner, spans, inner.takes_padding
+        self.inner, self._spans = inner, spans
+        self.kind, self.takes_padding = inner.kind, inner.takes_padding
 
     def update(self, *arguments: Any) -> None:
         with self._spans.span(REDUCTION):

@@ -14,8 +14,8 @@ import torch
 from gluscope.bench.shapes import LONGEST, Shape, batches_of_texts, lengths_of_texts
 from gluscope.model.attention import without_plans
 from gluscope.model.capture import GatedModel
-from gluscope.scan.batches import TokenBatch
-from gluscope.scan.loop import PADDING, WRITERS
+from gluscope.scan.batches import PADDING, TokenBatch
+from gluscope.scan.loop import WRITERS
 from gluscope.scan.passes import to_device
 from gluscope.scan.sample import choose_sample
 from gluscope.store.cache import CacheWriter

@@ -21,7 +21,7 @@ def tables(found: Results) -> list[Table]:
         _floor: found.ceilings, _fixed: found.fixed, _writing: found.written,
         _pages: found.pages, _merge: found.merges,
     }  # fmt: skip
-    on_paper = [] if found.device == "cuda" else [on_paper_table()]
+    on_paper = [on_paper_table()] if found.device == "cpu" and found.forward else []
     return [table(found) for table, measured in made.items() if measured] + on_paper
 
 

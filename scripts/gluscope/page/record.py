@@ -75,7 +75,8 @@ class Provenance:
 
     difference, relative_difference: the largest between a value of the scan's lists and the page's own computation
     of it, in activation units and as a share of the value. source: "cache", "replay", "model" or "published".
-    decimals: of the means, where they were published rounded.
+    decimals: of the means, where they were published rounded. device, reducer: what the scan ran on, and what made its
+    statistics there; several with commas.
     """
 
     model: str
@@ -86,6 +87,8 @@ class Provenance:
     examples: int | None = None
     k: int | None = None
     dtype: str = ""
+    device: str = ""
+    reducer: str = ""
     cache_dtype: str = ""
     source: str = ""
     difference: float | None = None

@@ -162,6 +162,7 @@ def _facts(page: NeuronPage, kept: Precision) -> list[tuple[str, str]]:
         "activation": page.act_fn,
         "k": known.k,
         "scan's dtype": dtype_note(known.dtype),
+        "scan ran on": f"{known.device}; statistics by {known.reducer}" if known.reducer else known.device,
         "texts' values": _SOURCES.get(known.source, known.source).replace("DTYPE", known.cache_dtype),
         "largest difference": f"{difference} between scan and texts" if difference else None,
         "precision": precision,

@@ -96,6 +96,8 @@ class RunResults:
             dataset_revision=about["dataset_revision"],
             examples=about["rows"],
             dtype="" if "activations" in about else about["dtype"],
+            device=about.get("device", ""),
+            reducer=about.get("reducer", ""),
             cache_dtype=about.get("cache_dtype", ""),
             versions=about["versions"],
             command=command,

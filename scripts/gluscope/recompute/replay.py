@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -16,13 +16,10 @@ from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.examples import example_rows, typical_tokens
-from gluscope.scan.batches import TokenBatch, make_batches
+from gluscope.scan.batches import PADDING, read_batches
 from gluscope.scan.progress import Progress
 from gluscope.store.replay import LayerPairs, ReplayWriter
 from gluscope.store.summary import SummaryReader
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _FEW = 16  # neurons of a layer that are read from the summary one by one
 
@@ -120,23 +117,12 @@ def _pass(
 ) -> None:
     from gluscope.model.load import load
     from gluscope.recompute.replay_passes import ReplayPasses
-    from gluscope.scan.loop import PADDING
 
     model = load(spec, device, dtype)
     lengths = data.lengths[rows]
     passes = ReplayPasses(model, layers, writer)
     with Progress(int(lengths.sum()), title, stream) as progress, passes:
-        for batch in _batches(data, rows, lengths, batch_tokens, PADDING[model.device.type]):
+        for batch in read_batches(data, rows, lengths, batch_tokens, PADDING[model.device.type]):
             passes.run(batch)
             progress.add(batch.tokens)
         passes.finish()
-
-
-def _batches(
-    data: TokenDataset, rows: np.ndarray, lengths: np.ndarray, max_tokens: int, padding: float
-) -> Iterator[TokenBatch]:
-    for places in make_batches(lengths, max_tokens, padding):
-        ids = np.zeros((len(places), lengths[places].max()), np.int64)
-        for i, place in enumerate(places):
-            ids[i, : lengths[place]] = data.input_ids(int(rows[place]))
-        yield TokenBatch(rows[places], lengths[places], ids)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from gluscope.model.capture import GatedModel
+from gluscope.recompute.pairs import PairIndex, longest
 from gluscope.scan.batches import TokenBatch
-from gluscope.scan.passes import ForwardPasses, to_device
+from gluscope.scan.passes import ForwardPasses
 from gluscope.store.replay import LayerPairs, ReplayWriter
 
 
@@ -25,22 +26,13 @@ class ReplayPasses(ForwardPasses):
 
     def _use(self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, *_: torch.Tensor) -> None:
         pairs, batch = self._layers[layer], self._batch
-        parts = [pairs.of(int(row)) for row in batch.rows]
-        places = np.concatenate([np.arange(part.start, part.stop) for part in parts])
-        if not len(places):
+        low, high = (np.searchsorted(pairs.row, batch.rows, side=side) for side in ("left", "right"))
+        counts = high - low
+        if not counts.any():
             return
-        neurons = to_device(pairs.neuron[places], gate.device)  # one copy for all texts of the batch
-        counts = [part.stop - part.start for part in parts]
-        kept, longest = [], []
-        for example, own in enumerate(neurons.split(counts)):
-            if not len(own):
-                continue
-            real = slice(0, int(batch.lengths[example]))
-            both = [tensor[example, real].index_select(1, own).T for tensor in (gate, in_)]  # [pair, token]
-            kept.append(torch.stack(both, dim=-1).flatten(0, 1))
-            longest.append(x[example, real].float().square().sum(-1).amax().sqrt())
-        values, norms = torch.cat(kept).to(torch.float16), torch.stack(longest)
-        each = np.array([count for count in counts if count])
-        to_values, to_norms = self._copies.begin(values), self._copies.begin(norms)
+        places = np.concatenate([np.arange(*ends) for ends in zip(low, high, strict=True)])
+        index = PairIndex(batch, np.repeat(np.arange(len(counts)), counts), pairs.neuron[places], gate.device)
+        to_values = self._copies.begin(index.of(gate, in_).to(torch.float16))
+        to_norms = self._copies.begin(longest(batch, x))
         self._copies.use(to_values, partial(self._writer.append, layer, places))
-        self._copies.use(to_norms, lambda found: self._writer.note_longest(layer, places, np.repeat(found, each)))
+        self._copies.use(to_norms, lambda found: self._writer.note_longest(layer, places, np.repeat(found, counts)))

@@ -194,6 +194,7 @@ def compiled(dtype: str) -> Any:
 class NumbaReducer:
     """A `Reducer` for CPUs. It works on the threads that torch has, and copies no tensor whose rows are contiguous."""
 
+    kind = "numba"
     takes_padding = False
 
     def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:

@@ -18,15 +18,13 @@ from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import TokenRecord, verify
 from gluscope.model.spec import ModelSpec
-from gluscope.scan.batches import TokenBatch, make_batches, processing_order
+from gluscope.scan.batches import PADDING, TokenBatch, processing_order, read_batches
 from gluscope.scan.progress import Progress
 from gluscope.scan.sample import choose_sample
 from gluscope.store.cache import CacheWriter
 from gluscope.store.summary import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 
-# Share of a batch that may be padding. A CPU is as fast with one text at a time, so there none is computed.
-PADDING = {"cpu": 0.0, "cuda": 0.05}
 # Threads that write the cache. A GPU's passes give x faster than one thread writes it, and leave all cores but one, or
 # one and a part of another; a CPU's passes need the cores.
 WRITERS = {"cpu": 1, "cuda": max(1, min(12, usable_cores() - 2))}
@@ -36,8 +34,8 @@ WRITERS = {"cpu": 1, "cuda": max(1, min(12, usable_cores() - 2))}
 class ScanSettings:
     """What a run says of its scan; names and meanings are those of the config's run keys.
 
-    batch_tokens: most tokens of a forward pass. reducer: "auto", or a kind that `make_reducer` knows. Neither changes
-    the results.
+    batch_tokens: most tokens of a forward pass. reducer: "auto", or a kind that `make_reducer` knows; what is kept with
+    the results is the kind that was used. Neither changes the results.
     """
 
     k: int = 16
@@ -55,12 +53,14 @@ class Scanned:
     """What a scan did.
 
     seconds: of the passes alone, without loading and writing out. halved: batches that did not fit into memory.
+    reducer: the kind that was used.
     """
 
     rows: int
     tokens: int
     seconds: float
     halved: int
+    reducer: str = "none"
 
 
 def run_scan(
@@ -130,6 +130,7 @@ def _write_empty(
         if cache is not None:
             nothing = np.zeros(0, np.int64)
             stack.enter_context(_cache_writer(cache, spec, settings, nothing, nothing, about))
+    about |= {"reducer": Scanned.reducer}
     layers = (LayerSummary.empty(spec.d_mlp, settings.k) for _ in range(spec.n_layers))
     write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
     return Scanned(0, 0, 0.0, 0)
@@ -152,8 +153,9 @@ def _scan(
 
     model = load(spec, settings.device, settings.dtype)
     device = model.device.type
-    about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch.")}
-    reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer)
+    how = model.dtype, spec.fused
+    reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer, *how)
+    about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch."), "reducer": reducer.kind}
     lengths = data.lengths[shard.start : shard.stop]
     order = processing_order(lengths)
     with ExitStack() as writing:
@@ -172,7 +174,7 @@ def _scan(
         seconds = time.monotonic() - start
         layers = _and_then(passes.layers(), writing.close)
         write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
-    return Scanned(shard.rows, shard.tokens, seconds, passes.halved)
+    return Scanned(shard.rows, shard.tokens, seconds, passes.halved, reducer.kind)
 
 
 def _and_then(layers: Iterator[LayerSummary], end: Callable[[], None]) -> Iterator[LayerSummary]:
@@ -204,10 +206,5 @@ def _cache_writer(
 
 def batches_of(data: TokenDataset, shard: Shard, max_tokens: int, padding: float) -> Iterator[TokenBatch]:
     """The shard's texts in the order in which they are processed."""
-    lengths = data.lengths[shard.start : shard.stop]
-    for places in make_batches(lengths, max_tokens, padding):
-        rows, own = places + shard.start, lengths[places]
-        ids = np.zeros((len(rows), own.max()), np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : own[i]] = data.input_ids(row)
-        yield TokenBatch(rows, own, ids)
+    rows = np.arange(shard.start, shard.stop)
+    return read_batches(data, rows, data.lengths[rows], max_tokens, padding)

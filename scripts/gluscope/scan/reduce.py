@@ -23,9 +23,10 @@ _UNFILLED = -1
 class Reducer(Protocol):
     """Collects the statistics of all layers of a model over texts that come in any order and any batches.
 
-    takes_padding: see `update`.
+    kind: its name for people. takes_padding: see `update`.
     """
 
+    kind: str
     takes_padding: bool
 
     def update(
@@ -51,13 +52,22 @@ class Reducer(Protocol):
         """What was found at a layer so far, in the raw convention and without samples."""
 
 
-def make_reducer(n_layers: int, n_neurons: int, k: int, device: str = "cpu", kind: str = "auto") -> Reducer:
+def make_reducer(
+    n_layers: int,
+    n_neurons: int,
+    k: int,
+    device: str = "cpu",
+    kind: str = "auto",
+    dtype: torch.dtype = torch.bfloat16,
+    fused: bool = False,
+) -> Reducer:
     """The reducer for a device. kind: "numba", "torch", "triton", or "auto".
 
-    "auto" is numba on a CPU; on a GPU it is triton if that proves sound there, and else torch, which a line says.
+    "auto" is numba on a CPU; on a GPU it is triton if that proves sound there, and else torch, of which a line warns.
+    dtype, fused: see `triton_problem`.
     """
     if kind == "auto":
-        kind = _best(n_neurons, k, device)
+        kind = "numba" if torch.device(device).type == "cpu" else _best_on_gpu(n_neurons, k, device, dtype, fused)
     if kind == "numba":
         from gluscope.scan.kernel import NumbaReducer  # numba is not needed on a GPU
 
@@ -69,17 +79,18 @@ def make_reducer(n_layers: int, n_neurons: int, k: int, device: str = "cpu", kin
     return TorchReducer(n_layers, n_neurons, k)
 
 
-def _best(n_neurons: int, k: int, device: str) -> str:
-    if torch.device(device).type == "cpu":
-        return "numba"
+def _best_on_gpu(n_neurons: int, k: int, device: str, dtype: torch.dtype, fused: bool) -> str:
     from gluscope.scan.triton_check import triton_problem
 
-    problem = triton_problem(n_neurons, k, device)
+    problem = triton_problem(n_neurons, k, device, dtype, fused)
     if problem is None:
         return "triton"
-    instead = "the scan goes on with torch's operations, slower and with the same results"
-    step = "install the triton that belongs to this torch, and a C compiler, to have it faster"
-    print(f"reduction on {device}: expected a fused kernel, found {problem}; {instead}. Next: {step}.", file=sys.stderr)
+    instead = "the scan goes on with torch's operations, with the same results and many times slower"
+    step = "install the triton that belongs to this torch, and a C compiler, and start again to have it fast"
+    print(
+        f"\nWARNING: reduction on {device}: expected a fused kernel, found {problem}; {instead}. Next: {step}.\n",
+        file=sys.stderr,
+    )
     return "torch"
 
 
@@ -101,6 +112,7 @@ class TorchReducer:
     It has not been measured on a GPU.
     """
 
+    kind = "torch"
     takes_padding = False
 
     def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:

@@ -16,21 +16,26 @@ _EXACT = ("count", "extreme_value", "extreme_example", "extreme_position")
 
 
 def triton_problem(
-    n_neurons: int, k: int, device: str, lengths: Sequence[int] = _LENGTHS, dtype: torch.dtype = torch.bfloat16
+    n_neurons: int,
+    k: int,
+    device: str,
+    dtype: torch.dtype = torch.bfloat16,
+    fused: bool = False,
+    lengths: Sequence[int] = _LENGTHS,
 ) -> str | None:
     """What is wrong with `TritonReducer` on a device, in a line; None if nothing is.
 
-    Takes some seconds to compile for the model's sizes, which the scan then need not, and little else.
+    dtype, fused: of the model's values, and whether its gate and in are halves of one tensor; they come with padding
+    and without, as in a scan. Takes some seconds to compile for just these, which the scan then need not.
     """
     try:
         from gluscope.scan.triton_reduce import TritonReducer
     except ImportError as error:
         return f"no Triton ({one_line(error)})"
     try:
-        values = _some_values(n_neurons, sum(lengths), dtype, device)
-        mine, reference = (
-            _summary(kind, n_neurons, k, np.array(lengths), values) for kind in (TritonReducer, TorchReducer)
-        )
+        texts, values = np.array(lengths), _some_values(n_neurons, sum(lengths), dtype, device)
+        reference = _summary(TorchReducer, n_neurons, k, texts, values)
+        mine = _summary(TritonReducer, n_neurons, k, texts, values, fused, padded=True)
         different = _differs(mine, reference)
         return different or _overlooks_nan(TritonReducer, n_neurons, k, values)
     except Exception as error:  # a compiler that is not there, a driver too old, no memory: whatever it is
@@ -52,13 +57,24 @@ def _summary(
     k: int,
     lengths: np.ndarray,
     values: tuple[torch.Tensor, ...],
+    fused: bool = False,
+    padded: bool = False,
 ) -> LayerSummary:
-    """Of two batches; the second one's rows are lower."""
+    """Of two batches; the second one's rows are lower. padded: the second has padding, which is not to be read."""
     reducer, half = kind(1, n_neurons, k), len(lengths) // 2
     border, rows = int(lengths[:half].sum()), np.arange(len(lengths))[::-1]
-    reducer.update(0, rows[:half], lengths[:half], *(value[:border] for value in values))
-    reducer.update(0, rows[half:], lengths[half:], *(value[border:] for value in values))
+    first, second = ([value[part] for value in values] for part in (slice(border), slice(border, None)))
+    if padded:
+        second = [
+            torch.nn.utils.rnn.pad_sequence(value.split(lengths[half:].tolist()), True, torch.nan) for value in second
+        ]
+    for part, own in ((slice(half), first), (slice(half, None), second)):
+        reducer.update(0, rows[part], lengths[part], *(_halves(*own) if fused else own))
     return reducer.layer_summary(0)
+
+
+def _halves(gate: torch.Tensor, in_: torch.Tensor, *others: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return (*torch.cat([gate, in_], -1).chunk(2, -1), *others)
 
 
 def _differs(mine: LayerSummary, reference: LayerSummary) -> str | None:

@@ -37,6 +37,7 @@ class TritonReducer:
     Tensors may also be [example, position, neuron] with padding behind each text: padding is then not read.
     """
 
+    kind = "triton"
     takes_padding = True
 
     def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:

@@ -188,13 +188,14 @@ def _joined(shards: Sequence[_Shard], whole: Whole | None) -> dict[str, Any]:
     first = shards[0].attributes
     shared = {key: value for key, value in first.items() if key not in OWN | INDIFFERENT}
     sums = {key: sum(shard.attributes[key] for shard in shards) for key in ("rows", "tokens")}
-    devices = {str(shard.attributes["device"]) for shard in shards if "device" in shard.attributes}
+    scanned = [shard.attributes for shard in shards if shard.attributes["rows"]]
+    places = {key: ", ".join(sorted({str(one[key]) for one in scanned if key in one})) for key in ("device", "reducer")}
     found: dict[str, set[str]] = {}
     for shard in shards:
         for package, version in shard.attributes.get("versions", {}).items():
             found.setdefault(package, set()).add(str(version))
     versions = {package: ", ".join(sorted(several)) for package, several in found.items()}
-    own = {"shards": len(shards), "device": ", ".join(sorted(devices)), "versions": versions}
+    own = {"shards": len(shards), **places, "versions": versions}
     return {**shared, **of_whole, **sums, **own}
 
 

@@ -10,21 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, LISTS
 from gluscope.core.errors import GluscopeError, ShardMismatch, StoreError
 from gluscope.core.precision import UNIT_ROUNDOFF
-from gluscope.recompute import stage
+from gluscope.model.capture import GatedModel
+from gluscope.recompute import pairs, stage
 from gluscope.recompute.agreement import agreement
 from gluscope.recompute.replay import run_replay
 from gluscope.recompute.stage import Origin, recompute
 from gluscope.recompute.types import Recomputed
+from gluscope.scan import batches
+from gluscope.scan.batches import TokenBatch
 from gluscope.store.summary import read_layer
 from gluscope.summary.convention import refactor
 from gluscope.summary.shards import merge_shards
 from gluscope.weights.stage import read_signs
 from helpers.brute_scan import Text, forward
 from helpers.scan_case import Case, prepare
+from torch.utils._python_dispatch import TorchDispatchMode
 
 MODELS: dict[str, dict[str, Any]] = {
     "LlamaForCausalLM": {},  # with biases
@@ -96,6 +101,88 @@ def test_values_are_those_of_a_float64_pass(run: Run, tmp_path: Path, source: st
             assert result.compared == sum(int((part.extreme_example[0, c.index, q.index] >= 0).sum()) for c, q in LISTS)
             u = UNIT_ROUNDOFF[dtype] + FORWARD
             assert result.absolute <= 3 * u * found.gate_bound * (1 + found.in_bound) + u * found.in_bound
+
+
+def test_texts_of_other_lengths_in_a_batch_change_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where a little padding is computed: fewer passes, and no value of a padded place."""
+    passes: list[bool] = []
+    real = GatedModel.forward
+
+    def forward(model: GatedModel, ids: Any, *others: Any, **keys: Any) -> None:
+        passes.append(bool((torch.as_tensor(ids) == 0).any()))
+        real(model, ids, *others, **keys)
+
+    monkeypatch.setattr(GatedModel, "forward", forward)
+    layer = run.spec.n_layers - 1
+    run.recompute(tmp_path / "alone", "model", layer, range(6))
+    alone = len(passes)
+    passes.clear()
+    monkeypatch.setitem(batches.PADDING, "cpu", 0.05)
+    for found in run.recompute(tmp_path / "padded", "model", layer, range(6)):
+        run.check(found)
+    assert len(passes) < alone
+    assert any(passes)
+    replay = tmp_path / "0000.zarr"
+    plan, neurons = run.case.plan_of(1), {layer: range(6)}
+    run_replay(run.spec, run.case.data, plan, replay.stem, run.summary(), neurons, replay, device="cpu")
+    files = {neuron: tmp_path / f"{neuron}.npz" for neuron in range(6)}
+    recompute(run.spec, run.summary(), run.case.data, layer, files, Origin("replay", [replay]))
+    for file in files.values():
+        run.check(Recomputed.read(file))
+
+
+def test_a_pass_for_pages_that_does_not_fit_is_halved(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = GatedModel.forward
+    failed: list[int] = []
+
+    def forward(model: GatedModel, ids: Any, *others: Any, **keys: Any) -> None:
+        if len(ids) > 2:
+            failed.append(len(ids))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(model, ids, *others, **keys)
+
+    monkeypatch.setattr(GatedModel, "forward", forward)
+    monkeypatch.setitem(batches.PADDING, "cpu", 0.05)
+    for found in run.recompute(tmp_path, "model", 1, range(3)):
+        run.check(found)
+    assert failed
+
+
+def test_the_work_for_many_texts_is_that_for_one() -> None:
+    """Operations of torch a layer, of which each costs a launch on a GPU."""
+    counts = []
+    for texts in (2, 40):
+        lengths = np.arange(1, texts + 1)[::-1].copy()
+        batch = TokenBatch(np.arange(texts), lengths, np.zeros((texts, texts), np.int64))
+        gate, in_, x = (torch.randn(texts, texts, 7) for _ in range(3))
+        example = np.repeat(np.arange(texts), 2)
+        neuron = np.tile([2, 5], texts)
+        with Counted() as counted:
+            found = pairs.PairIndex(batch, example, neuron, torch.device("cpu")).of(gate, in_)
+            norms = pairs.longest(batch, x)
+        counts.append(counted.operations)
+        expected = [
+            torch.stack([gate[e, : lengths[e], n], in_[e, : lengths[e], n]], -1)
+            for e, n in zip(example, neuron, strict=True)
+        ]
+        assert torch.equal(found, torch.cat(expected))
+        for text, length in enumerate(lengths):
+            assert norms[text] == pytest.approx(float(x[text, :length].square().sum(-1).max().sqrt()), rel=1e-6)
+    assert counts[0] == counts[1]
+
+
+class Counted(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operations += 1
+        return function(*args, **(kwargs or {}))
 
 
 def test_sources_agree_and_choose_the_same_texts(run: Run, tmp_path: Path) -> None:
@@ -192,7 +279,7 @@ def test_published_statistics_which_have_no_positions(run: Run, tmp_path: Path) 
         return tmp_path / name
 
     outputs = {neuron: tmp_path / f"N{neuron}.npz" for neuron in range(10)}
-    recompute(run.spec, published("same", 0), run.case.data, 1, outputs, Origin("model", device="cpu"))
+    recompute(run.spec, published("same", 0), run.case.data, 1, outputs, Origin("model", device="cpu", batch_tokens=40))
     for path, scanned in zip(outputs.values(), run.recompute(tmp_path / "scan", "model", 1, range(10)), strict=True):
         found = Recomputed.read(path)
         np.testing.assert_array_equal(found.rows, scanned.rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
+from gluscope.scan import batches as batches_module
 from gluscope.scan.batches import TokenBatch, make_batches, processing_order
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,29 +20,39 @@ def test_order_is_longest_first_then_by_place(lengths: list[int]) -> None:
     assert processing_order(np.array(lengths, np.int64)).tolist() == expected
 
 
-@given(lengths=LENGTHS, budget=st.integers(1, 200), padding=st.sampled_from([0.0, 0.05, 0.5]))
-def test_batches_keep_order_budget_and_padding(lengths: list[int], budget: int, padding: float) -> None:
+FREE = st.sampled_from([0, 30, 90])
+
+
+def cut(lengths: np.ndarray, budget: int, padding: float, free: int) -> list[np.ndarray]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches_module, "FREELY", free)
+        return make_batches(lengths, budget, padding)
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 200), padding=st.sampled_from([0.0, 0.05, 0.5]), free=FREE)
+def test_batches_keep_order_budget_and_padding(lengths: list[int], budget: int, padding: float, free: int) -> None:
     given_ = np.array(lengths, np.int64)
-    batches = make_batches(given_, budget, padding)
+    batches = cut(given_, budget, padding, free)
     joined = [int(place) for batch in batches for place in batch]
     assert joined == processing_order(given_).tolist()
     for batch in batches:
         own = given_[batch]
         computed = int(own.max()) * len(batch)
         assert computed <= budget or len(batch) == 1
-        assert computed - own.sum() <= padding * computed
+        assert computed - own.sum() <= padding * computed or (padding and computed <= free)
         if not padding:
             assert len(set(own.tolist())) == 1
 
 
-@given(lengths=LENGTHS, budget=st.integers(1, 200), padding=st.sampled_from([0.0, 0.2]))
-def test_no_batch_could_take_the_next_text_as_well(lengths: list[int], budget: int, padding: float) -> None:
+@given(lengths=LENGTHS, budget=st.integers(1, 200), padding=st.sampled_from([0.0, 0.2]), free=FREE)
+def test_no_batch_could_take_the_next_text_as_well(lengths: list[int], budget: int, padding: float, free: int) -> None:
     given_ = np.array(lengths, np.int64)
-    batches = make_batches(given_, budget, padding)
+    batches = cut(given_, budget, padding, free)
     for batch, following in pairwise(batches):
         own = given_[[*batch, following[0]]]
         computed = int(own[0]) * len(own)
-        assert computed > budget or computed - own.sum() > padding * computed
+        free_of_it = padding > 0 and computed <= free
+        assert computed > budget or (not free_of_it and computed - own.sum() > padding * computed)
 
 
 @given(lengths=st.lists(st.integers(1, 9), min_size=2, max_size=9))

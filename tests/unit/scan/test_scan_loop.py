@@ -261,7 +261,7 @@ def test_attributes_say_what_was_scanned(tmp_path: Path, olmo: Case) -> None:
     shard = olmo.plan_of(3).shard("0001")
     expected = {
         "model": str(olmo.folder), "model_revision": olmo.spec.revision, "k": 2, "seed": 9, "samples": 5,
-        "convention": "raw", "device": "cpu", "dtype": "float32", "first_row": shard.start,
+        "convention": "raw", "device": "cpu", "reducer": "torch", "dtype": "float32", "first_row": shard.start,
         "last_row": shard.stop - 1, "rows": shard.rows, "tokens": shard.tokens, "code": "abc",
         "dataset_fingerprint": TokenDataset.open(olmo.data).record.fingerprint,
     }  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from gluscope.core.cases import CASES, LISTS, QUANTITIES
 from gluscope.scan import triton_check
 from gluscope.scan.reduce import TorchReducer, make_reducer
@@ -118,12 +119,23 @@ def test_without_a_sound_triton_torch_takes_over_and_says_so(
 ) -> None:
     monkeypatch.setattr(triton_check, "triton_problem", lambda *_: "another `count` than the reference")
     assert isinstance(make_reducer(1, 3, 2, "cuda"), TorchReducer)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("reduction on cuda: expected a fused kernel, found another `count` than the reference; ")
+    blank, line, end = capsys.readouterr().err.splitlines()
+    assert blank == end == ""  # it stands out among what libraries say
+    assert line.startswith(
+        "WARNING: reduction on cuda: expected a fused kernel, found another `count` than the reference; "
+    )
     assert "Next: " in line
 
 
+def test_the_check_is_of_the_runs_own_dtype_and_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(triton_check, "triton_problem", lambda *how: asked.append(how))
+    made = make_reducer(1, 3, 2, "cuda", dtype=torch.float16, fused=True)
+    assert made.kind == "triton"
+    assert asked == [(3, 2, "cuda", torch.float16, True)]
+
+
 def test_a_device_that_is_not_there_is_a_problem_and_no_crash() -> None:
-    found = triton_check.triton_problem(5, 2, "cuda:99", (1, 2))
+    found = triton_check.triton_problem(5, 2, "cuda:99", lengths=(1, 2))
     assert found
     assert "\n" not in found

@@ -220,14 +220,30 @@ def test_what_does_not_fit_is_refused_and_no_texts_change_nothing() -> None:
 
 
 def test_the_check_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = (NEURONS, 2, "cpu", (3, 1, 5))
-    assert triton_check.triton_problem(*arguments) is None
-    right = TritonReducer.layer_summary
+    def problem(dtype: torch.dtype, fused: bool) -> str | None:
+        return triton_check.triton_problem(NEURONS, 2, "cpu", dtype, fused, (3, 1, 5))
 
-    def wrong(self: TritonReducer, layer: int) -> LayerSummary:
-        summary = right(self, layer)
-        summary.extreme_position[3, 0, 0, 0] += 1
-        return summary
+    assert problem(torch.bfloat16, True) is None
+    real = TritonReducer.update
 
-    monkeypatch.setattr(TritonReducer, "layer_summary", wrong)
-    assert triton_check.triton_problem(*arguments) == "another `extreme_position` than the reference"
+    def wrong_if(what: str) -> None:
+        def update(
+            reducer: TritonReducer, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor
+        ) -> None:
+            gate = values[0]
+            is_so = {
+                "padded": gate.ndim == 3,
+                "fused": gate.stride(-2) == 2 * NEURONS,
+                "float32": gate.dtype == torch.float32,
+            }[what]
+            real(reducer, layer, rows + is_so, lengths, *values)
+
+        monkeypatch.setattr(TritonReducer, "update", update)
+
+    for what, dtype, fused in (
+        ("padded", torch.bfloat16, False),
+        ("fused", torch.float16, True),
+        ("float32", torch.float32, False),
+    ):
+        wrong_if(what)
+        assert str(problem(dtype, fused)).startswith("another `extreme_")

@@ -78,7 +78,12 @@ def test_the_whole_is_the_merge_of_its_shards(
 
 def test_attributes_are_those_of_all_shards(tmp_path: Path) -> None:
     paths = write_shards(tmp_path)
-    last = read_attributes(paths[-1]) | {"device": "cuda", "versions": {"torch": "3", "numba": "1"}, "batch_tokens": 5}
+    last = read_attributes(paths[-1]) | {
+        "device": "cuda",
+        "reducer": "triton",
+        "versions": {"torch": "3", "numba": "1"},
+        "batch_tokens": 5,
+    }
     write_summary(
         paths[-1], list(read_layers(paths[-1])), n_layers=N_LAYERS, sample=read_sample(paths[-1]), attributes=last
     )
@@ -86,7 +91,8 @@ def test_attributes_are_those_of_all_shards(tmp_path: Path) -> None:
     assert about == read_attributes(tmp_path / "out")
     assert about == {
         "model": "m", "dataset_fingerprint": "abc", "dataset_rows": 30, "k": K, "convention": "refactored", "extra": 1,
-        "rows": 30, "tokens": 16000, "shards": 4, "device": "cpu, cuda", "versions": {"torch": "2, 3", "numba": "1"},
+        "rows": 30, "tokens": 16000, "shards": 4, "device": "cpu, cuda", "reducer": "numba, triton",
+        "versions": {"torch": "2, 3", "numba": "1"},
     }  # fmt: skip
 
 
