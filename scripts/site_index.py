@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from gluscope.core.names import public_name
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
@@ -32,7 +33,7 @@ def main(smk: Any) -> None:
         cards = read_cards(smk.wildcards.run)
         html = render_index(
             run=smk.wildcards.run,
-            model=spec.model,
+            model=public_name(spec.model),
             n_layers=spec.n_layers,
             d_mlp=spec.d_mlp,
             cards=cards,
@@ -48,7 +49,7 @@ def main(smk: Any) -> None:
 def facts_of(about: dict[str, Any]) -> list[tuple[str, str]]:
     """What the start page says of the run."""
     tokens = ("tokens", f"{about['tokens']:,}")
-    return [("data set", about["dataset"]), tokens, ("k", str(about["k"])), ("convention", about["convention"])]
+    return [("data set", public_name(about["dataset"])), tokens, ("k", str(about["k"])), ("convention", about["convention"])]
 
 
 if __name__ == "__main__":

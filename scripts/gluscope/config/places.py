@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 from gluscope.core.errors import ConfigError
+from gluscope.core.names import is_hub_id
 from gluscope.core.paths import RESULTS
 
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILE = re.compile(r".*\.(jsonl?|parquet|txt|arrow|csv|gz|zst|pt)")
 _MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
@@ -29,7 +29,7 @@ def locate(text: str, where: str, workflow: Path) -> str | None:
     beside = workflow / path
     if beside.exists():
         return str(beside)
-    if _HUB_ID.fullmatch(text) and not _FILE.fullmatch(text) and not text.startswith("."):
+    if is_hub_id(text) and not _FILE.fullmatch(text):
         return None
     raise ConfigError(where, "a file or folder that exists, or a hub id", repr(text), f"look in {os.getcwd()}")
 

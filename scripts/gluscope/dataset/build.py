@@ -195,7 +195,8 @@ def _save(arrow: Path, folder: Path, fingerprint: str) -> None:
     quiet = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        datasets.Dataset(table, info=info, fingerprint=fingerprint[:16]).save_to_disk(folder)
+        # As the original tool saves its own: token ids come back as torch tensors.
+        datasets.Dataset(table, info=info, fingerprint=fingerprint[:16]).with_format("torch").save_to_disk(folder)
     finally:
         if not quiet:
             datasets.enable_progress_bars()

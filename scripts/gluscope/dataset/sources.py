@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import DatasetError
+from gluscope.core.names import is_hub_id
 from gluscope.dataset.files import Written, digest, kind_of, write_arrow
 from gluscope.dataset.record import TokenSettings
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TOKENIZER_FILES = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt
     merges.txt tokenizer.model spiece.model sentencepiece.bpe.model chat_template.jinja config.json
@@ -53,7 +52,7 @@ class Sources:
 
 def is_local(name: str) -> bool:
     """Whether a source or tokenizer is a path of this machine, existing or not; else it is a hub id."""
-    return Path(name).exists() or not _HUB_ID.fullmatch(name) or kind_of(Path(name)) is not None
+    return Path(name).exists() or not is_hub_id(name) or kind_of(Path(name)) is not None
 
 
 def fetch(source: str, tokenizer: str | None, revision: str | None = None, leave_out: tuple[str, ...] = ()) -> Sources:

@@ -20,6 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gluscope.core.activation import Activation, act
 from gluscope.core.cases import CASES
+from gluscope.core.names import public_name
 from gluscope.export.published import lists, schema, to_table
 from gluscope.store.atomic import new_folder
 from gluscope.store.summary import SummaryReader
@@ -126,7 +127,7 @@ def _fingerprint(about: dict[str, Any]) -> str:
 def _card(reader: SummaryReader, run: str, sampled: int) -> str:
     folder = Path(__file__).parent / "templates"
     templates = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True)
-    templates.filters["code"] = _code
+    templates.filters |= {"code": _code, "name": public_name}
     return (
         templates.get_template("card.md.j2").render(
             run=run,

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
+from gluscope.core.names import public_name
 from gluscope.store.atomic import new_file
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.classes import RW_CLASSES
@@ -93,7 +94,8 @@ def write_neurons(
     layers: statistics in the run's convention, which is `about["convention"]`, and weights (raw, as they are stored).
     about: the summary's attributes; model, data set and convention go into the table's metadata.
     """
-    named = {name: str(about[name]) for name in ("model", "model_revision", "dataset", "dataset_fingerprint", "tokens")}
+    named = {name: str(about[name]) for name in ("model_revision", "dataset_fingerprint", "tokens")}
+    named |= {name: public_name(about[name]) for name in ("model", "dataset")}
     kept = schema().with_metadata({**named, "convention": about["convention"]})
     rows = 0
     with new_file(path) as part, pq.ParquetWriter(part, kept, compression="zstd") as writer:

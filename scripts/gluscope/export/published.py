@@ -5,7 +5,8 @@ token data set) and `{case}_{hook}_mean`. `swish` has lists only where the gate 
 convention. Positions, counts and sums are not in the format: positions come back as unknown (-1), counts from the
 frequency and the number of tokens, sums as mean x count.
 
-Where fewer than k texts have a token in a case, we write NaN and -1; the original tool writes 0 and some row.
+Where fewer than k texts have a token in a case, we write NaN and -1; the original tool writes 0 and some row. A mean
+of no tokens is NaN in both: its page maker formats means as numbers, which null is not.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def lists(rows: np.ndarray) -> pa.ListArray:
 
 
 def to_table(layer: int, summary: LayerSummary, tokens: int) -> pa.Table:
-    """One layer's rows. `tokens`: all real tokens scanned. Means of cases that never occur are null."""
+    """One layer's rows. `tokens`: all real tokens scanned. Means of cases that never occur are NaN."""
     columns: list[pa.Array] = [
         pa.array(np.full(summary.neurons, layer, np.int64)),
         pa.array(np.arange(summary.neurons, dtype=np.int64)),
@@ -63,9 +64,8 @@ def to_table(layer: int, summary: LayerSummary, tokens: int) -> pa.Table:
         if quantity is None:
             columns.append(pa.array((count / tokens).astype(np.float32)))
         elif kind == "mean":
-            total = np.where(count > 0, summary.sum[:, case.index, quantity.index], 0)
-            mean = total / np.maximum(count, 1)
-            columns.append(pa.array(mean.astype(np.float32), mask=count == 0))
+            mean = summary.sum[:, case.index, quantity.index] / np.maximum(count, 1)
+            columns.append(pa.array(np.where(count > 0, mean, np.nan).astype(np.float32)))
         else:
             stored = summary.extreme_value if kind == "values" else summary.extreme_example
             columns.append(lists(stored[:, case.index, quantity.index]))

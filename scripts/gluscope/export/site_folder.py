@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.errors import StoreError
+from gluscope.core.names import is_local, short_name
 from gluscope.core.paths import NeuronId
 from gluscope.page.record import NeuronPage
 from gluscope.store.atomic import new_file, new_folder
@@ -39,10 +40,10 @@ def title(about: Mapping[str, Any], run: str) -> str:
 
     A model in a folder goes by the name of its run. about: the attributes of a summary.
     """
-    if about["model_revision"].startswith("sha256:"):
+    if is_local(about["model_revision"]):
         return run
-    code = about["model"].rpartition("/")[2].removesuffix("-hf")
-    data = re.sub(r"[^\w.-]", "-", about["dataset"].rstrip("/").rpartition("/")[2])
+    code = short_name(about["model"]).removesuffix("-hf")
+    data = re.sub(r"[^\w.-]", "-", short_name(about["dataset"]))
     return code if data == _PLAIN_DATA else f"{code}_{data}"
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from gluscope.core.cases import LISTS
 from gluscope.core.errors import DatasetError
+from gluscope.core.names import public_name
 from gluscope.core.provenance import versions
 from gluscope.dataset.record import TokenRecord
 from gluscope.dataset.sources import Located, revision_of
@@ -84,7 +85,7 @@ def _describe(
             "sum": "published mean x count",
             "extreme_position": "not published; -1 here, found in the recomputed values for each page",
         },
-        "note": NOTE.replace("ID", located.id).replace("REVISION", revision),
+        "note": NOTE.replace("ID", public_name(located.id)).replace("REVISION", revision),
         "versions": versions("numpy", "pyarrow", "torch"),
     }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gluscope.core.errors import ModelError, one_line
+from gluscope.core.names import is_hub_id
 from gluscope.model.files import FETCH_AGAIN, Tensor, fingerprint, peek, read_json, tensors_of
 from gluscope.model.spec import ModelSpec
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "fetch", "peek"]
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _TOKENIZER = ["*.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.jinja"]
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -31,7 +30,7 @@ def fetch(model: str, revision: str | None = None, *, weights: bool = True) -> P
     """
     if Path(model).is_dir():
         return Path(model)
-    if not _HUB_ID.fullmatch(model):
+    if not is_hub_id(model):
         raise ModelError(model, "a model's folder, or a hub id", "neither", "check the path")
     return _snapshot(model, revision, weights)
 

@@ -73,6 +73,7 @@ class Sample:
 class Provenance:
     """Where the numbers come from; all of it is shown in the page's footer.
 
+    model, dataset: what they are called (`core.names.public_name`), no paths.
     difference, relative_difference: the largest between a value of the scan's lists and the page's own computation
     of it, in activation units and as a share of the value. source: "cache", "replay", "model" or "published".
     decimals: of the means, where they were published rounded. device, reducer: what the scan ran on, and what made its

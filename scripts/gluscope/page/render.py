@@ -50,8 +50,8 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
         .render(
             page=page,
             index=index,
-            model_name=short_name(page.provenance.model),
-            dataset_name=short_name(page.provenance.dataset),
+            model_name=visible(page.provenance.model),
+            dataset_name=visible(page.provenance.dataset),
             headline=line,
             title=_title(page),
             icon=ICON,
@@ -76,7 +76,7 @@ def _title(page: NeuronPage) -> str:
     ranked = peaks(page)
     token = " ".join(ranked[0].token.split()) if ranked else ""
     shown = f" “{clipped(visible(token), 24)}”" if token else ""
-    return f"L{page.id.layer} N{page.id.neuron}{shown} · {short_name(page.provenance.model)} · GLUScope"
+    return f"L{page.id.layer} N{page.id.neuron}{shown} · {visible(page.provenance.model)} · GLUScope"
 
 
 def _citation(page: NeuronPage) -> str:
@@ -126,11 +126,6 @@ def visible(text: str) -> str:
         return chr(0x2400 + code) if code < 32 else f"⟨U+{code:04X}⟩"
 
     return _HIDDEN.sub(shown, text)
-
-
-def short_name(name: str) -> str:
-    """A hub id, or the last two parts of a path."""
-    return visible("/".join([part for part in name.split("/") if part][-2:]) or name)
 
 
 def amount(count: int) -> str:

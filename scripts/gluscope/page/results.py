@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.activation import act
+from gluscope.core.names import public_name
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
@@ -90,9 +91,9 @@ class RunResults:
     def _provenance(self, command: str) -> Provenance:
         about = self.about
         return Provenance(
-            model=about["model"],
+            model=public_name(about["model"]),
             model_revision=about["model_revision"],
-            dataset=about["dataset"],
+            dataset=public_name(about["dataset"]),
             dataset_revision=about["dataset_revision"],
             examples=about["rows"],
             dtype="" if "activations" in about else about["dtype"],

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.command import SNAKEMAKE
 from gluscope.page.pack import as_text
-from gluscope.page.render import ICON, environment, joined, sha256, short_name, visible
+from gluscope.page.render import ICON, environment, joined, sha256, visible
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
 _HEAD_BYTES = 65_536
@@ -64,7 +64,7 @@ def render_index(
 ) -> str:
     """The HTML text of a site's index.html.
 
-    cards: as `read_cards` gives them. facts: what else to say of the run, e.g. ("data set", "dolma-small").
+    model: what it is called (`core.names.public_name`). cards: as `read_cards` gives them. facts: what else to say of the run, e.g. ("data set", "dolma-small").
     finder: what `finder.write_finder` returned, if the site has data of all neurons. command: what the user types
     before a page's path to have it made. options: what stands behind it (see `command.own_config`).
     """
@@ -74,8 +74,8 @@ def render_index(
     return environment().get_template("index.html.j2").render(
         run=visible(run),
         icon=ICON,
-        description=f"{len(cards)} pages of {n_layers * d_mlp:,} gated MLP neurons of {short_name(model)}",
-        model_name=short_name(model),
+        description=f"{len(cards)} pages of {n_layers * d_mlp:,} gated MLP neurons of {visible(model)}",
+        model_name=visible(model),
         n_layers=n_layers,
         d_mlp=d_mlp,
         facts=[(name, visible(str(value))) for name, value in facts],

@@ -12,6 +12,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+import torch
 from gluscope.core.errors import DatasetError, GluscopeError, StoreError
 from gluscope.dataset import build as build_module
 from gluscope.dataset.build import build
@@ -114,8 +115,10 @@ def test_datasets_opens_it(tmp_path: Path, texts: Path, tokenizer: Path) -> None
     data = made(tmp_path / "out", texts, tokenizer, max_length=24)
     opened = datasets.load_from_disk(str(tmp_path / "out"))
     assert opened.column_names == ["id", "text", "input_ids", "attention_mask", "source_row", "source_offset"]
-    assert opened["input_ids"][:] == all_ids(data)
-    assert opened["attention_mask"][:] == [[1] * length for length in data.lengths]
+    assert opened.format["type"] == "torch", "as the original tool saves its data set, and expects others"
+    assert all(isinstance(row, torch.Tensor) for row in opened["input_ids"][:])
+    assert [row.tolist() for row in opened["input_ids"][:]] == all_ids(data)
+    assert [row.tolist() for row in opened["attention_mask"][:]] == [[1] * length for length in data.lengths]
     assert opened.features["input_ids"] == datasets.List(datasets.Value("int32"))
 
 

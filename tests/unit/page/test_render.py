@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gluscope.page.pack import unpack
 from gluscope.page.record import NeuronPage
-from gluscope.page.render import card, inert_json, joined, render_page, short_name, visible
+from gluscope.page.render import card, inert_json, joined, render_page, visible
 from helpers.pages import HOSTILE, make, weights
 
 GOLDEN = Path(__file__).parents[2] / "golden/page.html"
@@ -110,20 +110,6 @@ def test_card_says_what_a_list_of_pages_needs(page: NeuronPage) -> None:
         next(q for q in page.cases[next(iter(page.cases))].extreme if q.value == "post")
     ][0].value  # fmt: skip
     assert "<" not in inert_json(shown)
-
-
-@pytest.mark.parametrize(
-    ("name", "short"),
-    [
-        ("org/model", "org/model"),
-        ("/home/a/b/", "a/b"),
-        ("model", "model"),
-        ("/", "/"),
-        ("w/x/\u202ey", "x/⟨U+202E⟩y"),
-    ],
-)
-def test_short_names(name: str, short: str) -> None:
-    assert short_name(name) == short
 
 
 def test_visible_text_can_be_encoded() -> None:
