@@ -48,8 +48,13 @@ def main(smk: Any) -> None:
 
 def facts_of(about: dict[str, Any]) -> list[tuple[str, str]]:
     """What the start page says of the run."""
-    tokens = ("tokens", f"{about['tokens']:,}")
-    return [("data set", public_name(about["dataset"])), tokens, ("k", str(about["k"])), ("convention", about["convention"])]
+    facts = {
+        "data set": public_name(about["dataset"]),
+        "tokens": f"{about['tokens']:,}",
+        "k": str(about["k"]),
+        "convention": about["convention"],
+    }
+    return list(facts.items())
 
 
 if __name__ == "__main__":

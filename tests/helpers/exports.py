@@ -45,11 +45,12 @@ def exported(results: Path, first: str, second: str) -> Shown:
         same += 1
     place = one / "neuronpedia"
     sources = json.loads((place / "sources.json").read_text(encoding="utf-8"))
-    counts = {"0-gluscope-post": 1, "1-gluscope-post": 1}
+    signs = [f"gate-{gate}-in-{in_}" for gate in ("pos", "neg") for in_ in ("pos", "neg")]
+    counts = {f"{layer}-gluscope-{case}": 1 for layer in (0, 1) for case in signs}
     assert sources == {"model": first, "release": f"gluscope-{first}", "sources": counts}
-    for source in counts:
-        lines = gzip.decompress((place / f"v1/{first}/{source}/activations/batch-0.jsonl.gz").read_bytes())
-        assert lines.count(b"\n") > 8
+    for layer in (0, 1):
+        files = (place / f"v1/{first}/{layer}-gluscope-{case}/activations/batch-0.jsonl.gz" for case in signs)
+        assert sum(gzip.decompress(file.read_bytes()).count(b"\n") for file in files) > 8
     pages = [path.read_text(encoding="utf-8") for path in (results / second / "site").glob("L*/N*.html")]
     notes = sum("Statistics are from published activations" in page for page in pages)
     return Shown((one / table).read_bytes() == (two / table).read_bytes(), same, notes)

@@ -31,8 +31,8 @@ def public_name(id_: str) -> str:
     A hub id is its own name, also where it was given as a snapshot in the hub's cache. Of a path within the working
     directory the last two parts are the name, of any other path the last one.
 
-    >>> [public_name(text) for text in ("allenai/OLMo-1B-hf", "config/demo/model", "/home/jane/my-model/", "../a/b.txt")]
-    ['allenai/OLMo-1B-hf', 'demo/model', 'my-model', 'b.txt']
+    >>> [public_name(text) for text in ("allenai/OLMo-1B-hf", "config/demo/model", "/home/jane/mine/", "../a/b.txt")]
+    ['allenai/OLMo-1B-hf', 'demo/model', 'mine', 'b.txt']
     >>> public_name("/scratch/hub/models--allenai--OLMo-1B-hf/snapshots/0f3a")
     'allenai/OLMo-1B-hf'
     """

@@ -1,12 +1,12 @@
-"""Neurons in Neuronpedia's export layout, one source a layer: `v1/MODEL/5-gluscope-post/`.
+"""Neurons in Neuronpedia's export layout, one source a layer and sign case: `v1/MODEL/5-gluscope-gate-pos-in-neg/`.
 
     release.jsonl  model.jsonl  sourceset.jsonl  source.jsonl     one line each
     features/batch-0.jsonl.gz                                     one line a neuron
     activations/batch-0.jsonl.gz                                  one line a text
 
-Neuronpedia knows one value a token: here it is post, with its sign. The texts are those of post's lists in all four
-cases, negative ones included; `binMin`, `binMax` and `binContains` say which case a text stands for: the range of post
-there, and the share of tokens. gate, in and act do not come along. Fields: docs/exports.md.
+Neuronpedia knows one value a token, and takes it to be at least 0: it frames the largest, colours by size, sorts by it.
+A gated neuron has four cases, so each is a source of its own, whose value is |post| inside the case and 0 outside. The
+texts are those of the case's list of post. gate, in and act do not come along. Fields: docs/exports.md.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
@@ -26,51 +23,14 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.cases import CASES, Quantity, SignCase
+from gluscope.export.neuronpedia_source import Origin, line, write_headers
 from gluscope.page.record import Extreme, NeuronPage
 from gluscope.store.atomic import new_folder
 
-SET = "gluscope-post"
 BATCH = 1024  # neurons in one pair of files
 BEFORE, WIDTH = 96, 128  # tokens kept before an extreme, and in all
 _BARS = 50
-# The id under which Neuronpedia's own scripts file what has no user of theirs.
-_CREATOR = "clkht01d40000jv08hvalcvly"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What all lines say of a run. about: the attributes of its summary. longest: tokens of the longest text."""
-
-    run: str
-    about: dict[str, Any]
-    n_layers: int
-    d_model: int
-    d_mlp: int
-    longest: int
-    created: datetime
-
-    @property
-    def local(self) -> bool:
-        """The model lies in a folder and has no id of a hub."""
-        return str(self.about["model_revision"]).startswith("sha256:")
-
-    @property
-    def model(self) -> str:
-        """Neuronpedia's id of the model: as the hub's, without owner, in lower case; of a folder the run's name."""
-        name = self.run if self.local else self.about["model"].rpartition("/")[2]
-        return re.sub(r"[^a-z0-9.-]", "-", name.lower())
-
-    @property
-    def release(self) -> str:
-        return re.sub(r"[^a-z0-9-]", "-", f"gluscope-{self.run}".lower())
-
-    @property
-    def common(self) -> dict[str, Any]:
-        return {"creatorId": _CREATOR, "createdAt": self.created.isoformat()}
-
-    def source(self, layer: int) -> str:
-        return f"{layer}-{SET}"
 
 
 def write_neuronpedia(folder: str | Path, origin: Origin, neurons: Iterable[NeuronPage]) -> dict[str, int]:
@@ -81,14 +41,16 @@ def write_neuronpedia(folder: str | Path, origin: Origin, neurons: Iterable[Neur
     counts: dict[str, int] = {}
     with new_folder(folder) as part:
         for layer, pages in groupby(neurons, lambda page: page.id.layer):
-            place = part / "v1" / origin.model / origin.source(layer)
-            for kind in ("features", "activations"):
-                (place / kind).mkdir(parents=True)
-            _write_headers(place, origin, layer)
-            counts[origin.source(layer)] = sum(
-                _write_batch(place, f"batch-{number}.jsonl.gz", batch, origin)
+            places = {case: part / "v1" / origin.model / origin.source(layer, case) for case in CASES}
+            for case, place in places.items():
+                for kind in ("features", "activations"):
+                    (place / kind).mkdir(parents=True)
+                write_headers(place, origin, layer, case)
+            written = sum(
+                _write_batch(places, f"batch-{number}.jsonl.gz", batch, origin)
                 for number, batch in enumerate(_batches(pages))
             )
+            counts |= {origin.source(layer, case): written for case in CASES}
         content = {"model": origin.model, "release": origin.release, "sources": counts}
         (part / "sources.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return counts
@@ -100,24 +62,27 @@ def _batches(pages: Iterator[NeuronPage]) -> Iterator[Iterator[NeuronPage]]:
         yield chain([first], islice(pages, BATCH - 1))
 
 
-def _write_batch(place: Path, name: str, pages: Iterable[NeuronPage], origin: Origin) -> int:
-    """Equal lines make equal files: no time stands in them."""
+def _write_batch(places: dict[SignCase, Path], name: str, pages: Iterable[NeuronPage], origin: Origin) -> int:
+    """A batch of each case's source. Equal lines make equal files: no time stands in them."""
     written = 0
     with ExitStack() as stack:
-        files = (stack.enter_context(open(place / kind / name, "wb")) for kind in ("features", "activations"))
-        features, texts = (stack.enter_context(gzip.GzipFile("", "wb", 5, file, mtime=0)) for file in files)
+
+        def file(path: Path) -> gzip.GzipFile:
+            return stack.enter_context(gzip.GzipFile("", "wb", 5, stack.enter_context(open(path, "wb")), mtime=0))
+
+        files = {case: (file(at / "features" / name), file(at / "activations" / name)) for case, at in places.items()}
         for page in pages:
-            features.write(_line(feature(page, origin)))
-            texts.writelines(_line(one) for one in activations(page, origin))
+            for case, (features, texts) in files.items():
+                features.write(line(feature(page, case, origin)))
+                texts.writelines(line(one) for one in activations(page, case, origin))
             written += 1
     return written
 
 
-def feature(page: NeuronPage, origin: Origin) -> dict[str, Any]:
-    """A neuron's line of features/. What is not known is empty or null."""
-    written = page.weights[page.convention].vectors["out"] if page.weights else None
-    heights, values = _histogram(page)
-    top, bottom = (written.top, written.bottom) if written else ((), ())
+def feature(page: NeuronPage, case: SignCase, origin: Origin) -> dict[str, Any]:
+    """A neuron's line of features/ in a case's source. What is not known is empty or null."""
+    heights, values = _histogram(page, case)
+    promoted, suppressed = _written(page, case)
     empty: dict[str, Any] = {
         f"{group}_{kind}": []
         for group, last in (("neuron_alignment", "values"), ("correlated_neurons", "pearson"),
@@ -126,10 +91,10 @@ def feature(page: NeuronPage, origin: Origin) -> dict[str, Any]:
     }  # fmt: skip
     return {
         "modelId": origin.model,
-        "layer": origin.source(page.id.layer),
+        "layer": origin.source(page.id.layer, case),
         "index": str(page.id.neuron),
         **origin.common,
-        "maxActApprox": max([0.0, *(place.value for _, place in _places(page))]),
+        "maxActApprox": _strongest(page, case),
         "hasVector": False,
         "vector": [],
         "vectorLabel": None,
@@ -138,11 +103,11 @@ def feature(page: NeuronPage, origin: Origin) -> dict[str, Any]:
         "topkCosSimIndices": [],
         "topkCosSimValues": [],
         **empty,
-        "neg_str": [text for text, _ in bottom],
-        "neg_values": [score for _, score in bottom],
-        "pos_str": [text for text, _ in top],
-        "pos_values": [score for _, score in top],
-        "frac_nonzero": sum(page.cases[case].frequency or 0.0 for case in CASES),
+        "neg_str": [text for text, _ in suppressed],
+        "neg_values": [score for _, score in suppressed],
+        "pos_str": [text for text, _ in promoted],
+        "pos_values": [score for _, score in promoted],
+        "frac_nonzero": page.cases[case].frequency or 0.0,
         "freq_hist_data_bar_heights": heights,
         "freq_hist_data_bar_values": values,
         "logits_hist_data_bar_heights": [],
@@ -151,109 +116,80 @@ def feature(page: NeuronPage, origin: Origin) -> dict[str, Any]:
     }
 
 
-def activations(page: NeuronPage, origin: Origin) -> Iterator[dict[str, Any]]:
-    """A neuron's lines of activations/: a text of each place of post's lists, by case."""
-    for case, place in _places(page):
-        post = page.values(place.example)[Quantity.POST]
-        begin = max(0, min(place.position - BEFORE, len(post) - WIDTH))
-        values = post[begin : begin + WIDTH]
-        stats = page.cases[case]
-        strongest = stats.extreme[Quantity.POST][0].value
+def activations(page: NeuronPage, case: SignCase, origin: Origin) -> Iterator[dict[str, Any]]:
+    """A neuron's lines of activations/ in a case's source: a text of each place of the case's list of post."""
+    for place in page.cases[case].extreme[Quantity.POST]:
+        values = _values(page, case, place)
+        begin = max(0, min(place.position - BEFORE, len(values) - WIDTH))
+        kept = slice(begin, begin + WIDTH)
+        values = values[kept]
         yield {
             "id": _id(origin.model, page, case, place),
-            "tokens": [token.text for token in page.examples[place.example].tokens[begin : begin + WIDTH]],
+            "tokens": [_storable(token.text) for token in page.examples[place.example].tokens[kept]],
             "index": str(page.id.neuron),
-            "layer": origin.source(page.id.layer),
+            "layer": origin.source(page.id.layer, case),
             "modelId": origin.model,
             "maxValue": float(values.max()),
             "maxValueTokenIndex": int(values.argmax()),
             "minValue": float(values.min()),
             "values": values.tolist(),
             **origin.common,
-            "dataSource": str(origin.about["dataset"]),
+            "dataSource": origin.dataset,
             "dataIndex": str(place.example),
             "dfaValues": [],
             "dfaTargetIndex": None,
             "dfaMaxValue": None,
             "lossValues": [],
             "logitContributions": None,
-            "binMin": min(0.0, strongest),
-            "binMax": max(0.0, strongest),
-            "binContains": stats.frequency,
+            "binMin": 0.0,
+            "binMax": _strongest(page, case),
+            "binContains": page.cases[case].frequency,
             "qualifyingTokenIndex": place.position - begin,
         }
 
 
-def _places(page: NeuronPage) -> list[tuple[SignCase, Extreme]]:
-    return [(case, place) for case in CASES for place in page.cases[case].extreme[Quantity.POST]]
+def _values(page: NeuronPage, case: SignCase, place: Extreme) -> np.ndarray:
+    """|post| inside the case, 0 outside: float32 [token]. The extreme has the value by which its list is sorted."""
+    own = page.values(place.example)
+    inside = (own[Quantity.GATE] * case.gate_sign > 0) & (own[Quantity.IN] * case.in_sign > 0)
+    values = np.where(inside, np.abs(own[Quantity.POST]), np.float32(0))
+    values[place.position] = abs(place.value)
+    return values
 
 
-def _histogram(page: NeuronPage) -> tuple[list[float], list[float]]:
-    """Heights and middles of bars over post at the sampled tokens; empty where none were sampled."""
-    if not len(page.sample.gate):
+def _strongest(page: NeuronPage, case: SignCase) -> float:
+    places = page.cases[case].extreme[Quantity.POST]
+    return abs(places[0].value) if places else 0.0
+
+
+def _written(page: NeuronPage, case: SignCase) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """Tokens that the neuron promotes and suppresses in this case, with what they gain for each unit of |post|.
+
+    Where post is negative the neuron writes -w_out.
+    """
+    if not page.weights:
         return [], []
-    post = page.act(page.sample.gate).astype(np.float64) * page.sample.in_
+    out = page.weights[page.convention].vectors["out"]
+    sign = case.sign(Quantity.POST)
+    ends = (out.top, out.bottom) if sign > 0 else (out.bottom, out.top)
+    promoted, suppressed = ([(_storable(text), sign * score) for text, score in end] for end in ends)
+    return promoted, suppressed
+
+
+def _histogram(page: NeuronPage, case: SignCase) -> tuple[list[float], list[float]]:
+    """Heights and middles of bars over |post| at the sampled tokens of the case; empty where there are none."""
+    gate, in_ = page.sample.gate, page.sample.in_
+    inside = (gate * case.gate_sign > 0) & (in_ * case.in_sign > 0)
+    if not inside.any():
+        return [], []
+    post = np.abs(page.act(gate[inside]).astype(np.float64) * in_[inside])
     heights, edges = np.histogram(post, _BARS)
     return heights.astype(float).tolist(), ((edges[1:] + edges[:-1]) / 2).tolist()
 
 
-def _write_headers(folder: Path, origin: Origin, layer: int) -> None:
-    about, name = origin.about, f"{origin.about['model']} by GLUScope"
-    what = "MLP neurons: post, signed (the four cases of gate and in)"
-    notes = f"GLUScope run {origin.run}, {about['convention']} sign convention, {about['tokens']} tokens"
-    headers: dict[str, dict[str, Any]] = {
-        "release": {
-            "name": origin.release,
-            "description": f"Gated neurons of {name}",
-            "descriptionShort": f"Gated neurons of {name}",
-            "creatorName": "GLUScope",
-            "creatorNameShort": "GLUScope",
-            "urls": [],
-            "visibility": "PUBLIC",
-        },
-        "model": {
-            "id": origin.model,
-            "displayName": origin.model,
-            "displayNameShort": origin.model,
-            "instruct": False,
-            "tlensId": None if origin.local else about["model"],
-            "dimension": origin.d_model,
-            "layers": origin.n_layers,
-            "neuronsPerLayer": origin.d_mlp,
-            "owner": "" if origin.local else about["model"].rpartition("/")[0],
-            "inferenceEnabled": False,
-            "visibility": "PUBLIC",
-            "updatedAt": origin.created.isoformat(),
-        },
-        "sourceset": {
-            "modelId": origin.model,
-            "name": SET,
-            "description": what,
-            "type": "neurons",
-            "creatorName": "GLUScope",
-            "releaseName": origin.release,
-            "visibility": "PUBLIC",
-            "hasDashboards": True,
-        },
-        "source": {
-            "id": origin.source(layer),
-            "modelId": origin.model,
-            "setName": SET,
-            "dataset": str(about["dataset"]),
-            "num_prompts": about["rows"],
-            "num_tokens_in_prompt": origin.longest,
-            "notes": notes,
-            "hasDashboards": True,
-            "inferenceEnabled": False,
-            "visibility": "PUBLIC",
-        },
-    }
-    for kind, content in headers.items():
-        (folder / f"{kind}.jsonl").write_bytes(_line(content | origin.common))
-
-
-def _line(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, allow_nan=False) + "\n").encode("ascii")
+def _storable(text: str) -> str:
+    """Text without lone surrogates, which the importer's database refuses."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _id(model: str, page: NeuronPage, case: SignCase, place: Extreme) -> str:

@@ -64,9 +64,10 @@ def render_index(
 ) -> str:
     """The HTML text of a site's index.html.
 
-    model: what it is called (`core.names.public_name`). cards: as `read_cards` gives them. facts: what else to say of the run, e.g. ("data set", "dolma-small").
-    finder: what `finder.write_finder` returned, if the site has data of all neurons. command: what the user types
-    before a page's path to have it made. options: what stands behind it (see `command.own_config`).
+    model: what it is called (`core.names.public_name`). cards: as `read_cards` gives them. facts: what else to say of
+    the run, e.g. ("data set", "dolma-small"). finder: what `finder.write_finder` returned, if the site has data of all
+    neurons. command: what the user types before a page's path to have it made. options: what stands behind it (see
+    `command.own_config`).
     """
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
             "make": f"{command} {RunPaths(run).site}", "options": options}  # fmt: skip

@@ -1,0 +1,121 @@
+"""What Neuronpedia is told of a source: its release, model, set of sources and itself, a file of one line for each."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gluscope.core.cases import CASES, SignCase
+from gluscope.core.names import is_local, public_name, short_name
+
+# Neuronpedia takes what stands behind a source's first `-` for the name of its set, up to a `__`.
+SETS = {
+    case: f"gluscope-gate-{'pos' if case.gate_sign > 0 else 'neg'}-in-{'pos' if case.in_sign > 0 else 'neg'}"
+    for case in CASES
+}
+# The id under which Neuronpedia's own scripts file what has no user of theirs.
+_CREATOR = "clkht01d40000jv08hvalcvly"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all lines say of a run. about: the attributes of its summary. longest: tokens of the longest text."""
+
+    run: str
+    about: dict[str, Any]
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    longest: int
+    created: datetime
+
+    @property
+    def local(self) -> bool:
+        """The model lies in a folder and has no id of a hub."""
+        return is_local(str(self.about["model_revision"]))
+
+    @property
+    def model(self) -> str:
+        """Neuronpedia's id of the model: as the hub's, without owner, in lower case; of a folder the run's name."""
+        name = self.run if self.local else short_name(self.about["model"])
+        return re.sub(r"[^a-z0-9.-]", "-", name.lower())
+
+    @property
+    def release(self) -> str:
+        return re.sub(r"[^a-z0-9-]", "-", f"gluscope-{self.run}".lower())
+
+    @property
+    def common(self) -> dict[str, Any]:
+        return {"creatorId": _CREATOR, "createdAt": self.created.isoformat()}
+
+    @property
+    def dataset(self) -> str:
+        return public_name(str(self.about["dataset"]))
+
+    def source(self, layer: int, case: SignCase) -> str:
+        return f"{layer}-{SETS[case]}"
+
+
+def write_headers(folder: Path, origin: Origin, layer: int, case: SignCase) -> None:
+    """The four files of the source of a layer and case, into its folder."""
+    about, name = origin.about, f"{origin.run if origin.local else public_name(origin.about['model'])} by GLUScope"
+    what = f"MLP neurons in the sign case {case.value}: |post|, 0 outside the case"
+    notes = f"GLUScope run {origin.run}, {about['convention']} sign convention, {about['tokens']} tokens"
+    headers: dict[str, dict[str, Any]] = {
+        "release": {
+            "name": origin.release,
+            "description": f"Gated neurons of {name}",
+            "descriptionShort": f"Gated neurons of {name}",
+            "creatorName": "GLUScope",
+            "creatorNameShort": "GLUScope",
+            "urls": [],
+            "visibility": "PUBLIC",
+        },
+        "model": {
+            "id": origin.model,
+            "displayName": origin.model,
+            "displayNameShort": origin.model,
+            "instruct": False,
+            "tlensId": None if origin.local else public_name(about["model"]),
+            "dimension": origin.d_model,
+            "layers": origin.n_layers,
+            "neuronsPerLayer": origin.d_mlp,
+            "owner": "" if origin.local else public_name(about["model"]).rpartition("/")[0],
+            "inferenceEnabled": False,
+            "visibility": "PUBLIC",
+            "updatedAt": origin.created.isoformat(),
+        },
+        "sourceset": {
+            "modelId": origin.model,
+            "name": SETS[case],
+            "description": what,
+            "type": "neurons",
+            "creatorName": "GLUScope",
+            "releaseName": origin.release,
+            "visibility": "PUBLIC",
+            "hasDashboards": True,
+        },
+        "source": {
+            "id": origin.source(layer, case),
+            "modelId": origin.model,
+            "setName": SETS[case],
+            "dataset": origin.dataset,
+            "num_prompts": about["rows"],
+            "num_tokens_in_prompt": origin.longest,
+            "notes": notes,
+            "hasDashboards": True,
+            "inferenceEnabled": False,
+            "visibility": "PUBLIC",
+        },
+    }
+    for kind, content in headers.items():
+        (folder / f"{kind}.jsonl").write_bytes(line(content | origin.common))
+
+
+def line(content: dict[str, Any]) -> bytes:
+    """A line of a file, ASCII."""
+    return (json.dumps(content, allow_nan=False) + "\n").encode("ascii")
