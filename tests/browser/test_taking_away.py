@@ -79,7 +79,16 @@ def test_link_and_citation_are_copied(open_page: Open, file: Path, page: NeuronP
     entry = copied("#copy-bibtex")
     assert entry.startswith("@misc{gluscope-L1-N7,")
     assert sentence.replace("_", r"\_") in entry
-    assert "url" not in entry, "a file on this machine's disk has no address to cite"
+    own, paper = entry.split("\n\n")
+    assert "author = {{The GLUScope workflow authors}}," in own
+    assert "year = {2026}," in own
+    assert "url" not in own, "a file on this machine's disk has no address to cite"
+    for part in (
+        "author = {Gerstner, Sebastian and Sch",
+        "year = {2026},",
+        "url = {https://arxiv.org/abs/2602.23826},",
+    ):
+        assert part in paper
 
 
 def test_an_example_has_a_link_of_its_own(open_page: Open, file: Path) -> None:

@@ -88,13 +88,28 @@ def test_one_version_and_licence_everywhere() -> None:
     assert (REPO / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
 
 
-def test_citation_has_what_the_format_requires() -> None:
+def test_citation_has_what_the_format_and_bibtex_require() -> None:
     cited = yaml.safe_load((REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    paper = cited["preferred-citation"]
     assert {"cff-version", "message", "title", "authors"} <= set(cited)
-    for work in (cited, *cited["references"]):
-        assert work["title"]
-        assert all(author.get("name") or author.get("family-names") for author in work["authors"])
     assert re.fullmatch(r"1\.2\.\d", cited["cff-version"])
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", cited["date-released"])
+    assert cited["authors"] == [{"name": "The GLUScope workflow authors"}]
+    # What becomes of it as BibTeX: author, title, journal, year, url.
+    assert all(author["family-names"] and author["given-names"] for author in paper["authors"])
+    assert isinstance(paper["year"], int)
+    assert paper["url"].startswith("https://arxiv.org/abs/")
+
+
+def test_a_pages_bibtex_cites_what_the_citation_file_does() -> None:
+    cited = yaml.safe_load((REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    script = (REPO / "scripts/gluscope/page/assets/js/57-figure.js").read_text(encoding="utf-8")
+    paper = cited["preferred-citation"]
+    assert f'AUTHORS = "{{{cited["authors"][0]["name"]}}}"' in script
+    assert f"YEAR = {cited['date-released'][:4]}" in script
+    assert paper["year"] == int(cited["date-released"][:4])
+    assert f'PAPER = "{paper["url"].removeprefix("https://")}"' in script
+    assert paper["title"] in script.replace("{GLUScope}", "GLUScope").replace("{GLU}", "GLU")
 
 
 def test_the_catalogue_entry_names_how_software_comes() -> None:
