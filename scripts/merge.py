@@ -23,6 +23,7 @@ def main(smk: Any) -> None:
         sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
         convention = "refactored" if smk.params.settings["refactor_glu"] else "raw"
         settings = {**smk.params.scanned_with, "model_revision": spec.revision}
+        settings["dtype"] = spec.number_format(settings["dtype"])
         first = read_attributes(smk.input.scans[0])
         about = merge_shards(
             smk.input.scans,

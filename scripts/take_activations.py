@@ -25,7 +25,8 @@ def main(smk: Any) -> None:
         place = keys["activations"]
         located = Sources.read(smk.input.activations[0]).source if fetched else Located(place, place)
         convention = "refactored" if keys["refactor_glu"] else "raw"
-        taking = Taking(k=keys["k"], convention=convention, dtype=keys["dtype"], stages=smk.params.version)
+        dtype = spec.number_format(keys["dtype"])
+        taking = Taking(keys["k"], convention, dtype, keys["tf32"], smk.params.version)
         about = take_activations(located, spec, tokens, sign, taking, smk.output[0])
         job.say(f"{about['activations']['id']}, revision {about['activations']['revision']}, shown as {convention}")
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from gluscope.compare.lists import share
 from gluscope.compare.runs import Comparison
 from gluscope.compare.spread import Spread
+from gluscope.core.precision import forward_format
 
 _NAMED = 5
 
 
 def lines(found: Comparison) -> Iterator[str]:
     """The whole comparison, as Markdown tables and sentences."""
-    names = [f"{run['model']} ({run['dtype']})" for run in found.runs]
+    names = [f"{run['model']} ({forward_format(run)})" for run in found.runs]
     yield f"{names[1]} against {names[0]}, {found.runs[0]['tokens']:,} tokens"
     yield (
         f"{_percent(found.changed_share)} of {found.entries:,} list entries (act's left out) changed; by layer: "

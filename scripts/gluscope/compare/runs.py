@@ -15,13 +15,16 @@ from gluscope.compare.spread import Spread
 from gluscope.core.cases import LISTS, Quantity, SignCase
 from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import NeuronId
-from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.core.precision import UNIT_ROUNDOFF, forward_format
 from gluscope.store.summary import SummaryReader
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
 
 _KEPT = 50  # neurons that are named
-_SHOWN = ("model", "model_revision", "architecture", "dataset", "dataset_revision", "tokens", "dtype", "k", "versions")
+_SHOWN = (
+    "model", "model_revision", "architecture", "dataset", "dataset_revision", "tokens", "dtype", "tf32", "device", "k",
+    "versions",
+)  # fmt: skip
 
 
 class CompareError(GluscopeError):
@@ -79,7 +82,7 @@ class Comparison:
     @property
     def unit(self) -> float:
         """The coarser one of the two formats' unit roundoffs."""
-        return max(UNIT_ROUNDOFF[run["dtype"]] for run in self.runs)
+        return max(UNIT_ROUNDOFF[forward_format(run)] for run in self.runs)
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -100,8 +100,12 @@ class RunConfig:
     """Number of tokens at which gate and in of every neuron are kept, for the page's scatter plot."""
     cache_dtype: Literal["float16", "bfloat16"] = "float16"
     """Number format of the cache. `bfloat16` where values leave float16's range (the scan checks)."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the forward pass."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Number format of the forward pass; `auto` is the checkpoint's own. Half precision moves values, and a GPU is
+    many times faster in it: docs/precision.md."""
+    tf32: bool = False
+    """Let a GPU round the factors of float32 products to 11 bits (TF32), which makes it several times faster. Kept with
+    the results."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if there is one."""
     batch_tokens: AtLeast1 = 16384

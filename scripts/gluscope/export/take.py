@@ -33,12 +33,13 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Taking:
-    """What the run asks for. convention: "raw" or "refactored". dtype: of the forward passes for pages. stages: the
-    versions of what takes them."""
+    """What the run asks for. convention: "raw" or "refactored". dtype, tf32: of the forward passes for pages. stages:
+    the versions of what takes them."""
 
     k: int
     convention: str
     dtype: str
+    tf32: bool = False
     stages: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,6 +78,7 @@ def _describe(
         "k": taking.k,
         "samples": 0,
         "dtype": taking.dtype,
+        "tf32": taking.tf32,
         "convention": taking.convention,
         "stages": dict(taking.stages),
         "activations": {"id": located.id, "revision": revision, "convention": published.convention},

@@ -18,17 +18,19 @@ _GIB = 2**30
 _HEADROOM = 1.1  # a forward pass needs memory beside the weights
 
 
-def load(spec: ModelSpec, device: str = "auto", dtype: str = "auto") -> GatedModel:
+def load(spec: ModelSpec, device: str = "auto", dtype: str = "float32", tf32: bool = False) -> GatedModel:
     """Load the model that `describe` described, ready for forward passes.
 
     device: "auto" (a GPU if there is one), "cpu" or "cuda". dtype: "float32", "bfloat16", "float16", or "auto":
-    float32 on a CPU, the checkpoint's own on a GPU. Attention is the class's default: sdpa where it allows it.
+    the checkpoint's own. tf32: whether float32 products on a GPU may be of TF32, for the whole process: torch's own
+    choice is yes for convolutions and no for matrices. Attention is the class's default: sdpa where it allows it.
     A model that does not fit on one GPU is spread over all that the job has, with whole blocks on each.
     Raises ModelError for a device that is not there, a model too large for it, files that do not fit the class,
     and an MLP that does not compute out(act(gate(x)) * in(x)).
     """
     place = _device(spec, device)
-    number_type = DTYPES[dtype] if dtype != "auto" else DTYPES[spec.dtype if place == "cuda" else "float32"]
+    number_type = DTYPES[spec.number_format(dtype)]
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     hf_model = _load_hf(spec, number_type, _device_map(spec, place, number_type))
     if place == "cuda":
         _check_on_gpus(spec, hf_model)

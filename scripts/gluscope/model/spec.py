@@ -55,6 +55,10 @@ class ModelSpec:
         """Gate and in are two halves of one tensor."""
         return self.gate == self.in_
 
+    def number_format(self, dtype: str) -> str:
+        """The number format that a run's `dtype` stands for: `auto` is the checkpoint's own."""
+        return self.dtype if dtype == "auto" else dtype
+
     @property
     def attributes(self) -> dict[str, str]:
         """What stored results say of the model they are of."""

@@ -11,6 +11,7 @@ from typing import Any
 from gluscope.core.activation import act
 from gluscope.core.names import public_name
 from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.precision import forward_format
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.spec import ModelSpec
@@ -96,7 +97,7 @@ class RunResults:
             dataset=public_name(about["dataset"]),
             dataset_revision=about["dataset_revision"],
             examples=about["rows"],
-            dtype="" if "activations" in about else about["dtype"],
+            dtype="" if "activations" in about else forward_format(about),
             device=about.get("device", ""),
             reducer=about.get("reducer", ""),
             cache_dtype=about.get("cache_dtype", ""),

@@ -71,13 +71,15 @@ def run_replay(
         "model_revision": spec.revision,
         "dataset_fingerprint": data.record.fingerprint,
         "dtype": about.get("dtype", "float32"),
+        "tf32": bool(about.get("tf32")),
         "shard": name,
         "versions": versions("torch", "transformers", "numpy"),
     }
     tokens = [lengths[pairs.row] for pairs in layers]
     with ReplayWriter(out, layers, tokens, spec.d_mlp, own | (attributes or {})) as writer:
         if len(rows):
-            _pass(spec, data, rows, layers, writer, str(own["dtype"]), device, batch_tokens, f"replay {name}", stream)
+            how = device, str(own["dtype"]), bool(own["tf32"])
+            _pass(spec, data, rows, layers, writer, how, batch_tokens, f"replay {name}", stream)
     return Replayed(sum(len(pairs.row) for pairs in layers), len(rows), int(lengths[rows].sum()))
 
 
@@ -109,8 +111,7 @@ def _pass(
     rows: np.ndarray,
     layers: list[LayerPairs],
     writer: ReplayWriter,
-    dtype: str,
-    device: str,
+    how: tuple[str, str, bool],
     batch_tokens: int,
     title: str,
     stream: TextIO | None,
@@ -118,7 +119,7 @@ def _pass(
     from gluscope.model.load import load
     from gluscope.recompute.replay_passes import ReplayPasses
 
-    model = load(spec, device, dtype)
+    model = load(spec, *how)
     lengths = data.lengths[rows]
     passes = ReplayPasses(model, layers, writer)
     with Progress(int(lengths.sum()), title, stream) as progress, passes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gluscope.core.activation import Activation, act
 from gluscope.core.errors import ShardMismatch, StoreError
+from gluscope.core.precision import forward_format
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
@@ -98,7 +99,7 @@ def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
 
 def _check_agrees(part: LayerSummary, values: Recomputed, function: Activation, about: dict[str, Any]) -> None:
     try:
-        agreement(part, values, function, str(about.get("dtype", "float32")))
+        agreement(part, values, function, forward_format(about))
     except StoreError as error:
         if "activations" not in about:
             raise
@@ -134,7 +135,7 @@ def _values(
     if origin.source == "model":
         from gluscope.recompute.from_model import from_model
 
-        how = origin.device, dtype, origin.batch_tokens
+        how = origin.device, dtype, origin.batch_tokens, bool(about.get("tf32"))
         return from_model(spec, TokenDataset.open(tokens), layer, wanted, *how)
     with ExitStack() as stack:
         if origin.source == "replay":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,6 +43,7 @@ class ScanSettings:
     samples: int = 4096
     device: str = "auto"
     dtype: str = "float32"
+    tf32: bool = False
     cache_dtype: str = "float16"
     batch_tokens: int = 16384
     reducer: str = "auto"
@@ -84,6 +85,7 @@ def run_scan(
     the model lacks, ModelError for activations that are not finite (it names the layer) or too large for the cache's
     number format, and for a text that does not fit into memory.
     """
+    settings = replace(settings, dtype=spec.number_format(settings.dtype))
     record = verify(folder)
     record.check_fits(spec, str(folder))
     data, shard = TokenDataset.open(folder), plan.shard(name)
@@ -151,7 +153,7 @@ def _scan(
     from gluscope.scan.passes import Passes
     from gluscope.scan.reduce import make_reducer
 
-    model = load(spec, settings.device, settings.dtype)
+    model = load(spec, settings.device, settings.dtype, settings.tf32)
     device = model.device.type
     how = model.dtype, spec.fused
     reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer, *how)

@@ -21,6 +21,8 @@ from gluscope.summary.types import LayerSummary, SampleTokens
 OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens", "rows_digest"})
 # What the data set was when a shard was scanned. It may have grown since then.
 OF_DATASET = frozenset({"dataset_revision", "dataset_fingerprint", "dataset_rows", "dataset_tokens"})
+# What a shard did that does not say so: the key is younger than it.
+BEFORE = {"tf32": False}
 INDIFFERENT = frozenset({"device", "batch_tokens", "reducer", "cache_dtype", "versions"})
 _LARGE = 100_000  # neurons, counted once for every shard and layer
 
@@ -99,10 +101,13 @@ def _open(path: str | Path) -> _Shard:
 def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, Any]) -> None:
     """Snakemake knows with what settings a file was made only if it was alive when the file was finished."""
     wrong = {
-        shard.path: (f"{key} {_words(key, asked)} as in the config", _words(key, shard.attributes.get(key)))
+        shard.path: (
+            f"{key} {_words(key, asked)} as in the config",
+            _words(key, shard.attributes.get(key, BEFORE.get(key))),
+        )
         for shard in shards
         for key, asked in settings.items()
-        if shard.attributes.get(key) != asked
+        if shard.attributes.get(key, BEFORE.get(key)) != asked
     }
     _refuse_all(wrong)
 
@@ -129,7 +134,7 @@ def _refuse_all(wrong: Mapping[Path, tuple[str, str]]) -> None:
 def _refuse_other_settings(shards: Sequence[_Shard], may_differ: frozenset[str]) -> None:
     """Compare every shard with what most of them say."""
     for key in sorted(set().union(*(shard.attributes for shard in shards)) - OWN - INDIFFERENT - may_differ):
-        values = [repr(shard.attributes.get(key)) for shard in shards]
+        values = [repr(shard.attributes.get(key, BEFORE.get(key))) for shard in shards]
         usual = max(values, key=values.count)
         for shard, value in zip(shards, values, strict=True):
             if value != usual:

@@ -77,7 +77,7 @@ def test_a_run_without_cache_computes_pages_with_the_model() -> None:
         ("runs/mine/k", None, "found nothing"),
         ("runs/mine/shards", 10000, "from 1 to 9999, found 10000"),
         ("runs/mine/cache", "yes", "expected true or false, found 'yes'"),
-        ("runs/mine/dtype", "float64", "expected one of float32, bfloat16, float16, found 'float64'"),
+        ("runs/mine/dtype", "float64", "expected one of float32, bfloat16, float16, auto, found 'float64'"),
         ("runs/mine/model", "  ", "expected a text that is not empty"),
         ("runs/mine/neurons", "L0/N3", "neurons: expected a list, found 'L0/N3'"),
         ("runs/mine/neurons", ["L0/N3", "N3/L0"], "neurons[1]: expected a neuron such as L5/N10602"),

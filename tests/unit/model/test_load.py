@@ -26,7 +26,7 @@ def spec(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("asked", "given"),
-    [("auto", torch.float32), ("float32", torch.float32), ("float16", torch.float16), ("bfloat16", torch.bfloat16)],
+    [("auto", torch.float16), ("float32", torch.float32), ("float16", torch.float16), ("bfloat16", torch.bfloat16)],
 )
 def test_types_on_a_cpu(spec, asked, given):
     model = load(spec, "cpu", asked)
@@ -36,6 +36,14 @@ def test_types_on_a_cpu(spec, asked, given):
     assert model.dtype == given
     assert {tensor.dtype for tensor in seen} == {given}
     assert model.device.type == "cpu"
+
+
+def test_tf32_is_what_the_run_says_for_every_kind_of_product(spec):
+    """torch by itself has it for convolutions alone."""
+    for asked in (True, False):
+        load(spec, "cpu", "float32", asked)
+        assert torch.backends.cuda.matmul.allow_tf32 is asked
+        assert torch.backends.cudnn.allow_tf32 is asked
 
 
 def test_ready_for_inference(spec):
