@@ -12,6 +12,7 @@ from gluscope.config.neurons import Batch
 from gluscope.config.places import stamp
 from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import DatasetPaths, RunPaths
+from gluscope.forecast import announce
 from gluscope.workflow import Workflow
 
 
@@ -27,13 +28,22 @@ except ConfigErrors as errors:
     sys.exit(str(errors))
 
 own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
-config |= {"asked": flow.asked, "configfiles": own}
+config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 
 if workflow.is_main_process:
     before_jobs(
         workflow,
         lambda: make_good(lambda text: print(text, file=sys.stderr, flush=True)),
     )
+
+
+onstart:
+    # Not in dry runs: nothing of it is done then.
+    try:
+        due = [(job.rule.name, job.wildcards_dict) for job in workflow.dag.needrun_jobs()]
+        announce(flow, due, lambda text: print(text, file=sys.stderr, flush=True))
+    except GluscopeError as error:
+        sys.exit(f"error: {error}")
 
 
 # Patterns of the names of runs that some rules are for.

@@ -27,9 +27,13 @@ checkpoint tokenise:
 
 
 checkpoint plan_shards:
-    """Share out the rows of a run's data set among its shards; where it has grown, earlier shards stay as they are."""
+    """Share out the rows of a run's data set among its shards; where it has grown, earlier shards stay as they are.
+
+    Says what the scan takes, and stops where that is more than the run may.
+    """
     input:
-        tokens_of_run,
+        tokens=tokens_of_run,
+        model=ancient(RUN.model),
     output:
         update(RUN.plan),
     log:

@@ -6,16 +6,20 @@ from typing import Any
 from gluscope.core.errors import StoreError
 from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
+from gluscope.forecast import asked_in, of_plan
 from gluscope.job import start
+from gluscope.model.spec import ModelSpec
 from gluscope.store.atomic import new_file
 
 
 def main(smk: Any) -> None:
     """Write `smk.output[0]`, the plan of as many shards as the settings say; the one that is there is carried on."""
     with start(smk) as job:
-        data = TokenDataset.open(Path(smk.input[0]).parent)
+        data = TokenDataset.open(Path(smk.input.tokens).parent)
         before = plan_so_far(smk.output[0])
         plan = make_plan(data, smk.params.settings["shards"], before)
+        if asked := asked_in(smk.config, smk.wildcards.run):
+            of_plan(asked, ModelSpec.read(smk.input.model), plan, before, job.say)
         with new_file(smk.output[0]) as part:
             plan.save(part)
         sizes = [shard.tokens for shard in plan.shards]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
 from gluscope.dataset.plan import Plan
+from gluscope.forecast import Asked
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
 from gluscope.stages.lock import digest_of
@@ -160,6 +163,31 @@ class Workflow:
         settings = self.settings("scan", run)
         settings.pop("cache_dtype", None)
         return {**settings, "stages": self.version("scan", run)}
+
+    def asked_of(self, run: str) -> Asked:
+        """What decides how much a run takes."""
+        keys, data = self.run(run), self.dataset_of(run)
+        same = {
+            key: getattr(keys, key)
+            for key in ("revision", "k", "samples", "cache", "dtype", "tf32", "device", "disk_limit_gb", "go_on")
+        }
+        return Asked(
+            run=run,
+            model=self.model(run),
+            pages=keys.pages_source,
+            patterns=keys.neurons,
+            max_length=data.max_length,
+            max_tokens=data.max_tokens,
+            **same,
+        )
+
+    def costs(self) -> dict[str, dict[str, Any]]:
+        """The same of all runs as plain values, for the job that plans their shards."""
+        found = {}
+        for run in self.config.runs:
+            with contextlib.suppress(ConfigError):  # a run that nobody may have asked for
+                found[run] = asdict(self.asked_of(run))
+        return found
 
     def shards(self, run: str) -> list[str]:
         return [shard_name(index) for index in range(self.run(run).shards)]

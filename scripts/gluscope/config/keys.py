@@ -112,6 +112,11 @@ class RunConfig:
     """Most tokens in a forward pass. Results do not depend on it; retries after a failure use fewer."""
     seed: AtLeast0 = 0
     """Seed of the choice of sampled tokens."""
+    disk_limit_gb: AtLeast1 = 500
+    """A run that would write more than this many GB (10^9 bytes), or than the disk has left, says so and stops before
+    its first scan."""
+    go_on: bool = False
+    """Scan all the same."""
 
     @property
     def paths(self) -> RunPaths:

@@ -34,8 +34,8 @@ def from_model(
     """Gate and in of neurons of one layer at their texts, by neuron.
 
     wanted: for each neuron the rows of its texts. device, dtype, tf32: of the forward pass; the run's own give the
-    scan's numbers. batch_tokens: most tokens in a pass. Raises ModelError as `load` does, and for a text that does not fit
-    into memory.
+    scan's numbers. batch_tokens: most tokens in a pass. Raises ModelError as `load` does, and for a text that does
+    not fit into memory.
     """
     gather = Gather(WeightRows(spec), layer, wanted)
     rows = np.array(sorted(gather.by_row), np.int64)

@@ -61,5 +61,7 @@ NOT_RESULTS: dict[str, str] = {
     "device": "where a job runs",
     "batch_tokens": "how many tokens go through the model at a time",
     "cache": "which of two rules scans",
+    "disk_limit_gb": "whether a run is stopped before its first scan",
+    "go_on": "whether a run is stopped before its first scan",
     "dataset": "which data set is an input",
 }

@@ -1,0 +1,98 @@
+"""What a run takes before it is there: bytes, files, hours of a GPU; arithmetic on sizes, told in docs/cluster.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# Operations a second of a card's data sheet, dense, by what a forward pass computes in.
+PEAKS = {
+    "H100": {"bfloat16": 989e12, "float16": 989e12, "tf32": 495e12, "float32": 67e12},
+    "A100": {"bfloat16": 312e12, "float16": 312e12, "tf32": 156e12, "float32": 19.5e12},
+}
+# The share of it that a scan reaches: OLMo-7B in bfloat16 on an H100 80GB HBM3, 23,000 tokens a second. The plain pass
+# of the same model, 31,000, reaches 0.41. Other formats and cards were not measured.
+SHARE = 0.30
+_LISTS, _SLOTS = 14, 16  # of extremes: that are filled, and that a summary has room for
+# Of a listed neuron for each token of its texts: recomputed values (two float32) and its page (as measured).
+_PAGE_BYTES, _REPLAY_BYTES = 8 + 11, 4
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """n_layers, d_model, d_mlp: as in DESIGN. attention: numbers of a layer's attention weights. dtype: of the stored
+    weights, empty where nobody said."""
+
+    n_layers: int
+    d_model: int
+    d_mlp: int
+    attention: int
+    dtype: str = ""
+
+    @property
+    def operations(self) -> int:
+        """Of a forward pass, for each token: twice the weights outside embedding and unembedding."""
+        return 2 * self.n_layers * (3 * self.d_model * self.d_mlp + self.attention)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run is about to do. scan, replay: tokens of the shards to be scanned, and to be replayed; shards: of how
+    many. text: tokens of a text, on average. listed: neurons under `neurons:`. cache: whether there will be one."""
+
+    scan: int
+    shards: int
+    replay: int = 0
+    replay_shards: int = 0
+    text: int = 1024
+    listed: int = 0
+    k: int = 16
+    samples: int = 4096
+    cache: bool = False
+    format: str = "float32"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """bytes: by what they are of, before compression. files: of them. operations: of scan and replay. format: of the
+    forward pass, a dtype or "tf32"."""
+
+    bytes: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+    scan: float = 0.0
+    replay: float = 0.0
+    format: str = "float32"
+
+    @property
+    def total(self) -> int:
+        return sum(self.bytes.values())
+
+    def hours(self, card: str) -> tuple[float, float]:
+        """Of scan and replay on one card of this kind; a replay is at most that."""
+        rate = SHARE * PEAKS[card][self.format] * 3600
+        return self.scan / rate, self.replay / rate
+
+
+def cost(size: ModelSize, work: Work) -> Cost:
+    """What `work` takes with a model of this size."""
+    neurons = size.n_layers * size.d_mlp
+    lists = 16 * _SLOTS * work.k + 160  # 14 of 16 lists: value, row, position; counts and sums of the four cases
+    samples = 4 * work.samples
+    texts = work.listed * _LISTS * work.k * work.text
+    found = {
+        "the cache": work.scan * size.n_layers * size.d_model * 2 if work.cache else 0,
+        "statistics": neurons * ((work.shards + 1) * lists + 2 * samples) if work.shards else 0,
+        "the replay": texts * _REPLAY_BYTES if work.replay else 0,
+        "pages": texts * _PAGE_BYTES,
+    }
+    files = work.shards * (1 + (size.n_layers + 6 if work.cache else 0)) + 19 * size.n_layers + 45
+    files += work.replay_shards * REPLAY_FILES + 2 * work.listed
+    return Cost(
+        {what: count for what, count in found.items() if count},
+        files,
+        float(work.scan * size.operations),
+        float(work.replay * size.operations),
+        work.format,
+    )
+
+
+REPLAY_FILES = 10
