@@ -117,8 +117,8 @@ def announce(runs: Runs, jobs: Iterable[tuple[str, Mapping[str, str]]], say: Cal
         found = cost(size, asked.work(size, *parts))
         left += found.total
         say(in_words(asked, found, room))
-        refuse(asked, replace(found, bytes={"all that is asked for": left}), room, only_room=True)
         refuse(asked, found, room)
+        refuse(asked, replace(found, bytes={"all that is asked for": left}), room, only_room=True)
 
 
 def of_plan(asked: Asked, spec: ModelSpec, plan: Plan, before: Plan | None, say: Callable[[str], None]) -> None:
@@ -191,9 +191,9 @@ def _hours(asked: Asked, found: Cost) -> str:
         return "no GPU (`device: cpu`)"
     (scan, replay), (other, _) = found.hours("H100"), found.hours("A100")
     name = {"tf32": "float32 with TF32"}.get(found.format, found.format)
-    again = f", up to {_number(replay)} more for the replay" if replay else ""
+    again = ", at most as many again for the replay" if replay else ""
     if not found.scan:
-        return f"up to {_number(replay)} H100 hours for the replay, in {name}"
+        return f"at most {_number(replay)} H100 hours for the replay in {name}"
     return f"{_number(scan)} H100 hours (A100: {_number(other)}) for the scan in {name}{again}"
 
 

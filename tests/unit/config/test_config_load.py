@@ -149,6 +149,7 @@ def test_shipped_config_is_good() -> None:
     assert config.all == ["demo"]
     olmo, route = config.runs["olmo-7b-0424"], config.datasets["dolma-3b"]
     assert (olmo.model, olmo.refactor_glu, olmo.k) == ("allenai/OLMo-7B-0424-hf", True, 16)
+    assert (olmo.dtype, olmo.cache, olmo.pages_source) == ("bfloat16", False, "replay")
     assert config.datasets[olmo.dataset].source == "sjgerstner/dolma-small"
     assert config.datasets[olmo.dataset].max_length == 1024
     assert (route.source, route.shuffle_seed, route.max_tokens) == ("emozilla/dolma-v1_7-3B", 2512800, 20_000_000)
