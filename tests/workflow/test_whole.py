@@ -69,6 +69,12 @@ def test_stages_of_these_versions_give_the_golden_results(room: Room) -> None:
     assert not differences(collect(room.folder))
 
 
+def test_the_run_has_as_many_files_as_it_said_before_its_scan(room: Room) -> None:
+    files = sum(path.is_file() for path in (room.folder / "results/mine").rglob("*"))
+    said = (room.folder / "logs/plan_shards/mine.log").read_text(encoding="utf-8")
+    assert f" in {files:,} files under results/ " in said
+
+
 def test_the_page_says_the_command_that_makes_it(room: Room) -> None:
     page = (room.folder / "results/mine/site/L0/N3.html").read_text(encoding="utf-8")
     assert "<code>snakemake --cores 2 results/mine/site/L0/N3.html --configfile mine.yaml</code>" in page
