@@ -40,7 +40,10 @@ if workflow.is_main_process:
 onstart:
     # Not in dry runs: nothing of it is done then.
     try:
-        due = [(job.rule.name, job.wildcards_dict) for job in workflow.dag.needrun_jobs()]
+        due = [
+            (job.rule.name, job.wildcards_dict)
+            for job in workflow.dag.needrun_jobs()
+        ]
         announce(flow, due, lambda text: print(text, file=sys.stderr, flush=True))
     except GluscopeError as error:
         sys.exit(f"error: {error}")

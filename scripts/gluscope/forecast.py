@@ -198,7 +198,7 @@ def _hours(asked: Asked, found: Cost) -> str:
 
 
 def _number(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}" if hours >= 0.01 else "under 0.01"
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}" if hours >= 0.001 else "under 0.001"
 
 
 def _neurons(pattern: str, size: ModelSize) -> int:

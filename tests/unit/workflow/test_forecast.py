@@ -83,7 +83,7 @@ def test_a_cache_of_terabytes_is_refused_in_one_line(place: Path) -> None:
     assert str(error.value).startswith(limit)
     assert "Next: set `cache: false` and `pages_from: replay`; or set `go_on: true`" in str(error.value)
     for allowed in (replace(own, go_on=True), replace(own, disk_limit_gb=5300)):
-        assert "3.6 H100 hours (A100: 12) for the scan in float32" in announced(allowed, due=jobs())[0]
+        assert "2.9 H100 hours (A100: 10) for the scan in float32" in announced(allowed, due=jobs())[0]
     assert announced(own, due=jobs(count=1)), "what is left of it is within the limit"
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_said_where_nothing_is_scanned(place: Path) -> None:
 def test_before_texts_are_counted_a_million_tokens_are_told(place: Path) -> None:
     first = [("plan_shards", {"run": "olmo"}), *jobs()]
     (line,) = announced(asked(cache=True, max_tokens=20_000_000), due=first)
-    assert "takes, for each million tokens (at most 20,000,000 of them), 262 GB of cache and 0.012 H100 hours" in line
+    assert "takes, for each million tokens (at most 20,000,000 of them), 262 GB of cache and 0.0098 H100 hours" in line
     planned()
     assert announced(asked(cache=True), due=first)[0].startswith("olmo takes, for each million tokens, 262 GB"), (
         "a plan that is made anew says nothing"
