@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,17 @@ def test_equal_texts_tie_and_the_lower_row_comes_first(tmp_path: Path, olmo: Cas
                 assert len(places) in (0, len(rows))
                 assert places == sorted(places)
                 assert len(set(value[places].tolist())) <= 1
+
+
+def test_auto_is_recorded_as_the_checkpoints_format(tmp_path: Path, olmo: Case) -> None:
+    """Also where a shard has no texts, so that no model is loaded."""
+    half = replace(olmo, spec=replace(olmo.spec, dtype="bfloat16"))
+    shards = olmo.plan_of(31).shards
+    for shard in (next(s for s in shards if s.rows), next(s for s in shards if not s.rows)):
+        half.scan(tmp_path / "out.zarr.zip", shard.name, 31, dtype="auto", tf32=True)
+        about = read_attributes(tmp_path / "out.zarr.zip")
+        assert (about["dtype"], about["tf32"]) == ("bfloat16", True)
+        (tmp_path / "out.zarr.zip").unlink()
 
 
 def test_attributes_say_what_was_scanned(tmp_path: Path, olmo: Case) -> None:

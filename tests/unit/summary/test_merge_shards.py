@@ -211,7 +211,10 @@ assert not {{"numba", "torch", "zarr", "tensorstore"}} & set(sys.modules)
 def test_shards_of_settings_that_the_config_does_not_have_are_refused(tmp_path: Path) -> None:
     """All shards agree, so only what was asked for shows that they are of an earlier config."""
     paths = write_shards(tmp_path)
-    merge_shards(paths, tmp_path / "a.zarr", sign=SIGN, settings={"k": K})
+    # The shards are from before there was a key `tf32`: they did without.
+    merge_shards(paths, tmp_path / "a.zarr", sign=SIGN, settings={"k": K, "tf32": False})
+    with pytest.raises(ShardMismatch, match="expected tf32 True as in the config, found False"):
+        merge_shards(paths, tmp_path / "b.zarr", sign=SIGN, settings={"tf32": True})
     with pytest.raises(ShardMismatch, match=f"expected k {K + 1} as in the config, found {K}") as caught:
         merge_shards(paths, tmp_path / "b.zarr", sign=SIGN, settings={"k": K + 1})
     assert caught.value.redo == tuple(map(str, paths))
