@@ -50,9 +50,9 @@ STAGES: dict[str, Stage] = {
     "recompute": Stage(1, "", keys=("pages_from",)),
     "page": Stage(1, "", shows_with=PAGES),
     "site_index": Stage(1, "", shows_with=PAGES),
-    "export_hf": Stage(1, "", shows_with=CARDS),
+    "export_hf": Stage(2, "the mean of an empty case is NaN, not null", shows_with=CARDS),
     "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),
-    "export_neuronpedia": Stage(1, "", keys=("neurons",)),
+    "export_neuronpedia": Stage(2, "a source for each sign case, |post| inside it", keys=("neurons",)),
     "export_neurons": Stage(1, ""),
     "compare": Stage(1, ""),
 }
