@@ -113,7 +113,15 @@ def test_record_says_what_is_stored(tmp_path: Path, texts: Path, tokenizer: Path
 def test_datasets_opens_it(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
     data = made(tmp_path / "out", texts, tokenizer, max_length=24)
     opened = datasets.load_from_disk(str(tmp_path / "out"))
-    assert opened.column_names == ["id", "text", "input_ids", "attention_mask", "source_row", "source_offset"]
+    assert opened.column_names == [
+        "id",
+        "text",
+        "input_ids",
+        "attention_mask",
+        "source_row",
+        "source_offset",
+        "copy_of",
+    ]
     assert opened["input_ids"][:] == all_ids(data)
     assert opened["attention_mask"][:] == [[1] * length for length in data.lengths]
     assert opened.features["input_ids"] == datasets.List(datasets.Value("int32"))
@@ -226,7 +234,7 @@ def test_saved_folders_with_and_without_splits(tmp_path: Path, tokenizer: Path) 
     assert len(made(tmp_path / "a", tmp_path / "saved", tokenizer, text_column="body")) == 2
     data = made(tmp_path / "b", tmp_path / "splits", tokenizer, text_column="body", split="test")
     assert [data.text(row) for row in range(len(data))] == ["three"]
-    assert data.metadata(0) == {"tag": [], "source_row": 0, "source_offset": 0}
+    assert data.metadata(0) == {"tag": "[]", "source_row": 0, "source_offset": 0}
     with pytest.raises(DatasetError, match=r"expected the split 'val', found train, test"):
         made(tmp_path / "c", tmp_path / "splits", tokenizer, text_column="body", split="val")
     with pytest.raises(DatasetError, match="expected the split 'val'"):
@@ -277,7 +285,7 @@ def test_what_a_mask_hides_is_left_out(tmp_path: Path) -> None:
         ({"input_ids": [1, 2, 3], "attention_mask": [1, 0, 1]}, r"row 1: expected an attention_mask of 1"),
         ({"input_ids": [1, 2], "attention_mask": [1, 2]}, r"row 1: expected an attention_mask of 1"),
         ({"input_ids": [1.5]}, r"expected lists of whole numbers in `input_ids`, found list<.*double>"),
-        ({"input_ids": "text"}, r"expected lists of whole numbers in `input_ids`, found string"),
+        ({"input_ids": "text"}, r"expected lists of whole numbers in `input_ids`, found values of several types"),
     ],
 )
 def test_pretokenised_rows_that_cannot_be_are_named(tmp_path: Path, row: dict, message: str) -> None:
@@ -309,8 +317,8 @@ def test_a_data_set_made_here_is_a_source_itself(tmp_path: Path, texts: Path, to
     [
         ([{"body": "x", "id": 1}], {}, r"expected a column 'text', found columns body, id\. Next: set `text_column`"),
         ([{"texts": "x"}], {}, r"perhaps to 'texts'"),
-        ([{"text": 3}], {}, r"expected texts in the column 'text', found Value\('int64'\)"),
-        ([{"text": "x"}, {"text": 3}], {}, r"expected texts in the column 'text', found values of several types"),
+        ([{"text": 3}], {}, r"in.jsonl, line 1: expected a text in the column 'text', found 3 \(int\)"),
+        ([{"text": "x"}, {"text": 3}], {}, r"in.jsonl, line 2: expected a text in the column 'text', found 3 \(int\)"),
         ([], {}, r"expected at least one text, found none"),
         ([{"text": ""}, {"text": None}, {"text": ""}], {}, r"expected a text with a token, found 3 without one"),
         ([{"text": "one two three"}], {"max_tokens": 2}, r"`max_tokens`, found a first one of more than 2 tokens"),
