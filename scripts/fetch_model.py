@@ -1,7 +1,9 @@
 """Find the model of a run, or fetch it from the hub, and describe it."""
 
+from pathlib import Path
 from typing import Any
 
+from gluscope.config.load import no_tokenizer
 from gluscope.core.paths import RunPaths
 from gluscope.core.size import Size
 from gluscope.job import start
@@ -15,7 +17,12 @@ def main(smk: Any) -> None:
         job.say(f"Looking at {model}")
         spec = describe(model, smk.params.settings["revision"])
         size = Size(spec.n_layers, spec.d_mlp)
-        for page in smk.config.get("asked", {}).get(smk.wildcards.run, []):
+        asked = smk.config.get("asked", {}).get(smk.wildcards.run, [])
+        if asked and not (Path(spec.folder) / "tokenizer.json").is_file():
+            dataset = smk.config["runs"][smk.wildcards.run]["dataset"]
+            if smk.config["datasets"][dataset].get("tokenizer") is None:
+                raise no_tokenizer(dataset, spec.model)
+        for page in asked:
             neuron = RunPaths(smk.wildcards.run).parse_page(page)
             size.refuse(page, neuron.layer, neuron.neuron)
         spec.save(smk.output[0])

@@ -12,12 +12,13 @@ from typing import Any
 from gluscope.config import places
 from gluscope.config.check import nearest
 from gluscope.config.keys import DatasetConfig, RunConfig
-from gluscope.config.load import load, unknown_run
+from gluscope.config.load import load, no_tokenizer, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
 from gluscope.core.errors import ConfigError, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
+from gluscope.dataset.files import inputs
 from gluscope.dataset.plan import Plan
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
@@ -93,20 +94,26 @@ class Workflow:
         return self._place(dataset, "tokenizer") or self.dataset(dataset).tokenizer
 
     def source_files(self, dataset: str) -> list[str]:
+        """Files of a local source; none for a hub id. Raises DatasetError for what cannot be read."""
         place = self._place(dataset, "source")
-        return places.source_files(place) if place else []
+        return inputs(place) if place else []
 
     def tokenizer_files(self, dataset: str) -> list[str]:
         place = self._place(dataset, "tokenizer")
         return places.tokenizer_files(place) if place else []
 
     def tokenizer_of_pages(self, run: str) -> list[str]:
-        """The file that leads to the tokenizer of a run's texts; none if that is the model's own."""
-        dataset = self.dataset_of(run)
-        if dataset.tokenizer is None:
+        """The model's own tokenizer, where a run's texts came as tokens; none if the data set has one.
+
+        Raises ConfigError for a local model without: pages could not show their texts. (A hub model is looked at when
+        it is fetched.)
+        """
+        if self.dataset_of(run).tokenizer is not None:
             return []
-        place = self._place(dataset.name, "tokenizer")
-        return [f"{place}/tokenizer.json"] if place else [dataset.paths.source]
+        place = places.locate(self.run(run).model, f"config: runs: {run}: model", self.folder)
+        if place is None or (file := Path(place) / "tokenizer.json").is_file():
+            return [] if place is None else [str(file)]
+        raise no_tokenizer(self.dataset_of(run).name, place)
 
     def fetched(self, dataset: str) -> list[str]:
         """The file that says what was fetched for a data set; none if nothing has to be."""

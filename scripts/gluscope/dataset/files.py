@@ -82,6 +82,26 @@ def find_files(source: Path) -> Found:
     return Found(source, next(iter(kinds)), list(known), skipped)
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a folder was written by `datasets`' `save_to_disk`."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def inputs(source: str) -> list[str]:
+    """The files that a local source's rows depend on; the path itself if it is a file, or is not there yet.
+
+    Raises DatasetError, as `find_files` does, for what cannot be read.
+    """
+    folder = Path(source)
+    if folder.is_file():
+        return [str(path) for path in find_files(folder).files]
+    if not folder.is_dir():
+        return [source]
+    card = folder / "README.md"
+    files = inside(folder) if is_saved(folder) or card.is_file() else find_files(folder).files
+    return [str(path) for path in files]
+
+
 def digest(root: Path, files: Iterable[Path]) -> str:
     """`sha256:...` over names (within `root`) and bytes of files."""
     whole = hashlib.sha256()

@@ -94,6 +94,18 @@ class TokenRecord:
             "dataset_tokens": self.tokens,
         }
 
+    @property
+    def remarks(self) -> list[str]:
+        """What of the source is not in the data set as someone may expect it, a line each."""
+        skipped, left_out = self.skipped_files, self.columns_left_out
+        lines = [f"Files not read: {_some(skipped)}"] if skipped else []
+        lines += [f"Columns left out: {_some(left_out)}"] if left_out else []
+        lines += [f"Columns kept as text: {', '.join(self.columns_as_text)}"] if self.columns_as_text else []
+        lines += [f"Rows without a token, left out: {self.dropped_empty}"] if self.dropped_empty else []
+        lines += [f"Rows with the tokens of an earlier one: {self.copies}"] if self.copies else []
+        lines += [f"tokenizer.json was taken: {self.tokenizer_differs}"] if self.tokenizer_differs else []
+        return lines
+
     def save(self, folder: str | Path) -> None:
         (Path(folder) / TOKENS_JSON).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
@@ -132,6 +144,11 @@ class TokenRecord:
                 f"id {self.max_id}",
                 "use the tokenizer that belongs to this model",
             )
+
+
+def _some(reasons: dict[str, str], most: int = 5) -> str:
+    parts = [f"{name} ({why})" for name, why in list(reasons.items())[:most]]
+    return ", ".join(parts) + (f" and {len(reasons) - most} more, see tokens.json" if len(reasons) > most else "")
 
 
 def verify(folder: str | Path) -> TokenRecord:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import DatasetError
-from gluscope.dataset.files import Found, digest, find_files, inside, kind_of, name_in
+from gluscope.dataset.files import Found, digest, find_files, inside, is_saved, kind_of, name_in
 from gluscope.dataset.parquet import write_parquet
 from gluscope.dataset.reader import IDS, MASK
 from gluscope.dataset.record import TokenSettings
@@ -148,11 +148,6 @@ def open_source(located: Located, settings: TokenSettings, scratch: Path) -> Ope
         return _read(located, found, settings, scratch)
     loaded = _load(located, settings.split, scratch)
     return Opened(ArrowTable(loaded, asked, located.id), revision_of(located), found.names, found.skipped)
-
-
-def is_saved(folder: Path) -> bool:
-    """Whether a folder was written by `datasets`' `save_to_disk`."""
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def _read(located: Located, found: Found, settings: TokenSettings, scratch: Path) -> Opened:
