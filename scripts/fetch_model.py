@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from gluscope.config.load import no_tokenizer
 from gluscope.core.paths import RunPaths
 from gluscope.core.size import Size
+from gluscope.dataset.files import no_tokenizer
 from gluscope.job import start
 from gluscope.model.describe import describe
 

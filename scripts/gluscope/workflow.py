@@ -12,13 +12,13 @@ from typing import Any
 from gluscope.config import places
 from gluscope.config.check import nearest
 from gluscope.config.keys import DatasetConfig, RunConfig
-from gluscope.config.load import load, no_tokenizer, unknown_run
+from gluscope.config.load import load, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
 from gluscope.core.errors import ConfigError, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
-from gluscope.dataset.files import inputs
+from gluscope.dataset.files import inputs, no_tokenizer
 from gluscope.dataset.plan import Plan
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
@@ -76,9 +76,13 @@ class Workflow:
         return {"summary": RunPaths(run).summary, "reference": RunPaths(reference).summary}
 
     def model(self, run: str) -> str:
-        """The folder of a run's model, or its hub id."""
-        model = self.run(run).model
-        return places.locate(model, f"config: runs: {run}: model", self.folder) or model
+        """The folder of a run's model, or its hub id. Raises ConfigError for a file."""
+        model, where = self.run(run).model, f"config: runs: {run}: model"
+        place = places.locate(model, where, self.folder)
+        if place and os.path.isfile(place):
+            step = "name the folder that it lies in; for a GGUF file, the model that it was made from"
+            raise ConfigError(where, "a model's folder (config.json and safetensors files)", f"the file {place}", step)
+        return place or model
 
     def model_files(self, run: str) -> list[str]:
         """Files of a local model; none for a hub id."""
@@ -105,7 +109,7 @@ class Workflow:
     def tokenizer_of_pages(self, run: str) -> list[str]:
         """The model's own tokenizer, where a run's texts came as tokens; none if the data set has one.
 
-        Raises ConfigError for a local model without: pages could not show their texts. (A hub model is looked at when
+        Raises DatasetError for a local model without: pages could not show their texts. (A hub model is looked at when
         it is fetched.)
         """
         if self.dataset_of(run).tokenizer is not None:

@@ -43,13 +43,6 @@ def unknown_run(name: str, config: ConfigFile, where: str) -> ConfigError:
     return ConfigError(where, "the name of a run", repr(name), nearest(name, config.runs))
 
 
-def no_tokenizer(dataset: str, model: str) -> ConfigError:
-    """The error for pages of texts that came as tokens, with a model that has no tokenizer.json."""
-    where, found = f"config: datasets: {dataset}", f"none, and no tokenizer.json in {model}"
-    step = "add `tokenizer`, the folder or hub id of the one that made the tokens"
-    return ConfigError(where, "a `tokenizer`, for pages to show texts that came as tokens", found, step)
-
-
 def _impossible(run: RunConfig, config: ConfigFile) -> list[ConfigError]:
     """What the keys of a run demand of each other."""
     where = f"config: runs: {run.name}"

@@ -102,6 +102,13 @@ def inputs(source: str) -> list[str]:
     return [str(path) for path in files]
 
 
+def no_tokenizer(dataset: str, model: str) -> DatasetError:
+    """The error for pages of texts that came as tokens, with a model that has no tokenizer.json."""
+    where, found = f"config: datasets: {dataset}", f"none, and no tokenizer.json in {model}"
+    step = "add `tokenizer`, the folder or hub id of the one that made the tokens"
+    return DatasetError(where, "a `tokenizer`, for pages to show texts that came as tokens", found, step)
+
+
 def digest(root: Path, files: Iterable[Path]) -> str:
     """`sha256:...` over names (within `root`) and bytes of files."""
     whole = hashlib.sha256()
