@@ -87,8 +87,8 @@ def build(
             skipped_files=opened.skipped,
             columns_as_text=source.columns.as_text,
             columns_left_out=source.columns.left_out,
-            around=tokeniser and {"prefix": tokeniser.prefix.tolist(), "suffix": tokeniser.suffix.tolist()},
-            tokenizer_differs=tokeniser and tokeniser.differs,
+            around=tokeniser.around if tokeniser else None,
+            tokenizer_differs=tokeniser.differs if tokeniser else None,
             files=_checksums(folder),
             versions=versions or {},
         )

@@ -97,14 +97,14 @@ def _values_type(kind: Any) -> Any:
 def _is_string(kind: Any) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_plain(kind: Any) -> bool:
     import pyarrow as pa
 
     numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return numbers or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_null(kind)
+    return bool(numbers or pa.types.is_boolean(kind) or pa.types.is_string(kind) or pa.types.is_null(kind))
 
 
 def _common(kinds: list[Any]) -> Any:

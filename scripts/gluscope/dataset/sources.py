@@ -143,11 +143,11 @@ def open_source(located: Located, settings: TokenSettings, scratch: Path) -> Ope
     if settings.split not in splits:
         raise _no_split(located, settings.split, list(splits))
     files = splits[settings.split]
-    found = Found(folder, kind_of(files[0]) or "", files, _others(folder, splits, settings.split))
+    chosen = Found(folder, kind_of(files[0]) or "", files, _others(folder, splits, settings.split))
     if {kind_of(path) for path in files} in ({"jsonl"}, {"csv"}, {"tsv"}, {"parquet"}):
-        return _read(located, found, settings, scratch)
+        return _read(located, chosen, settings, scratch)
     loaded = _load(located, settings.split, scratch)
-    return Opened(ArrowTable(loaded, asked, located.id), revision_of(located), found.names, found.skipped)
+    return Opened(ArrowTable(loaded, asked, located.id), revision_of(located), chosen.names, chosen.skipped)
 
 
 def _read(located: Located, found: Found, settings: TokenSettings, scratch: Path) -> Opened:

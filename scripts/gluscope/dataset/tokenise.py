@@ -40,8 +40,8 @@ class Tokeniser:
     """A fast tokenizer, and what it puts around a text.
 
     Texts are tokenised by the folder's `tokenizer.json` itself, where it has one: transformers' AutoTokenizer builds a
-    class after the model's type, which may be another tokenizer. What stands around a text is the file's as well (beside
-    it transformers takes no notice of `add_bos_token`), unless the data set's `bos` says otherwise.
+    class after the model's type, which may be another tokenizer. What stands around a text is the file's as well
+    (beside it transformers takes no notice of `add_bos_token`), unless the data set's `bos` says otherwise.
     prefix, suffix: int32 ids before and after every piece, such as the beginning-of-sequence token.
     compared, other: texts so far, and those of which AutoTokenizer makes other tokens.
     """
@@ -69,6 +69,11 @@ class Tokeniser:
     def save(self, path: Path) -> None:
         """Write the tokenizer that is used as a `tokenizer.json`."""
         self._backend.save(str(path), pretty=False)
+
+    @property
+    def around(self) -> dict[str, list[int]]:
+        """`prefix` and `suffix` by name."""
+        return {"prefix": self.prefix.tolist(), "suffix": self.suffix.tolist()}
 
     @property
     def differs(self) -> str | None:
