@@ -18,13 +18,13 @@ def main(smk: Any) -> None:
         spec = describe(model, smk.params.settings["revision"])
         size = Size(spec.n_layers, spec.d_mlp)
         asked = smk.config.get("asked", {}).get(smk.wildcards.run, [])
+        for page in asked:
+            neuron = RunPaths(smk.wildcards.run).parse_page(page)
+            size.refuse(page, neuron.layer, neuron.neuron)
         if asked and not (Path(spec.folder) / "tokenizer.json").is_file():
             dataset = smk.config["runs"][smk.wildcards.run]["dataset"]
             if smk.config["datasets"][dataset].get("tokenizer") is None:
                 raise no_tokenizer(dataset, spec.model)
-        for page in asked:
-            neuron = RunPaths(smk.wildcards.run).parse_page(page)
-            size.refuse(page, neuron.layer, neuron.neuron)
         spec.save(smk.output[0])
         job.say(
             f"{spec.architecture}, {spec.n_layers} layers of {spec.d_mlp} neurons, d_model {spec.d_model}, "
