@@ -12,7 +12,7 @@ include: "rules/common.smk"
 
 
 # Only with `--sdm apptainer`; envs/gluscope.def says how to build it.
-container: image
+container: image(f"{workflow.basedir}/envs/gluscope.sif")
 
 
 include: "rules/fetch.smk"

@@ -29,21 +29,21 @@ except ConfigErrors as errors:
 own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
 config |= {"asked": flow.asked, "configfiles": own}
 
-# Snakemake takes no path with a space for a container's image, used or not.
-image = f"{workflow.basedir}/envs/gluscope.sif"
-if " " in image:
-    if "apptainer" in map(str, workflow.deployment_settings.deployment_method):
-        sys.exit(
-            f"error: --sdm apptainer: expected a clone in a folder without spaces, found {workflow.basedir}. "
-            "Next: move it."
-        )
-    image = None
-
 if workflow.is_main_process:
     before_jobs(
         workflow,
         lambda: make_good(lambda text: print(text, file=sys.stderr, flush=True)),
     )
+
+
+def image(path):
+    """A container's image; none in a folder with a space, which Snakemake refuses even where no container is asked for."""
+    if " " not in path:
+        return path
+    if "apptainer" in map(str, workflow.deployment_settings.deployment_method):
+        found = f"error: --sdm apptainer: expected a clone in a folder without spaces, found {workflow.basedir}"
+        sys.exit(f"{found}. Next: move it.")
+    return None
 
 
 # Patterns of the names of runs that some rules are for.

@@ -80,7 +80,10 @@ def _within(raw: Any, schema: dict[str, Any]) -> bool:
 
 def _wrong(where: str, schema: dict[str, Any], raw: Any) -> ConfigError:
     words = schema.get("words", "keys with values")
-    found = "nothing" if raw is None else repr(raw)
+    try:
+        found = "nothing" if raw is None else repr(raw)
+    except RecursionError:
+        found = "lists or keys nested too deeply to show"
     found = found if len(found) <= 80 else found[:77] + "..."
     meant_as_text = "string" in schema.get("type", ()) and isinstance(raw, int | float | date)
     return ConfigError(where, words, found, _quote(raw) if meant_as_text else "correct it in your config file")

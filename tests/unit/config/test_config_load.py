@@ -220,3 +220,14 @@ def test_a_value_that_yaml_takes_for_something_else_is_to_be_quoted() -> None:
     assert str(caught.value).count("write it in quotes, so that it is a text") == 3
     with pytest.raises(ConfigErrors, match=r"found 'many'\. Next: correct it in your config file"):
         load({"datasets": {"d": {"source": "s", "max_length": "many"}}})
+
+
+def test_what_is_nested_deeply_or_refers_to_itself_is_refused_in_one_line() -> None:
+    deep: list = []
+    for _ in range(3000):
+        deep = [deep]
+    ring = yaml.safe_load("all: &a [*a]\ndatasets: &b {d: *b}\nruns: {r: &c {model: *c, dataset: d, neurons: []}}")
+    for raw in ({"all": deep}, {"datasets": {"d": {"source": deep}}}, ring):
+        with pytest.raises(ConfigErrors) as caught:
+            load(raw)
+        assert all(line.startswith("error: config: ") for line in str(caught.value).splitlines())
