@@ -8,11 +8,13 @@ min_version("9.0")
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
-# Only with `--sdm apptainer`; envs/gluscope.def says how to build it.
-container: f"{workflow.basedir}/envs/gluscope.sif"
-
-
 include: "rules/common.smk"
+
+
+# Only with `--sdm apptainer`; envs/gluscope.def says how to build it.
+container: image(f"{workflow.basedir}/envs/gluscope.sif")
+
+
 include: "rules/fetch.smk"
 include: "rules/demo.smk"
 include: "rules/dataset.smk"

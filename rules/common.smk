@@ -49,6 +49,16 @@ onstart:
         sys.exit(f"error: {error}")
 
 
+def image(path):
+    """A container's image; none in a folder with a space, which Snakemake refuses even where no container is asked for."""
+    if " " not in path:
+        return path
+    if "apptainer" in map(str, workflow.deployment_settings.deployment_method):
+        found = f"error: --sdm apptainer: expected a clone in a folder without spaces, found {workflow.basedir}"
+        sys.exit(f"{found}. Next: move it.")
+    return None
+
+
 # Patterns of the names of runs that some rules are for.
 FROM_MODEL = flow.runs_with(lambda run: run.pages_source == "model")
 CACHED = flow.runs_with(lambda run: run.cache)

@@ -1,9 +1,11 @@
 """Find the model of a run, or fetch it from the hub, and describe it."""
 
+from pathlib import Path
 from typing import Any
 
 from gluscope.core.paths import RunPaths
 from gluscope.core.size import Size
+from gluscope.dataset.files import no_tokenizer
 from gluscope.job import start
 from gluscope.model.describe import describe
 
@@ -15,9 +17,14 @@ def main(smk: Any) -> None:
         job.say(f"Looking at {model}")
         spec = describe(model, smk.params.settings["revision"])
         size = Size(spec.n_layers, spec.d_mlp)
-        for page in smk.config.get("asked", {}).get(smk.wildcards.run, []):
+        asked = smk.config.get("asked", {}).get(smk.wildcards.run, [])
+        for page in asked:
             neuron = RunPaths(smk.wildcards.run).parse_page(page)
             size.refuse(page, neuron.layer, neuron.neuron)
+        if asked and not (Path(spec.folder) / "tokenizer.json").is_file():
+            dataset = smk.config["runs"][smk.wildcards.run]["dataset"]
+            if smk.config["datasets"][dataset].get("tokenizer") is None:
+                raise no_tokenizer(dataset, spec.model)
         spec.save(smk.output[0])
         job.say(
             f"{spec.architecture}, {spec.n_layers} layers of {spec.d_mlp} neurons, d_model {spec.d_model}, "

@@ -28,7 +28,7 @@ def main(smk: Any) -> None:
             tokens=about["tokens"],
             convention=about["convention"],
             dataset=TokenDataset.open(Path(smk.input.tokens).parent),
-            texts=TokenTexts.read(tokenizer_folder(smk.input.tokenizer, spec.folder)),
+            texts=TokenTexts.read(tokenizer_folder(smk.input.tokens, spec.folder)),
         )
         cards = read_cards(smk.wildcards.run)
         html = render_index(

@@ -22,6 +22,8 @@ def main(smk: Any) -> None:
         made_with = versions("datasets", "tokenizers", "transformers", "pyarrow")
         record = build(Path(smk.output[0]).parent, sources, TokenSettings.of(SimpleNamespace(**keys)), made_with)
         job.say(f"{record.rows} examples, {record.tokens} tokens, the longest {record.longest}")
+        for line in record.remarks:
+            job.say(line)
 
 
 if __name__ == "__main__":

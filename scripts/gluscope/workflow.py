@@ -20,6 +20,7 @@ from gluscope.core.errors import ConfigError, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
+from gluscope.dataset.files import inputs, no_tokenizer
 from gluscope.dataset.plan import Plan
 from gluscope.forecast import Asked
 from gluscope.model.files import peek
@@ -78,9 +79,13 @@ class Workflow:
         return {"summary": RunPaths(run).summary, "reference": RunPaths(reference).summary}
 
     def model(self, run: str) -> str:
-        """The folder of a run's model, or its hub id."""
-        model = self.run(run).model
-        return places.locate(model, f"config: runs: {run}: model", self.folder) or model
+        """The folder of a run's model, or its hub id. Raises ConfigError for a file."""
+        model, where = self.run(run).model, f"config: runs: {run}: model"
+        place = places.locate(model, where, self.folder)
+        if place and os.path.isfile(place):
+            step = "name the folder that it lies in; for a GGUF file, the model that it was made from"
+            raise ConfigError(where, "a model's folder (config.json and safetensors files)", f"the file {place}", step)
+        return place or model
 
     def model_files(self, run: str) -> list[str]:
         """Files of a local model; none for a hub id."""
@@ -96,20 +101,26 @@ class Workflow:
         return self._place(dataset, "tokenizer") or self.dataset(dataset).tokenizer
 
     def source_files(self, dataset: str) -> list[str]:
+        """Files of a local source; none for a hub id. Raises DatasetError for what cannot be read."""
         place = self._place(dataset, "source")
-        return places.source_files(place) if place else []
+        return inputs(place) if place else []
 
     def tokenizer_files(self, dataset: str) -> list[str]:
         place = self._place(dataset, "tokenizer")
         return places.tokenizer_files(place) if place else []
 
     def tokenizer_of_pages(self, run: str) -> list[str]:
-        """The file that leads to the tokenizer of a run's texts; none if that is the model's own."""
-        dataset = self.dataset_of(run)
-        if dataset.tokenizer is None:
+        """The model's own tokenizer, where a run's texts came as tokens; none if the data set has one.
+
+        Raises DatasetError for a local model without: pages could not show their texts. (A hub model is looked at when
+        it is fetched.)
+        """
+        if self.dataset_of(run).tokenizer is not None:
             return []
-        place = self._place(dataset.name, "tokenizer")
-        return [f"{place}/tokenizer.json"] if place else [dataset.paths.source]
+        place = places.locate(self.run(run).model, f"config: runs: {run}: model", self.folder)
+        if place is None or (file := Path(place) / "tokenizer.json").is_file():
+            return [] if place is None else [str(file)]
+        raise no_tokenizer(self.dataset_of(run).name, place)
 
     def fetched(self, dataset: str) -> list[str]:
         """The file that says what was fetched for a data set; none if nothing has to be."""

@@ -7,6 +7,7 @@ Nothing of the library's computation is used: the gated MLP's formula is written
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,8 +95,18 @@ def case_of(gate: float, in_: float) -> int | None:
     return (0 if gate > 0 else 2) + (0 if in_ > 0 else 1)
 
 
-def collect(texts: dict[int, Text], layer: int, neuron: int, unsure: float) -> list[Found]:
-    """By case, over texts by row. A token with |gate| or |in| below `unsure` may lie in another case in float32."""
+def copies_in(texts: list[list[int]]) -> set[int]:
+    """Rows that have the tokens of a lower one."""
+    return {row for row, ids in enumerate(texts) if ids in texts[:row]}
+
+
+def collect(
+    texts: dict[int, Text], layer: int, neuron: int, unsure: float, unlisted: Collection[int] = ()
+) -> list[Found]:
+    """By case, over texts by row; those of `unlisted` stand in no list.
+
+    A token with |gate| or |in| below `unsure` may lie in another case in float32.
+    """
     cases = [Found() for _ in CASE_NAMES]
     for row, text in texts.items():
         best: dict[tuple[int, int], tuple[float, int, int]] = {}
@@ -111,7 +122,7 @@ def collect(texts: dict[int, Text], layer: int, neuron: int, unsure: float) -> l
                 cases[at].sums[quantity] += value
                 if (at, quantity) not in best or abs(value) > abs(best[at, quantity][0]):
                     best[at, quantity] = (value, row, position)
-        for (at, quantity), entry in best.items():
+        for (at, quantity), entry in best.items() if row not in unlisted else ():
             cases[at].extremes[quantity].append(entry)
     for case in cases:
         for entries in case.extremes:

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
+from helpers.checkout import copy_checkout
 from helpers.room import Room
 
 
@@ -78,3 +80,52 @@ def test_a_neuron_of_a_model_that_was_not_known_is_refused_when_it_is_fetched(
         fetch_model.main(smk)
     assert f"error: {page}: expected a layer from 0 to 31" in capsys.readouterr().err
     assert not (tmp_path / "model.json").exists()
+
+
+def test_a_fetched_model_without_a_tokenizer_for_texts_that_came_as_tokens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fetch_model
+
+    spec = SimpleNamespace(n_layers=32, d_mlp=11008, folder=str(tmp_path), model="some/model")
+    monkeypatch.setattr(fetch_model, "describe", lambda *_: spec)
+    smk = SimpleNamespace(
+        params=SimpleNamespace(model="some/model", revision=None),
+        wildcards=SimpleNamespace(run="olmo"),
+        output=[str(tmp_path / "model.json")],
+        config={
+            "asked": {"olmo": ["results/olmo/site/L31/N5.html"]},
+            "runs": {"olmo": {"dataset": "ids"}},
+            "datasets": {"ids": {"source": "some/ids"}},
+        },
+        log=[str(tmp_path / "log")],
+        threads=1,
+    )
+    with pytest.raises(SystemExit):
+        fetch_model.main(smk)
+    assert "config: datasets: ids: expected a `tokenizer`, for pages to show texts" in capsys.readouterr().err
+
+
+def test_texts_that_came_as_tokens_need_a_tokenizer_before_the_scan(room: Room) -> None:
+    (room.folder / "my-model/tokenizer.json").unlink()
+    config = yaml.safe_load((room.folder / "mine.yaml").read_text())
+    del config["datasets"]["mine-texts"]["tokenizer"]
+    (room.folder / "mine.yaml").write_text(yaml.safe_dump(config))
+    (line,) = room.refusal()
+    assert "datasets: mine-texts: expected a `tokenizer`" in line
+
+
+def test_names_that_yaml_takes_for_numbers_are_to_be_quoted(room: Room) -> None:
+    config = (room.folder / "mine.yaml").read_text()
+    (room.folder / "mine.yaml").write_text(
+        config.replace("mine:", "2026-01-01:").replace("- mine\n", "- '2026-01-01'\n")
+    )
+    lines = room.refusal()
+    assert "found 2026-01-01, which YAML takes for a date. Next: write it in quotes" in lines[0]
+
+
+def test_a_clone_in_a_folder_with_a_space(tmp_path: Path, room: Room) -> None:
+    clone = Room(room.folder, copy_checkout(tmp_path / "my clone"))
+    assert clone.plan("results/mine/site/L0/N3.html")["scan"] == 1
+    (line,) = clone.refusal("results/mine/site/L0/N3.html", "--sdm", "apptainer")
+    assert line.startswith("error: --sdm apptainer: expected a clone in a folder without spaces, found ")

@@ -133,7 +133,7 @@ def _run(made: MadeUp, stage: str, wildcards: dict[str, str], out: Sequence[str]
     common = {"summary": paths.summary, "model": paths.model, "tokens": DatasetPaths(DATA).tokens, "code": "code.txt"}
     own: dict[str, Any] = {"caches": made.caches}
     if stage == "page":
-        own = {"weights": paths.weights, "tokenizer": [], "neurons": paths.neuron(0, 0), "neuron": paths.neuron(0, 0)}
+        own = {"weights": paths.weights, "neurons": paths.neuron(0, 0), "neuron": paths.neuron(0, 0)}
     given = {
         "scripts": str(SCRIPTS), "wildcards": wildcards, "input": common | own, "output": {"file": list(out)},
         "params": {"settings": {"pages_from": "cache"}, **params},

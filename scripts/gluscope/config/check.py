@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from typing import Any
 
 from gluscope.core.errors import ConfigError
 
+_KINDS = {bool: "a truth value", int: "a number", float: "a number", date: "a date", datetime: "a time"}
 _TYPES = {"object": Mapping, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
 
 
@@ -78,13 +80,27 @@ def _within(raw: Any, schema: dict[str, Any]) -> bool:
 
 def _wrong(where: str, schema: dict[str, Any], raw: Any) -> ConfigError:
     words = schema.get("words", "keys with values")
-    found = "nothing" if raw is None else repr(raw)
+    try:
+        found = "nothing" if raw is None else repr(raw)
+    except RecursionError:
+        found = "lists or keys nested too deeply to show"
     found = found if len(found) <= 80 else found[:77] + "..."
-    return ConfigError(where, words, found, "correct it in your config file")
+    meant_as_text = "string" in schema.get("type", ()) and isinstance(raw, int | float | date)
+    return ConfigError(where, words, found, _quote(raw) if meant_as_text else "correct it in your config file")
 
 
 def _bad_name(where: str, key: object) -> ConfigError:
     expected = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
     if where.endswith("runs"):
         expected += ", and is not datasets or sources"
+    if isinstance(key, int | float | date):
+        return ConfigError(where, expected, f"{_plainly(key)}, which YAML takes for {_KINDS[type(key)]}", _quote(key))
     return ConfigError(where, expected, repr(key), "choose another name")
+
+
+def _quote(raw: object) -> str:
+    return f'write it in quotes, so that it is a text: "{_plainly(raw)}", or as you wrote it'
+
+
+def _plainly(raw: object) -> str:
+    return str(raw).lower() if isinstance(raw, bool) else str(raw)

@@ -41,14 +41,16 @@ class DatasetConfig:
 
     name: str = field(metadata={"key": False})
     source: Text
-    """Where the texts are: a file or folder of jsonl, parquet or txt (one text a row; a txt file is one text), a folder
-    written by `datasets`' `save_to_disk`, or a hub id. If it has a column `input_ids`, that is used as it is."""
+    """Where the texts are: a file or folder of jsonl, json, csv, tsv, parquet or txt (one text a row; a txt file is one
+    text; all but parquet also as .gz, .bz2, .xz or .zst), a folder written by `datasets`' `save_to_disk`, a hub id, or
+    a copy of what lies there. If it has a column `input_ids`, that is used as it is."""
     tokenizer: Text | None = None
-    """Folder or hub id of the tokenizer. Required, unless the source has `input_ids`."""
+    """Folder or hub id of the tokenizer; its `tokenizer.json` is used as it is. Required, unless the source has
+    `input_ids`; then pages show the texts with it, or with the model's."""
     revision: Text | None = None
     """Commit, tag or branch of a hub source. Left out: the newest when it is fetched; the commit is recorded."""
     split: Text = "train"
-    """Split of a hub source, or of a saved folder that has several."""
+    """Split of a hub source, of a copy of one, or of a saved folder that has several."""
     text_column: Text = "text"
     """Column that holds the text."""
     max_length: Length = 1024
@@ -60,8 +62,7 @@ class DatasetConfig:
     shuffle_seed: AtLeast0 | None = None
     """Take rows in an order shuffled with this seed. Left out: in the source's order."""
     bos: bool | None = None
-    """Put the tokenizer's beginning-of-sequence token before every example. Left out: as the tokenizer does by
-    itself."""
+    """Put the tokenizer's beginning-of-sequence token before every example. Left out: as `tokenizer.json` says."""
 
     @property
     def paths(self) -> DatasetPaths:
@@ -135,7 +136,8 @@ class ConfigFile:
     datasets: dict[str, DatasetConfig] = field(default_factory=dict)
     """Token data sets by name."""
     runs: dict[str, RunConfig] = field(default_factory=dict)
-    """Runs by name. Letters, digits, `.`, `_` and `-`; not `datasets` or `sources`."""
+    """Runs by name. Letters, digits, `.`, `_` and `-`; not `datasets` or `sources`. In quotes where YAML would take the
+    name for a number or a date: `"7"`, `"2026-01-01"`."""
     all: list[Text] = field(default_factory=list)
     """Runs whose sites `snakemake` makes when no target is named."""
     every_edit: bool = False

@@ -11,7 +11,7 @@ from gluscope.core.errors import ConfigError
 from gluscope.core.names import is_hub_id
 from gluscope.core.paths import RESULTS
 
-_FILE = re.compile(r".*\.(jsonl?|parquet|txt|arrow|csv|gz|zst|pt)")
+_FILE = re.compile(r".*\.(jsonl?|ndjson|parquet|txt|arrow|csv|tsv|gz|bz2|xz|zst|pt|gguf)", re.I)
 _MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
 
@@ -45,10 +45,11 @@ def tokenizer_files(folder: str) -> list[str]:
 
 
 def source_files(path: str) -> list[str]:
-    """All files of a local data source; the path itself if it is a file, or is not there yet."""
+    """All files of a local folder but hidden ones; the path itself if it is a file, or is not there yet."""
     if not os.path.isdir(path):
         return [path]
-    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = (file for file in Path(path).rglob("*") if file.is_file())
+    return sorted(str(file) for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts))
 
 
 def stamp(files: list[str]) -> str:

@@ -14,13 +14,15 @@ import numpy as np
 
 from gluscope.core.errors import DatasetError
 from gluscope.dataset.choose import Examples, take_order, taken_over, tokenised, up_to
-from gluscope.dataset.reader import IDS, MASK, OWN_COLUMNS, SOURCE_OFFSET, SOURCE_ROW
+from gluscope.dataset.reader import COPY_OF, IDS, MASK, OWN_COLUMNS, SOURCE_OFFSET, SOURCE_ROW
 from gluscope.dataset.record import TOKENS_JSON, StoredFile, TokenRecord, TokenSettings, file_sha256, seal
 from gluscope.dataset.sources import TOKENIZER_FILES, Sources, open_source, revision_of
-from gluscope.dataset.tokenise import Tokeniser
+from gluscope.dataset.table import Table
+from gluscope.dataset.tokenise import TOKENIZER_JSON, Piece, Tokeniser, save_tokenizer
 from gluscope.store.atomic import new_folder
 
 Report = Callable[[int, int, int], None]
+PIECES_AT_ONCE = 256
 
 
 def build(
@@ -32,10 +34,12 @@ def build(
 ) -> TokenRecord:
     """Write the token data set `out`, a folder that `datasets.load_from_disk` opens, and return its tokens.json.
 
-    Columns: the source's, then `input_ids` int32 [token], `attention_mask` int8 [token] (all 1), `source_row` int64
-    (row in the source) and `source_offset` int64 (tokens of the text, special ones not counted, before this piece of
-    it; 0 unless long texts are split). A split text's pieces hold their own part of the text. Source columns of the
-    last two names give way. Rows lie in the order in which they were taken.
+    Columns: the source's (numbers, truth values and strings as they are, all else as text, bytes left out), then
+    `input_ids` int32 [token], `attention_mask` int8 [token] (all 1), `source_row` int64 (row in the source),
+    `source_offset` int64 (tokens of the text, special ones not counted, before this piece of it; 0 unless long texts
+    are split) and `copy_of` int64 (the first row with the same tokens, -1 for that row itself). A split text's pieces
+    hold their own part of the text. Source columns of the last three names give way. Rows lie in the order in which
+    they were taken. Beside them lies the `tokenizer.json` of the texts, if there is one.
 
     Rows are taken in the source's order, or shuffled; the first that would take the sum beyond settings.max_tokens
     ends the choice and is left out. Sources with `input_ids` are taken as they are: only order and sum apply.
@@ -46,15 +50,21 @@ def build(
     with new_folder(out) as folder:
         scratch = folder / "scratch"
         scratch.mkdir()
-        source, written = open_source(sources.source, settings, scratch)
-        plain = IDS in source.column_names
-        _check(source, written.mixed, sources, settings)
+        opened = open_source(sources.source, settings, scratch)
+        source = opened.table
+        plain = IDS in source.columns.types
+        _check(source, sources, settings)
         order = take_order(len(source), settings.shuffle_seed)
+        tokeniser = None
         if plain:
             examples = taken_over(source, order, sources.source.id)
+            if sources.tokenizer is not None:
+                save_tokenizer(sources.tokenizer, folder / TOKENIZER_JSON)
         else:
             assert sources.tokenizer is not None
-            examples = tokenised(source, order, Tokeniser(sources.tokenizer, settings.bos), settings)
+            tokeniser = Tokeniser(sources.tokenizer, settings.bos)
+            tokeniser.save(folder / TOKENIZER_JSON)
+            examples = tokenised(source, order, tokeniser, settings)
         totals = _write(up_to(examples, settings.max_tokens), source, settings, scratch / "tokens.arrow", report)
         _refuse_empty(totals, sources.source.id, settings)
         _save(scratch / "tokens.arrow", folder, totals.fingerprint(settings))
@@ -66,12 +76,19 @@ def build(
             max_id=totals.max_id,
             fingerprint=totals.fingerprint(settings),
             settings=settings,
-            source={"id": sources.source.id, "revision": revision_of(sources.source)},
+            source={"id": sources.source.id, "revision": opened.revision},
             tokenizer=None if plain else _tokenizer_of(sources),
             pretokenised=plain,
             text_column=settings.text_column if _is_text(source, settings.text_column) else None,
             dropped_empty=totals.empty,
-            replaced_surrogates=written.surrogates,
+            replaced_surrogates=opened.surrogates,
+            copies=totals.copies,
+            read_files=opened.read,
+            skipped_files=opened.skipped,
+            columns_as_text=source.columns.as_text,
+            columns_left_out=source.columns.left_out,
+            around=tokeniser.around if tokeniser else None,
+            tokenizer_differs=tokeniser.differs if tokeniser else None,
             files=_checksums(folder),
             versions=versions or {},
         )
@@ -85,88 +102,106 @@ class _Totals:
     max_id: int = 0
     empty: int = 0
     seen: int = 0
+    copies: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, some: Examples) -> None:
+    _first: dict[bytes, int] = field(default_factory=dict)
+
+    def add(self, some: Examples) -> list[int]:
+        """Take in some examples; returns of each the lower row with the same tokens, or -1."""
+        copy_of = []
         for piece in some.pieces:
+            ids = piece.ids.astype("<i4").tobytes()
+            row = len(self.lengths)
+            first = self._first.setdefault(hashlib.blake2b(ids, digest_size=16).digest(), row)
+            copy_of.append(first if first < row else -1)
             self.lengths.append(len(piece.ids))
             self.max_id = max(self.max_id, int(piece.ids.max()))
-            self.digest.update(piece.ids.astype("<i4").tobytes())
+            self.digest.update(ids)
+        self.copies += sum(first >= 0 for first in copy_of)
         self.empty += len(some.empty)
         self.seen += len(some.source_rows)
+        return copy_of
 
     def fingerprint(self, settings: TokenSettings) -> str:
         return seal(self.digest.digest(), np.array(self.lengths, np.int64), settings)
 
 
-def _check(source: Any, mixed: set[str], sources: Sources, settings: TokenSettings) -> None:
-    """What can be known before the first row is read. Raises DatasetError."""
-    where, column = sources.source.id, settings.text_column
+def _check(source: Table, sources: Sources, settings: TokenSettings) -> None:
+    """What can be known before the first row is tokenised. Raises DatasetError."""
+    where, column, names = sources.source.id, settings.text_column, list(source.columns.types)
     if len(source) == 0:
         raise DatasetError(where, "at least one text", "none", "check the source and its split")
-    if IDS in source.column_names:
+    if IDS in names:
         if settings.bos is not None:
             step = "leave `bos` out: such data are taken as they are"
             raise DatasetError(where, "texts, because `bos` is set", "a source with `input_ids`", step)
         return
-    if column not in source.column_names:
-        near = get_close_matches(column, source.column_names, n=1, cutoff=0.0)
+    if column not in names:
+        near = get_close_matches(column, names, n=1, cutoff=0.0)
         step = f"set `text_column`, perhaps to {near[0]!r}" if near else "check the source"
-        raise DatasetError(where, f"a column {column!r}", f"columns {', '.join(source.column_names)}", step)
-    if column in mixed or not _is_text(source, column):
-        found = "values of several types" if column in mixed else str(source.features[column])
+        raise DatasetError(where, f"a column {column!r}", f"columns {', '.join(names) or 'without text'}", step)
+    if not _is_text(source, column):
+        found = str(source.columns.types[column])
         raise DatasetError(where, f"texts in the column {column!r}", found, "set `text_column` to one that holds texts")
     if sources.tokenizer is None:
         raise DatasetError(where, "a tokenizer for texts", "none", "add `tokenizer` to the data set's entry")
 
 
-def _is_text(source: Any, column: str) -> bool:
-    kind = getattr(source.features.get(column), "dtype", None)
-    return kind in ("string", "large_string", "string_view")
+def _is_text(source: Table, column: str) -> bool:
+    return str(source.columns.types.get(column)) == "string"
 
 
 def _write(
-    examples: Iterator[Examples], source: Any, settings: TokenSettings, path: Path, report: Report | None
+    examples: Iterator[Examples], source: Table, settings: TokenSettings, path: Path, report: Report | None
 ) -> _Totals:
     """All examples into one Arrow stream."""
     import pyarrow as pa
-    from datasets import Features, List, Value
+    from datasets import Features
 
-    kept = {name: kind for name, kind in source.features.items() if name not in OWN_COLUMNS}
+    kept = {name: kind for name, kind in source.columns.types.items() if name not in OWN_COLUMNS}
+    whole = pa.int64()
     own = {
-        IDS: List(Value("int32")),
-        MASK: List(Value("int8")),
-        SOURCE_ROW: Value("int64"),
-        SOURCE_OFFSET: Value("int64"),
+        IDS: pa.list_(pa.int32()),
+        MASK: pa.list_(pa.int8()),
+        SOURCE_ROW: whole,
+        SOURCE_OFFSET: whole,
+        COPY_OF: whole,
     }
-    schema = Features({**kept, **own}).arrow_schema
+    # With the types of `datasets` in its metadata.
+    schema = Features.from_arrow_schema(pa.schema({**kept, **own})).arrow_schema
     totals = _Totals()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for some in examples:
-            totals.add(some)
-            if some.pieces:
-                writer.write_table(_table(some, schema, settings.text_column))
+            copy_of = totals.add(some)
+            for first in range(0, len(some.pieces), PIECES_AT_ONCE):
+                part = slice(first, first + PIECES_AT_ONCE)
+                writer.write_table(_table(some, some.pieces[part], copy_of[part], schema, settings.text_column))
             if report:
                 report(totals.seen, len(source), sum(totals.lengths))
     return totals
 
 
-def _table(some: Examples, schema: Any, text_column: str) -> Any:
-    """The examples as rows of the data set."""
+def _table(some: Examples, pieces: list[Piece], copy_of: list[int], schema: Any, text_column: str) -> Any:
+    """Some of the examples as rows of the data set."""
     import pyarrow as pa
 
-    texts = np.array([piece.text for piece in some.pieces])
-    taken = some.table.take(texts)
-    columns = {name: taken.column(name) for name in schema.names if name not in OWN_COLUMNS}
-    if any(piece.offset or piece.end is not None for piece in some.pieces):
-        whole = some.table.column(text_column).to_pylist()
-        columns[text_column] = pa.array([whole[piece.text][piece.begin : piece.end] for piece in some.pieces])
-    ends = pa.array(np.cumsum([0, *(len(piece.ids) for piece in some.pieces)]).astype(np.int32))
-    ids = np.concatenate([piece.ids for piece in some.pieces])
+    rows = np.array([piece.text for piece in pieces])
+    cut = text_column in schema.names and any(piece.offset or piece.end is not None for piece in pieces)
+    names = [name for name in schema.names if name not in OWN_COLUMNS and not (cut and name == text_column)]
+    columns = dict(zip(names, some.table.select(names).take(rows).columns, strict=True))
+    if cut:
+        # Taking the whole text once a piece would need its square.
+        texts = some.table.column(text_column)
+        whole = {row: texts[row].as_py() for row in dict.fromkeys(rows.tolist())}
+        columns[text_column] = pa.array([whole[piece.text][piece.begin : piece.end] for piece in pieces], pa.string())
+    ends = pa.array(np.cumsum([0, *(len(piece.ids) for piece in pieces)]).astype(np.int32))
+    ids = np.concatenate([piece.ids for piece in pieces])
     columns[IDS] = pa.ListArray.from_arrays(ends, pa.array(ids))
     columns[MASK] = pa.ListArray.from_arrays(ends, pa.array(np.ones(len(ids), np.int8)))
-    columns[SOURCE_ROW] = pa.array(some.source_rows[texts])
-    columns[SOURCE_OFFSET] = pa.array(np.array([piece.offset for piece in some.pieces], np.int64))
+    columns[SOURCE_ROW] = pa.array(some.source_rows[rows])
+    columns[SOURCE_OFFSET] = pa.array(np.array([piece.offset for piece in pieces], np.int64))
+    columns[COPY_OF] = pa.array(np.array(copy_of, np.int64))
     return pa.table(columns).select(schema.names).cast(schema)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gluscope.core.errors import DatasetError
 from gluscope.dataset.reader import IDS, MASK
 from gluscope.dataset.record import TokenSettings
+from gluscope.dataset.table import Table
 from gluscope.dataset.tokenise import Piece, Tokeniser
 
 ROWS_AT_ONCE = 256
@@ -61,7 +62,7 @@ def up_to(examples: Iterable[Examples], max_tokens: int | None) -> Iterator[Exam
             return
 
 
-def tokenised(source: Any, order: np.ndarray, tokeniser: Tokeniser, settings: TokenSettings) -> Iterator[Examples]:
+def tokenised(source: Table, order: np.ndarray, tokeniser: Tokeniser, settings: TokenSettings) -> Iterator[Examples]:
     """Examples of a source's text column. A null text has no tokens."""
     for table, rows in _tables(source, order):
         texts = table.column(settings.text_column).to_pylist()
@@ -70,7 +71,7 @@ def tokenised(source: Any, order: np.ndarray, tokeniser: Tokeniser, settings: To
         yield Examples(table, rows, pieces, [i for i in range(len(rows)) if i not in kept])
 
 
-def taken_over(source: Any, order: np.ndarray, where: str) -> Iterator[Examples]:
+def taken_over(source: Table, order: np.ndarray, where: str) -> Iterator[Examples]:
     """Examples of a source that has `input_ids`; what its `attention_mask` hides is left out.
 
     Raises DatasetError for ids that are no whole numbers from 0 to 2^31 - 1, or a mask that does not fit.
@@ -87,11 +88,10 @@ def taken_over(source: Any, order: np.ndarray, where: str) -> Iterator[Examples]
         yield Examples(table, rows, pieces, [i for i in range(len(rows)) if i not in kept])
 
 
-def _tables(source: Any, order: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
-    arrow = source.with_format("arrow")
+def _tables(source: Table, order: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
     for start in range(0, len(order), ROWS_AT_ONCE):
         rows = order[start : start + ROWS_AT_ONCE]
-        yield arrow[rows.tolist()], rows
+        yield source.take(rows), rows
 
 
 def _id_rows(table: Any, rows: np.ndarray, where: str) -> Iterator[np.ndarray]:

@@ -1,98 +1,160 @@
-"""Local text files to one Arrow file with random access: jsonl, parquet, txt."""
+"""The files of a local source: which are read, which are not and why."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from gluscope.core.errors import DatasetError
-from gluscope.dataset.raw import read_text
+from gluscope.dataset.raw import PACKED
 
-_KINDS = {".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
+KINDS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+    ".txt": "txt",
+}
+_NOWHERE = "a link that leads nowhere"
 
 
 @dataclass
-class Written:
-    """What happened while files were read. surrogates: how many were replaced. mixed: columns kept as JSON text."""
+class Found:
+    """The files of a source. kind: as of `kind_of`. skipped: why a file is not read, by its name within `root`."""
 
-    surrogates: int = 0
-    mixed: set[str] = field(default_factory=set)
+    root: Path
+    kind: str
+    files: list[Path]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The files' names within the source."""
+        return [name_in(self.root, path) for path in self.files]
 
 
 def kind_of(path: Path) -> str | None:
-    """`jsonl`, `parquet` or `txt` by the file's name (a further .gz is allowed, not for parquet); None for others."""
+    """`jsonl`, `csv`, `tsv`, `parquet` or `txt` by the file's name, packed (`.gz`) or not; None for others."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes[-1:] == [".gz"]:
-        kind = _KINDS.get(suffixes[-2]) if len(suffixes) > 1 else None
-        return None if kind == "parquet" else kind
-    return _KINDS.get(suffixes[-1]) if suffixes else None
+    packed = suffixes[-1:] and suffixes[-1] in PACKED
+    kind = KINDS.get(suffixes[-2 if packed else -1]) if len(suffixes) > bool(packed) else None
+    return None if packed and kind == "parquet" else kind
+
+
+def name_in(root: Path, path: Path) -> str:
+    """A file's name within a source; of a source that is one file, its name."""
+    return (path.relative_to(root) if path != root else Path(path.name)).as_posix()
 
 
 def inside(source: Path) -> list[Path]:
-    """The file itself, or all files of the folder, sorted by path; names that begin with a dot are left out."""
-    if source.is_file():
-        return [source]
-    files = (path for path in source.rglob("*") if path.is_file())
-    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(source).parts))
+    """The file itself, or all files of the folder, sorted by path; what begins with a dot is left out."""
+    return [source] if source.is_file() else [path for path, why in _walk(source) if why is None]
 
 
-def find_files(source: Path) -> tuple[str, list[Path]]:
-    """The kind and the files of a source, sorted by path; files of no known kind are left out.
+def find_files(source: Path) -> Found:
+    """The files of a source that are read, sorted by path, and the others.
 
-    Raises DatasetError where there is none, or kinds are mixed.
+    Raises DatasetError where there is none, where kinds are mixed, and for a file of a known kind that cannot be read.
     """
-    known = {path: kind for path in inside(source) if (kind := kind_of(path))}
-    kinds = sorted(set(known.values()))
+    if source.is_file():
+        return Found(source, _kind_of_one(source), [source])
+    known: dict[Path, str] = {}
+    skipped: dict[str, str] = {}
+    for path, why in _walk(source):
+        kind = kind_of(path)
+        if kind and why in (None, _NOWHERE):
+            _check_readable(path, why)
+            known[path] = kind
+        else:
+            skipped[name_in(source, path)] = why or "no kind of file that is read, by its name"
+    kinds = {kind: path for path, kind in reversed(known.items())}
     if not kinds:
-        raise DatasetError(str(source), "files named .jsonl, .parquet or .txt", "none", "check the path and the names")
+        found = f"only {', '.join(list(skipped)[:3])}{' and others' if len(skipped) > 3 else ''}" if skipped else "none"
+        raise DatasetError(str(source), f"files named {_endings()}", found, "check the path and the names")
     if len(kinds) > 1:
-        raise DatasetError(str(source), "files of one kind", " and ".join(kinds), "give each kind a folder of its own")
-    return kinds[0], list(known)
+        found = " and ".join(f"{kind} ({name_in(source, path)})" for kind, path in sorted(kinds.items()))
+        raise DatasetError(str(source), "files of one kind", found, "give each kind a folder of its own")
+    return Found(source, next(iter(kinds)), list(known), skipped)
 
 
-def digest(source: Path, names: frozenset[str] | None = None) -> str:
-    """`sha256:...` over names and bytes of a file, or of a folder's files (only those of `names`, if given)."""
+def is_saved(folder: Path) -> bool:
+    """Whether a folder was written by `datasets`' `save_to_disk`."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def inputs(source: str) -> list[str]:
+    """The files that a local source's rows depend on; the path itself if it is a file, or is not there yet.
+
+    Raises DatasetError, as `find_files` does, for what cannot be read.
+    """
+    folder = Path(source)
+    if folder.is_file():
+        return [str(path) for path in find_files(folder).files]
+    if not folder.is_dir():
+        return [source]
+    card = folder / "README.md"
+    files = inside(folder) if is_saved(folder) or card.is_file() else find_files(folder).files
+    return [str(path) for path in files]
+
+
+def no_tokenizer(dataset: str, model: str) -> DatasetError:
+    """The error for pages of texts that came as tokens, with a model that has no tokenizer.json."""
+    where, found = f"config: datasets: {dataset}", f"none, and no tokenizer.json in {model}"
+    step = "add `tokenizer`, the folder or hub id of the one that made the tokens"
+    return DatasetError(where, "a `tokenizer`, for pages to show texts that came as tokens", found, step)
+
+
+def digest(root: Path, files: Iterable[Path]) -> str:
+    """`sha256:...` over names (within `root`) and bytes of files."""
     whole = hashlib.sha256()
-    for path in inside(source):
-        if names is not None and path.name not in names:
-            continue
+    for path in files:
         with open(path, "rb") as file:
             one = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(f"{path.relative_to(source).as_posix()}\0{one}\n".encode("utf-8", "surrogateescape"))
+        whole.update(f"{name_in(root, path)}\0{one}\n".encode("utf-8", "surrogateescape"))
     return f"sha256:{whole.hexdigest()}"
 
 
-def write_arrow(source: Path, out: Path) -> Written:
-    """Write all rows of the source's files, in the order of their names, into one Arrow stream at `out`.
-
-    Columns are those of any file, in the order met; a row without one has null there.
-    Raises DatasetError that names file and place of what cannot be read.
-    """
-    from gluscope.dataset.jsonl import write_jsonl
-    from gluscope.dataset.parquet import write_parquet
-
-    kind, files = find_files(source)
-    return {"jsonl": write_jsonl, "txt": _write_txt, "parquet": write_parquet}[kind](files, out)
-
-
-def _write_txt(files: list[Path], out: Path) -> Written:
-    """A row for each file: `text`, and `file`, its path within the folder."""
-    import pyarrow as pa
-
-    schema = pa.schema({"text": pa.string(), "file": pa.string()})
-    root = next(parent for parent in files[0].parents if files[-1].is_relative_to(parent))
-    with pa.OSFile(str(out), "wb") as sink, pa.ipc.new_stream(sink, with_features(schema)) as writer:
-        for path in files:
-            name = path.relative_to(root).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-            writer.write_table(pa.table([[read_text(path)], [name]], schema=schema))
-    return Written()
+def _walk(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[tuple[Path, str | None]]:
+    """Everything in a folder and those below, links followed, with why it is not looked at."""
+    above |= {os.path.realpath(folder)}
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        step = "give yourself the right to, or take it out"
+        raise DatasetError(str(folder), "a folder that can be read", str(error.strerror), step) from error
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
+            yield path, "its name begins with a dot"
+        elif entry.is_dir():
+            if os.path.realpath(path) in above:
+                yield path, "a link to a folder that it lies in"
+            else:
+                yield from _walk(path, above)
+        else:
+            yield path, None if entry.is_file() else _NOWHERE if entry.is_symlink() else "no plain file"
 
 
-def with_features(schema: Any, metadata: dict[bytes, bytes] | None = None) -> Any:
-    """The Arrow schema with the column types of `datasets` in its metadata; those of `metadata` where it has some."""
-    from datasets import Features
+def _kind_of_one(source: Path) -> str:
+    kind = kind_of(source)
+    if kind is None:
+        raise DatasetError(str(source), f"a file named {_endings()}", "another kind", "rename it to what it is")
+    _check_readable(source, None)
+    return kind
 
-    named = metadata if metadata and b"huggingface" in metadata else None
-    return Features.from_arrow_schema(schema.with_metadata(named)).arrow_schema
+
+def _check_readable(path: Path, why: str | None) -> None:
+    if why is not None:
+        raise DatasetError(str(path), "a file behind the link", "none", "mend the link, or take it out")
+    if not os.access(path, os.R_OK):
+        step = "give yourself the right to, or take it out"
+        raise DatasetError(str(path), "a file that can be read", "no permission", step)
+
+
+def _endings() -> str:
+    return f"{', '.join(KINDS)} (or these and {', '.join(PACKED)})"

@@ -14,7 +14,8 @@ from gluscope.core.errors import StoreError
 from gluscope.dataset.record import REDO, TokenRecord
 
 IDS, MASK, SOURCE_ROW, SOURCE_OFFSET = "input_ids", "attention_mask", "source_row", "source_offset"
-OWN_COLUMNS = (IDS, MASK, SOURCE_ROW, SOURCE_OFFSET)
+COPY_OF = "copy_of"
+OWN_COLUMNS = (IDS, MASK, SOURCE_ROW, SOURCE_OFFSET, COPY_OF)
 
 
 class TokenDataset:
@@ -64,6 +65,14 @@ class TokenDataset:
             found.update(np.ascontiguousarray(values[offsets[low] : offsets[high]], dtype="<i4").tobytes())
         return found.hexdigest()[:32]
 
+    def copies(self, start: int, stop: int) -> np.ndarray:
+        """bool [row], for the rows start to stop - 1: whether a lower row of the data set has the same tokens.
+
+        The rows before decide it, so that it stays as it is where a data set grows behind them.
+        """
+        chunks = self._table.column(COPY_OF).slice(start, stop - start).chunks
+        return np.concatenate([np.zeros(0, bool), *(_view(chunk, np.int64) >= 0 for chunk in chunks)])
+
     def text(self, row: int) -> str | None:
         """The row's text; None where the data set holds none. With long texts split: this piece's part."""
         column = self.record.text_column
@@ -71,7 +80,7 @@ class TokenDataset:
 
     def metadata(self, row: int) -> dict[str, Any]:
         """All other columns of the source, and `source_row`, the row there (and `source_offset`, see build.py)."""
-        hidden = {IDS, MASK, self.record.text_column}
+        hidden = {IDS, MASK, COPY_OF, self.record.text_column}
         return {name: self._value(name, row) for name in self._table.column_names if name not in hidden}
 
     @cached_property
@@ -117,9 +126,9 @@ class TokenDataset:
         return chunks[chunk][inner].as_py()
 
 
-def _view(array: Any) -> np.ndarray:
-    """A pyarrow int32 array as numpy's, not copied. (Arrow's own to_numpy imports pandas: 0.3 s.)"""
-    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array)]
+def _view(array: Any, kind: type = np.int32) -> np.ndarray:
+    """A pyarrow array of whole numbers as numpy's, not copied. (Arrow's own to_numpy imports pandas: 0.3 s.)"""
+    return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
 
 
 def _data_files(folder: Path) -> list[str]:

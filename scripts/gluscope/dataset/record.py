@@ -13,7 +13,7 @@ import numpy as np
 
 from gluscope.core.errors import DatasetError, StoreError
 
-FORMAT = 1
+FORMAT = 2
 TOKENS_JSON = "tokens.json"
 REDO = "delete that folder and run the same command again to redo it"
 
@@ -53,7 +53,11 @@ class TokenRecord:
     max_id: the largest token id. fingerprint: see `fingerprint`. text_column: None where the data hold no text.
     source, tokenizer: {id, revision}; revision is a hub commit, or for files `sha256:...` of them; tokenizer is None
     for data that came with `input_ids`. dropped_empty: source rows without a token. replaced_surrogates: lone
-    surrogates, which no UTF-8 file can hold, that were replaced by U+FFFD.
+    surrogates, which no UTF-8 file can hold, that were replaced by U+FFFD. copies: rows that have the tokens of a lower
+    row. read_files: names of the source's files that were read, None for a folder of `save_to_disk`; skipped_files: why
+    others were not, by name. columns_as_text: columns of the source that are neither numbers nor strings, kept as text;
+    columns_left_out: why one was not kept, by name. around: ids before and after every text. tokenizer_differs: what
+    transformers' AutoTokenizer would have done otherwise.
     """
 
     rows: int
@@ -68,6 +72,13 @@ class TokenRecord:
     text_column: str | None
     dropped_empty: int = 0
     replaced_surrogates: int = 0
+    copies: int = 0
+    read_files: list[str] | None = None
+    skipped_files: dict[str, str] = field(default_factory=dict)
+    columns_as_text: list[str] = field(default_factory=list)
+    columns_left_out: dict[str, str] = field(default_factory=dict)
+    around: dict[str, list[int]] | None = None
+    tokenizer_differs: str | None = None
     files: list[StoredFile] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
@@ -82,6 +93,18 @@ class TokenRecord:
             "dataset_rows": self.rows,
             "dataset_tokens": self.tokens,
         }
+
+    @property
+    def remarks(self) -> list[str]:
+        """What of the source is not in the data set as someone may expect it, a line each."""
+        skipped, left_out = self.skipped_files, self.columns_left_out
+        lines = [f"Files not read: {_some(skipped)}"] if skipped else []
+        lines += [f"Columns left out: {_some(left_out)}"] if left_out else []
+        lines += [f"Columns kept as text: {', '.join(self.columns_as_text)}"] if self.columns_as_text else []
+        lines += [f"Rows without a token, left out: {self.dropped_empty}"] if self.dropped_empty else []
+        lines += [f"Rows with the tokens of an earlier one: {self.copies}"] if self.copies else []
+        lines += [f"tokenizer.json was taken: {self.tokenizer_differs}"] if self.tokenizer_differs else []
+        return lines
 
     def save(self, folder: str | Path) -> None:
         (Path(folder) / TOKENS_JSON).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
@@ -121,6 +144,11 @@ class TokenRecord:
                 f"id {self.max_id}",
                 "use the tokenizer that belongs to this model",
             )
+
+
+def _some(reasons: dict[str, str], most: int = 5) -> str:
+    parts = [f"{name} ({why})" for name, why in list(reasons.items())[:most]]
+    return ", ".join(parts) + (f" and {len(reasons) - most} more, see tokens.json" if len(reasons) > most else "")
 
 
 def verify(folder: str | Path) -> TokenRecord:

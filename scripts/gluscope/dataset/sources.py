@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import DatasetError
 from gluscope.core.names import is_hub_id
-from gluscope.dataset.files import Written, digest, kind_of, write_arrow
+from gluscope.dataset.files import Found, digest, find_files, inside, is_saved, kind_of, name_in
+from gluscope.dataset.parquet import write_parquet
+from gluscope.dataset.reader import IDS, MASK
 from gluscope.dataset.record import TokenSettings
+from gluscope.dataset.table import ArrowTable, RowTable, Table
 
 _TOKENIZER_FILES = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt
@@ -96,30 +100,110 @@ def _locate(name: str, revision: str | None, kind: str, **patterns: Any) -> Loca
 
 def revision_of(located: Located, names: frozenset[str] | None = None) -> str:
     """The hub's commit, or `sha256:...` over the files (of a folder: only those of `names`, if given)."""
-    return located.revision or digest(Path(located.folder), names)
+    if located.revision:
+        return located.revision
+    root = Path(located.folder)
+    return digest(root, (path for path in inside(root) if names is None or path.name in names))
 
 
-def open_source(located: Located, settings: TokenSettings, scratch: Path) -> tuple[Any, Written]:
-    """The source as `datasets.Dataset` with random access, and what had to be changed to read it.
+@dataclass
+class Opened:
+    """A source that can be read.
 
-    scratch: a folder on the disk of the results, where local files are turned into Arrow.
+    table: its rows. revision: the hub's commit, or `sha256:...` over the files that are read. read: their names within
+    the source; None for a folder of `save_to_disk`. skipped: why another file is not read, by its name.
+    surrogates: how many lone ones were replaced.
+    """
+
+    table: Table
+    revision: str
+    read: list[str] | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    surrogates: int = 0
+
+
+def open_source(located: Located, settings: TokenSettings, scratch: Path) -> Opened:
+    """The source's rows with random access.
+
+    scratch: a folder on the disk of the results, where files are turned into Arrow.
     Raises DatasetError for a missing split, no files, or files that cannot be read.
     """
-    folder = Path(located.folder)
+    folder, asked = Path(located.folder), (settings.text_column, IDS, MASK)
     if not folder.exists():
         raise DatasetError(located.id, "the files that were fetched", f"no {folder}", "run the same command again")
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        return _saved(located, settings.split), Written()
-    if located.revision is not None:
-        return _from_hub(located, settings.split), Written()
-    if settings.split != "train":
-        found = f"{settings.split!r} for plain files"
-        raise DatasetError(located.id, "no `split`", found, "leave `split` out and name the files you want")
+    if is_saved(folder):
+        table = ArrowTable(_saved(located, settings.split), asked, located.id)
+        return Opened(table, revision_of(located))
+    splits = splits_of(folder, scratch, must=located.revision is not None)
+    if splits is None:
+        if settings.split != "train":
+            found = f"{settings.split!r} for plain files"
+            raise DatasetError(located.id, "no `split`", found, "leave `split` out and name the files you want")
+        return _read(located, find_files(folder), settings, scratch)
+    if settings.split not in splits:
+        raise _no_split(located, settings.split, list(splits))
+    files = splits[settings.split]
+    chosen = Found(folder, kind_of(files[0]) or "", files, _others(folder, splits, settings.split))
+    if {kind_of(path) for path in files} in ({"jsonl"}, {"csv"}, {"tsv"}, {"parquet"}):
+        return _read(located, chosen, settings, scratch)
+    loaded = _load(located, settings.split, scratch)
+    return Opened(ArrowTable(loaded, asked, located.id), revision_of(located), chosen.names, chosen.skipped)
+
+
+def _read(located: Located, found: Found, settings: TokenSettings, scratch: Path) -> Opened:
+    """Files of the kinds that are read here."""
+    revision = located.revision or digest(found.root, found.files)
+    if found.kind != "parquet":
+        rows = RowTable(found, settings.text_column, scratch)
+        return Opened(rows, revision, found.names, found.skipped, rows.surrogates)
     import datasets
 
-    arrow = scratch / "source.arrow"
-    written = write_arrow(folder, arrow)
-    return datasets.Dataset.from_file(str(arrow)), written
+    path, asked = scratch / "rows.arrow", (settings.text_column, IDS, MASK)
+    columns = write_parquet(found.files, asked, path)
+    table = ArrowTable(datasets.Dataset.from_file(str(path)), asked, located.id)
+    table.columns = columns
+    return Opened(table, revision, found.names, found.skipped)
+
+
+def _others(folder: Path, splits: dict[str, list[Path]], split: str) -> dict[str, str]:
+    """Why the files beside a split's are not read."""
+    of = {path: name for name, files in splits.items() for path in files}
+    others = (path for path in inside(folder) if of.get(path) != split)
+    return {name_in(folder, path): f"of the split {of[path]}" if path in of else "of no split" for path in others}
+
+
+def splits_of(folder: Path, scratch: Path, must: bool) -> dict[str, list[Path]] | None:
+    """The data files of each split of a hub's snapshot, as its card or its files' names say.
+
+    must: False for a local folder, which is a copy of such a snapshot only if a card says so, or if the names of its
+    files make a split `train` and others; None if it is none. No code of a repository is run.
+    """
+    if not must and (folder.is_file() or not _may_have_splits(folder)):
+        return None
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(str(folder), cache_dir=str(scratch / "splits"))
+        found = {str(split): [Path(file) for file in files] for split, files in builder.config.data_files.items()}
+    except Exception as error:  # whatever a folder makes the library raise
+        if not must and not _has_card(folder):
+            return None
+        raise _unreadable(str(folder), error) from error
+    return found if must or _has_card(folder) or ("train" in found and len(found) > 1) else None
+
+
+def _has_card(folder: Path) -> bool:
+    """Whether the folder has a data set card that names data files."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return text.startswith("---") and re.search(r"^configs:", text.split("\n---", 1)[0], re.M) is not None
+
+
+def _may_have_splits(folder: Path) -> bool:
+    kinds = {kind_of(path) for path in inside(folder)} - {None}
+    return _has_card(folder) or (len(kinds) == 1 and kinds != {"txt"})
 
 
 def _saved(located: Located, split: str) -> Any:
@@ -140,19 +224,20 @@ def _saved(located: Located, split: str) -> Any:
     return saved
 
 
-def _from_hub(located: Located, split: str) -> Any:
-    """Data files of a hub's snapshot, split as its card says. No code of the repository is run."""
+def _load(located: Located, split: str, scratch: Path) -> Any:
+    """A split in a kind of files that `datasets` alone reads."""
     import datasets
 
     try:
-        splits = datasets.get_dataset_split_names(located.folder)
-        if split not in splits:
-            raise _no_split(located, split, splits)
-        return datasets.load_dataset(located.folder, split=split)
+        return datasets.load_dataset(located.folder, split=split, cache_dir=str(scratch / "loaded"))
     except (datasets.exceptions.DatasetsError, OSError, ValueError) as error:
-        found = " ".join(str(error.__cause__ or error).split())[:200]
-        step = "see whether the files are whole; or give them as a local path"
-        raise DatasetError(located.id, "data files that `datasets` reads", found, step) from error
+        raise _unreadable(located.id, error) from error
+
+
+def _unreadable(where: str, error: Exception) -> DatasetError:
+    found = " ".join(str(error.__cause__ or error).split())[:200] or type(error).__name__
+    step = "see whether the files are whole; or give those that you want as a local folder"
+    return DatasetError(where, "data files that `datasets` reads", found, step)
 
 
 def _no_split(located: Located, split: str, splits: list[str]) -> DatasetError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,10 +40,9 @@ class RunResults:
 
     @classmethod
     def open(cls, run: str, files: Any) -> RunResults:
-        """files: has the run's `model`, `tokens`, `tokenizer` (what leads to it), `summary` and `weights`."""
+        """files: has the run's `model`, `tokens`, `summary` and `weights`."""
         spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
-        tokenizer: Sequence[str] = files.tokenizer
-        texts = TokenTexts.read(tokenizer_folder(tokenizer, spec.folder))
+        texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder))
         dataset = TokenDataset.open(Path(files.tokens).parent)
         return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from gluscope.core.errors import ModelError
-from gluscope.dataset.sources import Sources
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
@@ -110,16 +109,13 @@ class TokenTexts:
         return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode("utf-8", "surrogatepass")
 
 
-def tokenizer_folder(found: Sequence[str], model_folder: str) -> str:
-    """Where the tokenizer of a run's texts lies.
+def tokenizer_folder(tokens: str | Path, model_folder: str) -> Path:
+    """Where the tokenizer of a run's texts lies. tokens: tokens.json of its data set.
 
-    found: files that lead to it: of a local tokenizer, or the `.source.json` of one that was fetched; empty for the
-    model's own.
+    It lies beside the texts that were tokenised here; those that came as tokens without it have the model's own.
     """
-    if not found:
-        return model_folder
-    fetched = Sources.read(found[0]).tokenizer if found[0].endswith(".source.json") else None
-    return fetched.folder if fetched else str(Path(found[0]).parent)
+    beside = Path(tokens).parent
+    return beside if (beside / "tokenizer.json").is_file() else Path(model_folder)
 
 
 def _read(before: bytes, own: bytes) -> tuple[Token, bytes]:

@@ -50,22 +50,27 @@ class TokenBatch:
         return first, second
 
 
-def processing_order(lengths: np.ndarray) -> np.ndarray:
-    """int64 [example]: places sorted by length, longest first, then by place.
+def processing_order(lengths: np.ndarray, copies: np.ndarray | None = None) -> np.ndarray:
+    """int64 [example]: places sorted by length, longest first, then by place; copies (bool [example]) after all others.
 
     It does not depend on how batches are cut. The longest come first so that what does not fit shows at once.
     """
-    return np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
+    last = np.zeros(len(lengths), bool) if copies is None else copies
+    return np.lexsort((np.arange(len(lengths)), -np.asarray(lengths), last))
 
 
-def make_batches(lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.0) -> list[np.ndarray]:
+def make_batches(
+    lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.0, copies: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Cut texts into batches; one after another they are `processing_order`.
 
     lengths: int64 [example], each at least 1. max_tokens: computed tokens of a batch, padding included; a longer text
     is a batch of its own. allow_padding: largest share of a batch of more than FREELY tokens that may be padding; with
-    0 only texts of equal length share one, whatever its size.
+    0 only texts of equal length share one, whatever its size. copies: bool [example]; no batch holds some of them and
+    others.
     """
-    order = processing_order(lengths)
+    order = processing_order(lengths, copies)
+    border = len(order) if copies is None else len(order) - int(copies.sum())
     batches: list[np.ndarray] = []
     begin = real = 0
     for end, place in enumerate(order):
@@ -73,7 +78,7 @@ def make_batches(lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.
         computed = width * (end - begin + 1)
         free = allow_padding > 0 and computed <= FREELY
         too_loose = not free and computed - real > allow_padding * computed
-        if end > begin and (computed > max_tokens or too_loose):
+        if end > begin and (computed > max_tokens or too_loose or end == border):
             batches.append(order[begin:end])
             begin, real = end, int(lengths[place])
     if len(order):
@@ -82,10 +87,15 @@ def make_batches(lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.
 
 
 def read_batches(
-    data: TokenDataset, rows: np.ndarray, lengths: np.ndarray, max_tokens: int, padding: float
+    data: TokenDataset,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    max_tokens: int,
+    padding: float,
+    copies: np.ndarray | None = None,
 ) -> Iterator[TokenBatch]:
     """Texts of a token data set as `make_batches` cuts them. rows, lengths: int64 [example], ascending rows."""
-    for places in make_batches(lengths, max_tokens, padding):
+    for places in make_batches(lengths, max_tokens, padding, copies):
         ids = np.zeros((len(places), lengths[places].max()), np.int64)
         for i, place in enumerate(places):
             ids[i, : lengths[place]] = data.input_ids(int(rows[place]))

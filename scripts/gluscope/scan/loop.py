@@ -79,7 +79,8 @@ def run_scan(
 
     Writes statistics and samples in the raw convention to `out` (a zarr group in a zip file) and, if `cache` is a
     path, x of every layer and token there, in the order of `processing_order` over the shard's rows. Both appear when
-    they are complete, the cache first. attributes: kept in `out` beside those of `describe_scan`.
+    they are complete, the cache first. A row with the tokens of a lower one is counted and stands in no list.
+    attributes: kept in `out` beside those of `describe_scan`.
 
     Raises ShardMismatch for a plan of another data set, StoreError for a damaged one, DatasetError for token ids that
     the model lacks, ModelError for activations that are not finite (it names the layer) or too large for the cache's
@@ -150,16 +151,20 @@ def _scan(
     stream: TextIO | None,
 ) -> Scanned:
     from gluscope.model.load import load
+    from gluscope.scan.once import OnceReducer
     from gluscope.scan.passes import Passes
-    from gluscope.scan.reduce import make_reducer
+    from gluscope.scan.reduce import Reducer, make_reducer
 
     model = load(spec, settings.device, settings.dtype, settings.tf32)
     device = model.device.type
     how = model.dtype, spec.fused
-    reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer, *how)
+    reducer: Reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer, *how)
     about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch."), "reducer": reducer.kind}
-    lengths = data.lengths[shard.start : shard.stop]
-    order = processing_order(lengths)
+    lengths, copies = data.lengths[shard.start : shard.stop], data.copies(shard.start, shard.stop)
+    if copies.any():
+        others = make_reducer(spec.n_layers, spec.d_mlp, 1, device, reducer.kind, *how)
+        reducer = OnceReducer(reducer, others, np.flatnonzero(copies) + shard.start)
+    order = processing_order(lengths, copies)
     with ExitStack() as writing:
         writer = None
         if cache is not None:
@@ -209,4 +214,4 @@ def _cache_writer(
 def batches_of(data: TokenDataset, shard: Shard, max_tokens: int, padding: float) -> Iterator[TokenBatch]:
     """The shard's texts in the order in which they are processed."""
     rows = np.arange(shard.start, shard.stop)
-    return read_batches(data, rows, data.lengths[rows], max_tokens, padding)
+    return read_batches(data, rows, data.lengths[rows], max_tokens, padding, data.copies(shard.start, shard.stop))

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from gluscope.config.check import check
 from gluscope.config.document import schema_text, with_tables
 from gluscope.config.keys import ConfigFile, DatasetConfig, RunConfig
@@ -199,3 +200,35 @@ def test_our_check_agrees_with_jsonschema(data: st.DataObject) -> None:
             entry.pop(key, None)
     validator = jsonschema.Draft202012Validator(schema())
     assert (check(raw, schema()) == []) == validator.is_valid(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("7", "a number"), ("0123", "a number"), ("1.5", "a number"), ("2026-01-01", "a date"), ("yes", "a truth value")],
+)
+def test_a_name_that_yaml_takes_for_something_else_is_to_be_quoted(name: str, kind: str) -> None:
+    raw = yaml.safe_load(f"datasets: {{d: {{source: s}}}}\nruns:\n  {name}: {{model: m, dataset: d, neurons: []}}\n")
+    with pytest.raises(ConfigErrors, match=rf"which YAML takes for {kind}\. Next: write it in quotes"):
+        load(raw)
+    raw = yaml.safe_load(f"datasets: {{d: {{source: s}}}}\nruns:\n  '{name}': {{model: m, dataset: d, neurons: []}}\n")
+    assert list(load(raw).runs) == [name]
+
+
+def test_a_value_that_yaml_takes_for_something_else_is_to_be_quoted() -> None:
+    raw = yaml.safe_load("datasets: {d: {source: 7, text_column: 2026-01-01, revision: 1.5}}")
+    with pytest.raises(ConfigErrors) as caught:
+        load(raw)
+    assert str(caught.value).count("write it in quotes, so that it is a text") == 3
+    with pytest.raises(ConfigErrors, match=r"found 'many'\. Next: correct it in your config file"):
+        load({"datasets": {"d": {"source": "s", "max_length": "many"}}})
+
+
+def test_what_is_nested_deeply_or_refers_to_itself_is_refused_in_one_line() -> None:
+    deep: list = []
+    for _ in range(3000):
+        deep = [deep]
+    ring = yaml.safe_load("all: &a [*a]\ndatasets: &b {d: *b}\nruns: {r: &c {model: *c, dataset: d, neurons: []}}")
+    for raw in ({"all": deep}, {"datasets": {"d": {"source": deep}}}, ring):
+        with pytest.raises(ConfigErrors) as caught:
+            load(raw)
+        assert all(line.startswith("error: config: ") for line in str(caught.value).splitlines())

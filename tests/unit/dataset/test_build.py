@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from gluscope.core.errors import DatasetError, GluscopeError, StoreError
@@ -114,7 +115,15 @@ def test_record_says_what_is_stored(tmp_path: Path, texts: Path, tokenizer: Path
 def test_datasets_opens_it(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
     data = made(tmp_path / "out", texts, tokenizer, max_length=24)
     opened = datasets.load_from_disk(str(tmp_path / "out"))
-    assert opened.column_names == ["id", "text", "input_ids", "attention_mask", "source_row", "source_offset"]
+    assert opened.column_names == [
+        "id",
+        "text",
+        "input_ids",
+        "attention_mask",
+        "source_row",
+        "source_offset",
+        "copy_of",
+    ]
     assert opened.format["type"] == "torch", "as the original tool saves its data set, and expects others"
     assert all(isinstance(row, torch.Tensor) for row in opened["input_ids"][:])
     assert [row.tolist() for row in opened["input_ids"][:]] == all_ids(data)
@@ -229,7 +238,7 @@ def test_saved_folders_with_and_without_splits(tmp_path: Path, tokenizer: Path) 
     assert len(made(tmp_path / "a", tmp_path / "saved", tokenizer, text_column="body")) == 2
     data = made(tmp_path / "b", tmp_path / "splits", tokenizer, text_column="body", split="test")
     assert [data.text(row) for row in range(len(data))] == ["three"]
-    assert data.metadata(0) == {"tag": [], "source_row": 0, "source_offset": 0}
+    assert data.metadata(0) == {"tag": "[]", "source_row": 0, "source_offset": 0}
     with pytest.raises(DatasetError, match=r"expected the split 'val', found train, test"):
         made(tmp_path / "c", tmp_path / "splits", tokenizer, text_column="body", split="val")
     with pytest.raises(DatasetError, match="expected the split 'val'"):
@@ -280,7 +289,7 @@ def test_what_a_mask_hides_is_left_out(tmp_path: Path) -> None:
         ({"input_ids": [1, 2, 3], "attention_mask": [1, 0, 1]}, r"row 1: expected an attention_mask of 1"),
         ({"input_ids": [1, 2], "attention_mask": [1, 2]}, r"row 1: expected an attention_mask of 1"),
         ({"input_ids": [1.5]}, r"expected lists of whole numbers in `input_ids`, found list<.*double>"),
-        ({"input_ids": "text"}, r"expected lists of whole numbers in `input_ids`, found string"),
+        ({"input_ids": "text"}, r"expected lists of whole numbers in `input_ids`, found values of several types"),
     ],
 )
 def test_pretokenised_rows_that_cannot_be_are_named(tmp_path: Path, row: dict, message: str) -> None:
@@ -312,8 +321,8 @@ def test_a_data_set_made_here_is_a_source_itself(tmp_path: Path, texts: Path, to
     [
         ([{"body": "x", "id": 1}], {}, r"expected a column 'text', found columns body, id\. Next: set `text_column`"),
         ([{"texts": "x"}], {}, r"perhaps to 'texts'"),
-        ([{"text": 3}], {}, r"expected texts in the column 'text', found Value\('int64'\)"),
-        ([{"text": "x"}, {"text": 3}], {}, r"expected texts in the column 'text', found values of several types"),
+        ([{"text": 3}], {}, r"in.jsonl, line 1: expected a text in the column 'text', found 3 \(int\)"),
+        ([{"text": "x"}, {"text": 3}], {}, r"in.jsonl, line 2: expected a text in the column 'text', found 3 \(int\)"),
         ([], {}, r"expected at least one text, found none"),
         ([{"text": ""}, {"text": None}, {"text": ""}], {}, r"expected a text with a token, found 3 without one"),
         ([{"text": "one two three"}], {"max_tokens": 2}, r"`max_tokens`, found a first one of more than 2 tokens"),
@@ -414,3 +423,58 @@ def test_settings_are_those_of_the_config() -> None:
     config = DatasetConfig(name="n", source="s", max_length=7, bos=True, long_texts="split", shuffle_seed=1)
     assert TokenSettings.of(config) == TokenSettings(max_length=7, bos=True, long_texts="split", shuffle_seed=1)
     assert TokenSettings.of(DatasetConfig(name="n", source="s")) == TokenSettings()
+
+
+def test_copies_name_the_first_row_with_their_tokens(tmp_path: Path, tokenizer: Path) -> None:
+    texts = ["one two", "three", "one two", "", "three", "one", "one two", "a" * 500 + " one", "a" * 500 + " two"]
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps({"text": text, "id": i}) + "\n" for i, text in enumerate(texts)))
+    data = made(tmp_path / "out", file, tokenizer, max_length=10)
+    ids = all_ids(data)
+    firsts = [ids.index(one) for one in ids]
+    expected = [first if first < row else -1 for row, first in enumerate(firsts)]
+    assert expected == [-1, -1, 0, 1, -1, 0, -1, 6]  # texts that are cut to the same tokens are copies as well
+    assert datasets.load_from_disk(str(tmp_path / "out")).with_format(None)["copy_of"][:] == expected
+    for start, stop in ((0, 8), (2, 5), (3, 3), (7, 8)):
+        assert data.copies(start, stop).tolist() == [first >= 0 for first in expected[start:stop]]
+    assert data.record.copies == 4
+    assert "copy_of" not in data.metadata(2)
+    file.write_text(file.read_text() + '{"text": "three"}\n{"text": "four"}\n')  # behind them nothing changes
+    grown = made(tmp_path / "grown", file, tokenizer, max_length=10)
+    assert grown.copies(0, 10).tolist() == [*data.copies(0, 8).tolist(), True, False]
+
+
+def test_memory_for_a_split_text_is_in_proportion_to_it(tmp_path: Path, tokenizer: Path) -> None:
+    text = "the cat sat on the mat . " * 20_000  # half a megabyte, thousands of pieces
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps({"text": text, "id": 7, "more": {"a": 1}}) + "\n")
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        data = made(tmp_path / "out", file, tokenizer, long_texts="split", max_length=12)
+    finally:
+        pa.set_memory_pool(before)
+    assert len(data) > 5000
+    assert "".join(data.text(row) or "" for row in range(len(data))) == text
+    assert {data.metadata(row)["more"] for row in range(0, len(data), 100)} == {'{"a": 1}'}
+    assert pool.max_memory() < 40 * len(text)
+
+
+def test_the_record_names_what_was_read_and_what_was_not(tmp_path: Path, tokenizer: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text('{"text": "one", "tags": ["x"]}\n{"text": "one"}\n{"text": ""}\n')
+    (folder / "notes.docx").write_text("x")
+    for i in range(7):
+        (folder / f".hidden{i}").write_text("x")
+    record = made(tmp_path / "out", folder, tokenizer).record
+    assert record.read_files == ["a.jsonl"]
+    assert sorted(record.skipped_files) == [*(f".hidden{i}" for i in range(7)), "notes.docx"]
+    assert record.columns_as_text == ["tags"]
+    assert record.remarks[0].startswith("Files not read: .hidden0 (its name begins with a dot), ")
+    assert record.remarks[0].endswith(" and 3 more, see tokens.json")
+    assert record.remarks[1:] == [
+        "Columns kept as text: tags",
+        "Rows without a token, left out: 1",
+        "Rows with the tokens of an earlier one: 1",
+    ]

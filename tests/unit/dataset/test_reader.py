@@ -96,8 +96,8 @@ def test_a_record_that_says_nothing_is_refused(folder: Path, content: str) -> No
 
 def test_an_unfinished_or_newer_data_set_is_refused(folder: Path) -> None:
     raw = json.loads((folder / "tokens.json").read_text())
-    (folder / "tokens.json").write_text(json.dumps({**raw, "format": 2}))
-    with pytest.raises(StoreError, match="expected format 1, found format 2"):
+    (folder / "tokens.json").write_text(json.dumps({**raw, "format": 3}))
+    with pytest.raises(StoreError, match="expected format 2, found format 3"):
         TokenDataset.open(folder)
     (folder / "tokens.json").unlink()
     with pytest.raises(StoreError, match=r"tokens\.json: .* found no such file"):

@@ -110,12 +110,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
         TokenTexts.read(tmp_path)
 
 
-def test_the_tokenizer_is_the_models_a_local_one_or_the_fetched_one(tmp_path: Path) -> None:
-    from gluscope.dataset.sources import Located, Sources
-
-    assert tokenizer_folder([], "model") == "model"
-    assert tokenizer_folder(["mine/tokenizer.json"], "model") == "mine"
-    fetched = tmp_path / "texts.source.json"
-    place = Located(id="org/tokenizer", folder="/cache/tokenizer", revision="abc")
-    Sources(source=place, tokenizer=place).save(fetched)
-    assert tokenizer_folder([str(fetched)], "model") == "/cache/tokenizer"
+def test_the_tokenizer_lies_beside_the_texts_or_is_the_models(tmp_path: Path) -> None:
+    assert tokenizer_folder(tmp_path / "tokens.json", "model") == Path("model")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert tokenizer_folder(tmp_path / "tokens.json", "model") == tmp_path

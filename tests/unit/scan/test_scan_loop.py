@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from gluscope.store.cache import CacheReader
 from gluscope.store.summary import read_attributes, read_layer, read_sample
 from gluscope.summary.merge import merge
 from gluscope.summary.types import LayerSummary
-from helpers.brute_scan import case_of, collect, forward
+from helpers.brute_scan import case_of, collect, copies_in, forward
 from helpers.scan_case import Case, K, prepare
 
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}  # float32 against float64 after two or three blocks
@@ -49,7 +50,7 @@ def agrees_with_brute_force(case: Case, layers: list[LayerSummary], act: str) ->
     done = dict(enumerate(forward(case.folder, case.ids, act)))
     for layer, summary in enumerate(layers):
         for neuron in range(case.spec.d_mlp):
-            found = collect(done, layer, neuron, unsure=1e-5)
+            found = collect(done, layer, neuron, unsure=1e-5, unlisted=copies_in(case.ids))
             for c, q in np.ndindex(len(CASES), len(QUANTITIES)):
                 assert abs(int(summary.count[neuron, c]) - found[c].count) <= found[c].unsure
                 np.testing.assert_allclose(summary.sum[neuron, c, q], found[c].sums[q], **CLOSE)
@@ -143,7 +144,10 @@ def test_cache_holds_x_of_every_token(tmp_path: Path, olmo: Case, dtype: str) ->
     olmo.scan(tmp_path / "out.zarr.zip", cache=tmp_path / "cache", cache_dtype=dtype)
     cache_agrees(olmo, tmp_path / "cache", rtol=1e-3 if dtype == "float16" else 8e-3)
     with CacheReader(tmp_path / "cache") as cache:
-        order = processing_order(np.array([len(ids) for ids in olmo.ids]))
+        order = processing_order(
+            np.array([len(ids) for ids in olmo.ids]),
+            np.isin(np.arange(len(olmo.ids)), list(copies_in(olmo.ids))),
+        )
         assert cache.rows.tolist() == order.tolist()
         assert cache.lengths.tolist() == [len(olmo.ids[row]) for row in order]
         assert cache.attributes["cache_dtype"] == dtype
@@ -238,19 +242,29 @@ def test_planted_neurons_show_their_tokens(tmp_path: Path) -> None:
         assert layer.extreme_value[neuron, 0, 3, 0] > 2
 
 
-def test_equal_texts_tie_and_the_lower_row_comes_first(tmp_path: Path, olmo: Case) -> None:
-    olmo.scan(tmp_path / "out.zarr.zip", k=len(olmo.ids), batch_tokens=1)
-    twins = [[3, 25, 26], [10, 29]]
-    assert all(olmo.ids[row] == olmo.ids[rows[0]] for rows in twins for row in rows)
-    for summary in summaries(olmo, tmp_path / "out.zarr.zip"):
-        for rows in twins:
-            lists = summary.extreme_example.reshape(-1, len(olmo.ids))
-            values = summary.extreme_value.reshape(-1, len(olmo.ids))
-            for one, value in zip(lists, values, strict=True):
-                places = [int(place) for row in rows for place in np.flatnonzero(one == row)]
-                assert len(places) in (0, len(rows))
-                assert places == sorted(places)
-                assert len(set(value[places].tolist())) <= 1
+@pytest.mark.parametrize("padding", [0.0, 0.6])
+@pytest.mark.parametrize("shards", [1, 4])
+def test_of_equal_texts_only_the_first_is_listed_however_the_work_is_cut(
+    tmp_path: Path, olmo: Case, shards: int, padding: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All texts fit into a list, so it names exactly those that have a token in the case."""
+    monkeypatch.setitem(loop.PADDING, "cpu", padding)
+    copies = copies_in(olmo.ids)
+    assert {25, 26, 29} <= copies
+    plan, done = olmo.plan_of(shards), dict(enumerate(forward(olmo.folder, olmo.ids)))
+    paths = [tmp_path / f"{shard.name}.zarr.zip" for shard in plan.shards]
+    for shard, path in zip(plan.shards, paths, strict=True):
+        olmo.scan(path, shard.name, shards, k=len(olmo.ids), batch_tokens=10_000 if padding else 30)
+    for layer in range(olmo.spec.n_layers):
+        summary = functools.reduce(merge, (read_layer(path, layer) for path in paths))
+        for neuron, (c, case) in itertools.product(range(olmo.spec.d_mlp), enumerate(CASES)):
+            found = collect(done, layer, neuron, unsure=1e-5, unlisted=copies)[c]
+            if found.unsure:
+                continue
+            assert summary.count[neuron, c] == found.count
+            for quantity in case.listed:
+                rows = summary.extreme_example[neuron, c, quantity.index]
+                assert sorted(rows[rows >= 0]) == sorted(row for _, row, _ in found.extremes[quantity.index])
 
 
 def test_auto_is_recorded_as_the_checkpoints_format(tmp_path: Path, olmo: Case) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from gluscope.config.neurons import Batch
-from gluscope.core.errors import ConfigError
+from gluscope.core.errors import ConfigError, DatasetError
 from gluscope.core.paths import NeuronId
 from gluscope.stages.table import STAGES, Stage
 from gluscope.workflow import Workflow
@@ -62,9 +62,29 @@ def test_hub_ids_are_fetched(room: Room) -> None:
 
 
 def test_the_tokenizer_of_pages(room: Room) -> None:
-    assert flow().tokenizer_of_pages("mine") == ["my-model/tokenizer.json"]
-    assert flow(dataset={"tokenizer": "gpt2"}).tokenizer_of_pages("mine") == ["results/datasets/mine-texts.source.json"]
-    assert flow(dataset={"tokenizer": None}).tokenizer_of_pages("mine") == []
+    assert flow().tokenizer_of_pages("mine") == []  # it lies beside the token data set
+    assert flow(dataset={"tokenizer": None}, model="some/model").tokenizer_of_pages("mine") == []
+    assert flow(dataset={"tokenizer": None}).tokenizer_of_pages("mine") == ["my-model/tokenizer.json"]
+    (room.folder / "my-model/tokenizer.json").unlink()
+    with pytest.raises(DatasetError, match=r"datasets: mine-texts: .* found none, and no tokenizer.json in my-model"):
+        flow(dataset={"tokenizer": None}).tokenizer_of_pages("mine")
+
+
+def test_what_cannot_be_read_is_refused_while_planning(room: Room) -> None:
+    (room.folder / "texts").mkdir()
+    (room.folder / "texts/a.jsonl").symlink_to("gone.jsonl")
+    with pytest.raises(DatasetError, match="expected a file behind the link, found none"):
+        flow(dataset={"source": "texts"}).source_files("mine-texts")
+    (room.folder / "notes.docx").write_text("x")
+    with pytest.raises(DatasetError, match=r"expected a file named \.jsonl"):
+        flow(dataset={"source": "notes.docx"}).source_files("mine-texts")
+
+
+def test_what_lies_under_git_is_no_input(room: Room) -> None:
+    (room.folder / "texts/.git/objects").mkdir(parents=True)
+    for name in ("texts/a.txt", "texts/.git/HEAD", "texts/.git/objects/b.txt"):
+        (room.folder / name).write_text("x")
+    assert flow(dataset={"source": "texts"}).source_files("mine-texts") == ["texts/a.txt"]
 
 
 def test_a_local_folder_wins_over_a_hub_id(room: Room) -> None:
@@ -240,7 +260,7 @@ def test_exports_wait_for_values_of_the_listed_neurons(room: Room) -> None:
 
 def test_settings_are_the_keys_that_the_table_names(room: Room) -> None:
     found = flow(k=3, dtype="bfloat16", pages_from="model", neurons=["L0/N3", "L1/N7", "L0/N4"])
-    scan = {"k": 3, "samples": 4096, "seed": 0, "dtype": "bfloat16", "cache_dtype": "float16"}
+    scan = {"k": 3, "samples": 4096, "seed": 0, "dtype": "bfloat16", "tf32": False, "cache_dtype": "float16"}
     assert found.settings("scan", "mine") == scan
     assert "cache_dtype" not in flow(cache=False).settings("scan", "mine")
     assert found.settings("fetch_model", "mine") == {"model": "my-model", "revision": None}
@@ -254,6 +274,7 @@ def test_settings_are_the_keys_that_the_table_names(room: Room) -> None:
         "samples": 4096,
         "seed": 0,
         "dtype": "bfloat16",
+        "tf32": False,
         "stages": {"scan": "1"},
     }
 

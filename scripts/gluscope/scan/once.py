@@ -1,0 +1,40 @@
+"""Lists that show each text once: tokens of copies are counted and summed, only the first of them may stand in a list.
+
+Forward passes give a text other last bits in another batch, so of several copies it would depend on the batches which
+one a list names, and how many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from gluscope.scan.reduce import Reducer
+from gluscope.summary.types import LayerSummary
+
+
+class OnceReducer:
+    """A Reducer that takes in batches either of first texts or of copies.
+
+    first: its lists count. others: takes in the copies; its lists are left aside, so a k of 1 will do. copies: int64,
+    rows of the token data set that are copies of lower ones.
+    """
+
+    def __init__(self, first: Reducer, others: Reducer, copies: np.ndarray) -> None:
+        self._first, self._others, self._copies = first, others, copies
+        self.kind, self.takes_padding = first.kind, first.takes_padding
+
+    def update(self, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
+        """See `Reducer.update`. Raises ValueError for a batch of both."""
+        copies = np.isin(rows, self._copies)
+        if copies.any() != copies.all():
+            raise ValueError("a batch of first texts and of copies")
+        reducer = self._others if copies.any() else self._first
+        reducer.update(layer, rows, lengths, *values)
+
+    def layer_summary(self, layer: int) -> LayerSummary:
+        """See `Reducer.layer_summary`."""
+        first, others = self._first.layer_summary(layer), self._others.layer_summary(layer)
+        return replace(first, count=first.count + others.count, sum=first.sum + others.sum)
