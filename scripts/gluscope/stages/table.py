@@ -39,7 +39,12 @@ STAGES: dict[str, Stage] = {
     "fetch_model": Stage(1, "", keys=("model", "revision")),
     "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split")),
     "fetch_activations": Stage(1, "", keys=("activations",)),
-    "tokenise": Stage(1, "", of="dataset", keys=_TEXTS),
+    "tokenise": Stage(
+        2,
+        "columns other than numbers and strings are text, copies are known, tokenizer.json itself tokenises",
+        of="dataset",
+        keys=_TEXTS,
+    ),
     "plan_shards": Stage(1, "", keys=("shards",)),
     "scan": Stage(1, "", keys=("k", "samples", "seed", "dtype", "tf32", "cache_dtype"), on_gpu="triton"),
     "triton": Stage(1, ""),
