@@ -144,7 +144,7 @@ def test_twelve_edits_and_what_they_make_run_again(room: Room, monkeypatch: pyte
             table.write_bytes(before)
         rows.append(twelve_edits.row(name, decide[name], edit, plan))
     shown = [line for line in twelve_edits.DOC.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:13]
-    assert rows == shown
+    assert rows == shown, f"{twelve_edits.DOC} is to say:\n" + "\n".join(row for row in rows if row not in shown)
 
 
 def test_why_says_key_file_and_version(room: Room) -> None:
