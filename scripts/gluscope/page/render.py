@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.precision import dtype_note
+from gluscope.page.bundle import NEURON_PAGE
 from gluscope.page.headline import clipped, headline, label, peaks, percent, plain, signed
 from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
@@ -42,7 +43,7 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
     index: address of the site's start page, for the way to other neurons; None leaves these links out.
     """
     block, precision = pack(page)
-    script, style = joined("js/*.js"), joined("page*.css")
+    script, style = NEURON_PAGE.script, NEURON_PAGE.style
     line = headline(page)
     return (
         environment()
@@ -186,13 +187,6 @@ def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
         parts = ("".join(tokens[max(0, at - 20) : at]), tokens[at], "".join(tokens[at + 1 : at + 8]))
         text = dict(zip(_DRAWN_ROWS, map(visible, parts), strict=True))
     return row | text
-
-
-def joined(*patterns: str) -> Markup:
-    """Asset files as one text, in the order of their names. Scripts share one scope and leave nothing global."""
-    paths = [path for pattern in patterns for path in (_HERE / "assets").glob(pattern)]
-    text = "\n".join(path.read_text(encoding="utf-8").rstrip() for path in sorted(paths, key=lambda path: path.name))
-    return Markup(f'\n(() => {{\n"use strict";\n{text}\n}})();\n' if patterns[0].endswith(".js") else text)
 
 
 def sha256(text: str) -> str:
