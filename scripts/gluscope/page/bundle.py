@@ -1,7 +1,7 @@
 """The script and style files of each kind of page, in the order in which they stand in it.
 
-A section has one name: `templates/NAME.html.j2`, `assets/*/NAME.js`, `assets/*/NAME.css`; `NAME-PART.js` is a part of its
-script. `assets/shared` is for both kinds of page.
+A section has one name: `templates/page/NAME.html.j2`, `assets/page/NAME.js` and `assets/page/NAME.css`; `NAME-PART.js`
+is a part of its script. `page` is for neurons' pages, `site` for the start page, `shared` for both.
 """
 
 from __future__ import annotations
@@ -36,11 +36,15 @@ class Bundle:
 NEURON_PAGE = Bundle(
     scripts=(
         "shared/block",
+        "shared/numbers",
+        "shared/show",
+        "shared/theme",
         "page/activations",
         "page/data",
-        "shared/show",
+        "page/convention",
         "page/state",
         "page/texts",
+        "page/headline",
         "page/plane",
         "page/plane-density",
         "page/plane-places",
@@ -49,23 +53,56 @@ NEURON_PAGE = Bundle(
         "page/examples-entries",
         "page/examples",
         "page/weights",
-        "shared/theme",
+        "page/footer",
         "page/main",
     ),
-    styles=("shared/page1", "page/page2"),
+    styles=(
+        "shared/colours",
+        "shared/base",
+        "shared/top",
+        "shared/controls",
+        "shared/show",
+        "page/headline",
+        "page/plane",
+        "page/cards",
+        "page/texts",
+        "page/examples",
+        "page/weights",
+        "page/footer",
+        "page/help",
+        "page/plain",
+        "page/sizes",
+        "page/print",
+    ),
 )
 START_PAGE = Bundle(
     scripts=(
         "shared/block",
+        "shared/numbers",
         "shared/show",
+        "shared/theme",
+        "site/picker",
+        "site/layers",
+        "site/pages",
         "site/finder-columns",
         "site/finder-scatter",
         "site/finder-address",
         "site/finder",
-        "shared/theme",
         "site/main",
     ),
-    styles=("site/index", "shared/page1"),
+    styles=(
+        "shared/colours",
+        "shared/base",
+        "shared/top",
+        "shared/controls",
+        "shared/show",
+        "site/base",
+        "site/picker",
+        "site/layers",
+        "site/pages",
+        "site/finder",
+        "site/print",
+    ),
 )
 
 

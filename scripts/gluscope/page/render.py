@@ -16,7 +16,8 @@ from markupsafe import Markup
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.precision import dtype_note
 from gluscope.page.bundle import NEURON_PAGE
-from gluscope.page.headline import clipped, headline, label, peaks, percent, plain, signed
+from gluscope.page.headline import headline, peaks, plain
+from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
 
@@ -172,8 +173,8 @@ def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
     stats = page.cases[case]
     cells = []
     for quantity in QUANTITIES:
-        places = stats.extreme.get(quantity)
-        cells += [signed(stats.mean[quantity]), signed(places[0].value) if places else "–"]
+        mean = number(stats.mean[quantity], decimals=page.provenance.decimals)
+        cells += [mean, number(page.first_extreme(case, quantity))]
     row = {
         "label": label(case),
         "count": "" if stats.count is None else f"{stats.count:,}",
