@@ -6,6 +6,7 @@ is a part of its script. `page` is for neurons' pages, `site` for the start page
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +26,12 @@ class Bundle:
     @cached_property
     def script(self) -> Markup:
         """All scripts as one text. They share one scope and leave nothing global."""
-        return Markup(f'\n(() => {{\n"use strict";\n{_joined(self.scripts, ".js")}\n}})();\n')
+        return Markup(f'\n(() => {{\n"use strict";\n{text_of(self.scripts)}\n}})();\n')
 
     @cached_property
     def style(self) -> Markup:
         """All styles as one text."""
-        return Markup(_joined(self.styles, ".css"))
+        return Markup(text_of(self.styles, ".css"))
 
 
 NEURON_PAGE = Bundle(
@@ -106,5 +107,6 @@ START_PAGE = Bundle(
 )
 
 
-def _joined(names: tuple[str, ...], ending: str) -> str:
+def text_of(names: Iterable[str], ending: str = ".js") -> str:
+    """These files one after another."""
     return "\n".join((ASSETS / (name + ending)).read_text(encoding="utf-8").rstrip() for name in names)

@@ -79,8 +79,10 @@ function topExamples(name, stats, view, data) {
 function around(example, position, data) {
   const size = (i) => data.text(example.ids[i]).length;
   let [from, to] = [position, position + 1];
-  for (let used = 0; from > 0 && (used += size(from - 1)) < 66;) from--;
-  for (let used = 0; to < example.ids.length && (used += size(to)) < 16;) to++;
+  let room = 66;
+  while (from > 0 && room > size(from - 1)) room -= size(--from);
+  room = 16;
+  while (to < example.ids.length && room > size(to)) room -= size(to++);
   return { from, to };
 }
 

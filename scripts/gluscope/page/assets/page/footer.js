@@ -1,4 +1,5 @@
 // How the page was made: to cite it, and to take its numbers away. The facts are render.py's.
+
 // As CITATION.cff has them.
 const AUTHORS = "{The GLUScope workflow authors}", YEAR = 2026, PAPER = "arxiv.org/abs/2602.23826";
 
