@@ -34,6 +34,7 @@ check: $(TEST)
 	@$(BIN)/snakemake --lint
 	@$(MAKE) --no-print-directory stages
 	@$(BIN)/mypy
+	@$(BIN)/python .ci/lint-scripts
 
 # make why TARGET=results/demo/site/index.html: what would run again, and for which key, file or version.
 # CONFIGFILE=mine.yaml for runs of your own.

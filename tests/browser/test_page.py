@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gluscope.core.activation import NAMES, act
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
-from gluscope.page.headline import label
+from gluscope.page.numbers import label
 from gluscope.page.pack import LIMIT, PRECISIONS, near_extremes, pack_as
 from gluscope.page.record import Extreme, NeuronPage
 from gluscope.page.render import render_page

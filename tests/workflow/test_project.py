@@ -103,7 +103,7 @@ def test_citation_has_what_the_format_and_bibtex_require() -> None:
 
 def test_a_pages_bibtex_cites_what_the_citation_file_does() -> None:
     cited = yaml.safe_load((REPO / "CITATION.cff").read_text(encoding="utf-8"))
-    script = (REPO / "scripts/gluscope/page/assets/js/57-figure.js").read_text(encoding="utf-8")
+    script = (REPO / "scripts/gluscope/page/assets/page/footer.js").read_text(encoding="utf-8")
     paper = cited["preferred-citation"]
     assert f'AUTHORS = "{{{cited["authors"][0]["name"]}}}"' in script
     assert f"YEAR = {cited['date-released'][:4]}" in script

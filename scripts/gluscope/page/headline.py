@@ -6,6 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from gluscope.core.cases import CASES, Quantity, SignCase
+from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.record import NeuronPage
 
 
@@ -56,41 +57,6 @@ def plain(parts: list[Part]) -> str:
     return "".join(f"“{part.text}”" if part.kind == "token" else part.text for part in parts)
 
 
-def clipped(text: str, most: int) -> str:
-    """Text of at most `most` characters, and an ellipsis for what was cut."""
-    return text if len(text) <= most else f"{text[:most]}…"
-
-
-def percent(share: float | None) -> str:
-    """A share of tokens: two significant digits, `< 0.0001 %` for what rounds to nothing."""
-    if share is None:
-        return "unknown"
-    if share == 0:
-        return "0 %"
-    if share < 1e-6:
-        return "< 0.0001 %"
-    value = 100 * share
-    digits = 1 if value >= 10 else 2 if value >= 0.1 else 4
-    return f"{value:.{digits}f} %".replace(".0 %", " %")
-
-
-def signed(value: float | None) -> str:
-    """Three significant digits with a sign, in typographic minus; a dash for what is undefined."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    text = f"{abs(value):.3g}" if 1e-3 <= abs(value) < 1e4 else f"{abs(value):.2e}"
-    if "e" not in text and abs(value) < 1000:
-        digits = max(0, 2 - _exponent(abs(value)))
-        text = f"{abs(value):.{digits}f}"
-    return ("−" if value < 0 else "+") + text
-
-
-def _exponent(value: float) -> int:
-    return int(f"{value:.2e}".split("e")[1])
-
-
 def _open(page: NeuronPage) -> list[Part]:
     shares = [page.cases[case].frequency for case in CASES if case.gate_sign > 0]
     known = [share for share in shares if share is not None]
@@ -108,13 +74,8 @@ def _peak(page: NeuronPage, peak: Peak) -> list[Part]:
     place = f" ({times} of the top {peak.of}" if peak.times > 1 else " ("
     place += ("; " if peak.times > 1 else "") + f"{label(peak.case)}, {percent(page.cases[peak.case].frequency)})"
     return [
-        Part(signed(peak.value), "strong"),
+        Part(number(peak.value, plus=True), "strong"),
         Part(" at "),
         Part(clipped(peak.token, 40), "token"),
         Part(place),
     ]
-
-
-def label(case: SignCase) -> str:
-    """`gate+ in−`, as pages write it."""
-    return case.value.replace("_", " ").replace("-", "−")

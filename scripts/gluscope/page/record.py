@@ -139,6 +139,14 @@ class NeuronPage:
         """The activation function: float array -> float32."""
         return act(self.act_fn)
 
+    def first_extreme(self, case: SignCase, quantity: Quantity) -> float | None:
+        """A case's largest value in size; None where it has no tokens. Where the gate is open act's is the gate's."""
+        if quantity is Quantity.ACT and quantity not in case.listed:
+            gate = self.first_extreme(case, Quantity.GATE)
+            return None if gate is None else float(self.act(np.array(gate)))
+        places = self.cases[case].extreme[quantity]
+        return places[0].value if places else None
+
     def values(self, row: int) -> dict[Quantity, np.ndarray]:
         """All four quantities of an example, float32 [token]."""
         example = self.examples[row]

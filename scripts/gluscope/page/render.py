@@ -15,7 +15,9 @@ from markupsafe import Markup
 
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.precision import dtype_note
-from gluscope.page.headline import clipped, headline, label, peaks, percent, plain, signed
+from gluscope.page.bundle import NEURON_PAGE
+from gluscope.page.headline import headline, peaks, plain
+from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
 
@@ -42,7 +44,7 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
     index: address of the site's start page, for the way to other neurons; None leaves these links out.
     """
     block, precision = pack(page)
-    script, style = joined("js/*.js"), joined("page*.css")
+    script, style = NEURON_PAGE.script, NEURON_PAGE.style
     line = headline(page)
     return (
         environment()
@@ -171,8 +173,8 @@ def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
     stats = page.cases[case]
     cells = []
     for quantity in QUANTITIES:
-        places = stats.extreme.get(quantity)
-        cells += [signed(stats.mean[quantity]), signed(places[0].value) if places else "–"]
+        mean = number(stats.mean[quantity], decimals=page.provenance.decimals)
+        cells += [mean, number(page.first_extreme(case, quantity))]
     row = {
         "label": label(case),
         "count": "" if stats.count is None else f"{stats.count:,}",
@@ -186,13 +188,6 @@ def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
         parts = ("".join(tokens[max(0, at - 20) : at]), tokens[at], "".join(tokens[at + 1 : at + 8]))
         text = dict(zip(_DRAWN_ROWS, map(visible, parts), strict=True))
     return row | text
-
-
-def joined(*patterns: str) -> Markup:
-    """Asset files as one text, in the order of their names. Scripts share one scope and leave nothing global."""
-    paths = [path for pattern in patterns for path in (_HERE / "assets").glob(pattern)]
-    text = "\n".join(path.read_text(encoding="utf-8").rstrip() for path in sorted(paths, key=lambda path: path.name))
-    return Markup(f'\n(() => {{\n"use strict";\n{text}\n}})();\n' if patterns[0].endswith(".js") else text)
 
 
 def sha256(text: str) -> str:

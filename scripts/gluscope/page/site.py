@@ -12,9 +12,10 @@ from typing import Any
 from markupsafe import Markup
 
 from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.bundle import START_PAGE
 from gluscope.page.command import SNAKEMAKE
 from gluscope.page.pack import as_text
-from gluscope.page.render import ICON, environment, joined, sha256, visible
+from gluscope.page.render import ICON, environment, sha256, visible
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
 _HEAD_BYTES = 65_536
@@ -71,7 +72,7 @@ def render_index(
     """
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
             "make": f"{command} {RunPaths(run).site}", "options": options}  # fmt: skip
-    script, style = joined("site/*.js", "js/02-*.js", "js/20-*.js", "js/85-*.js"), joined("page1.css", "site/*.css")
+    script, style = START_PAGE.script, START_PAGE.style
     return environment().get_template("index.html.j2").render(
         run=visible(run),
         icon=ICON,

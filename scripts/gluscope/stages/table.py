@@ -46,7 +46,12 @@ STAGES: dict[str, Stage] = {
         keys=_TEXTS,
     ),
     "plan_shards": Stage(1, "", keys=("shards",)),
-    "scan": Stage(1, "", keys=("k", "samples", "seed", "dtype", "tf32", "cache_dtype"), on_gpu="triton"),
+    "scan": Stage(
+        2,
+        "a text stands in a list once, however many copies the data set has",
+        keys=("k", "samples", "seed", "dtype", "tf32", "cache_dtype"),
+        on_gpu="triton",
+    ),
     "triton": Stage(1, ""),
     "merge": Stage(1, "", keys=("refactor_glu",)),
     "take_activations": Stage(1, "", keys=("activations", "k", "dtype", "tf32", "refactor_glu")),

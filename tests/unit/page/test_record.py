@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity
 from gluscope.core.errors import StoreError
-from gluscope.page.headline import headline, percent, plain, signed
+from gluscope.page.headline import headline, plain
+from gluscope.page.numbers import number, percent
 from gluscope.page.record import NeuronPage
 from gluscope.page.tokens import TokenKind
 from helpers.pages import Made, Rows, make, weights
@@ -156,10 +157,11 @@ def test_sampled_tokens_come_with_their_context(made: Made, page: NeuronPage) ->
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (0.0, "0"), (1.5614, "+1.56"), (-0.67749, "−0.677"), (0.0512, "+0.0512"), (12.345, "+12.3"),
-     (-123.4, "−123"), (1e-9, "+1.00e-09"), (0.9996, "+1.00"), (99999.0, "+1.00e+05")],
+     (-123.4, "−123"), (1e-9, "+1.00e-9"), (0.9996, "+1.00"), (99999.0, "+1.00e+5"), (2.125, "+2.13"), (999.6, "+1000"),
+     (1234.5, "+1235"), (9999.9, "+10000"), (0.0009999, "+1.00e-3")],
 )  # fmt: skip
 def test_numbers_have_three_digits(value: float | None, text: str) -> None:
-    assert signed(value) == text
+    assert number(value, plus=True) == text
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ EDITS = {
     "recompute/from_cache.py": VALUES,
     "page/render.py": SHOWING,
     "page/templates/page.html.j2": SHOWING,
-    "page/assets/js/40-heat.js": SHOWING,
+    "page/assets/page/texts.js": SHOWING,
     "page/record.py": SHOWING | EXPORTS,
     "page/finder.py": {"site_index"},
     "export/hf.py": {"export_hf"},

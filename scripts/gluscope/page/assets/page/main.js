@@ -10,7 +10,7 @@ async function start() {
   data.plain = () => (plain ??= plainNeuron(data));
   const views = {};
   data.view = () => (views[state.convention] ??= viewOf(data, state.convention));
-  startState((convention) => ({ convention: convention ?? data.convention, case: strongestCase(data, convention ?? data.convention) }));
+  startState((convention) => ({ convention: convention ?? data.convention, case: strongestCase(casesIn(data, convention ?? data.convention)) }));
   page = data;
   document.body.append(tip, live);
   performance.mark("ready");
@@ -21,20 +21,6 @@ async function start() {
   if (state.text) scrollToText();
   document.dispatchEvent(new CustomEvent("neuron-ready"));
   return data;
-}
-
-/** Where post is strongest, by its name in `convention`. */
-function strongestCase(data, convention) {
-  const size = (name) => Math.abs(data.cases[name].extreme.post[0]?.value ?? 0);
-  const best = CASES.reduce((one, name) => (size(name) > size(one) ? name : one), "gate+_in+");
-  return data.sign < 0 && convention !== data.convention ? flippedCase(best) : best;
-}
-
-/** The other convention with the same tokens in view: in+ and in- swap, and so do places in the plane. */
-function turnConvention(data, convention) {
-  if (convention === state.convention) return;
-  const turned = data.sign < 0 ? { case: flippedCase(state.case), near: state.near && turnedPlace(state.near), region: state.region && turnedPlace(state.region) } : {};
-  setState({ convention, ...turned });
 }
 
 /** What a click on a switch changes. */
@@ -54,13 +40,9 @@ function wire(data) {
   watchPlane($("plane"), () => data.view().plane, data, {
     place: (near) => pick({ list: "near", near }), region: (region) => pick({ list: "region", region }),
   });
-  const file = (kind) => `${data.run}-L${data.layer}-N${data.neuron}.${kind}`;
-  $("download").addEventListener("click", () => save(new Blob([JSON.stringify(data.plain())], { type: "application/json" }), file("json")));
-  $("save-svg").addEventListener("click", () => save(figureFile(data), file("svg")));
-  $("save-png").addEventListener("click", async () => save(await figurePicture(data), file("png")));
+  wireFigure(data);
+  wireFooter(data);
   $("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
-  $("copy-citation").addEventListener("click", (event) => copy($("citation").textContent, event.currentTarget));
-  $("copy-bibtex").addEventListener("click", (event) => copy(bibtex(data), event.currentTarget));
   $("theme").addEventListener("click", turnTheme);
   $("open-help").addEventListener("click", () => $("help").showModal());
   document.addEventListener("keydown", (event) => shortcut(event, data));
@@ -84,11 +66,6 @@ function redraw(changed, data) {
   if (["convention", "case", "list", "color", "near", "region", "all"].some((key) => changed.has(key)) || (changed.has("text") && state.text && !state.full)) {
     drawList($("list"), view, data);
   }
-}
-
-function drawHeadline(view) {
-  $("headline").replaceChildren(...view.headline.map(([text, kind]) => (
-    kind === "strong" ? h("strong", {}, text) : kind === "token" ? tokenChip(text) : text)));
 }
 
 /** Which buttons are pressed, which lists the case has, and the list's title. */
@@ -127,9 +104,8 @@ function scrollToText() {
 function shortcut(event, data) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
   const colours = { p: "post", g: "gate", i: "in", a: "act" };
-  const order = ["gate-_in+", "gate+_in+", "gate-_in-", "gate+_in-"];
   if (colours[event.key]) setState({ color: colours[event.key] });
-  else if (order[Number(event.key) - 1]) setState(switched("case", order[Number(event.key) - 1]));
+  else if (IN_THE_PLANE[Number(event.key) - 1]) setState(switched("case", IN_THE_PLANE[Number(event.key) - 1]));
   else if (event.key === "t" && data.sample.gate.length) setState(switched("list", "typical"));
   else if (event.key === "c" && document.querySelector("[data-set^=convention]")) turnConvention(data, state.convention === "raw" ? "refactored" : "raw");
   else if (event.key === "?") $("help").showModal();

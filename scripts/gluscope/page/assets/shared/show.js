@@ -1,4 +1,4 @@
-// Small things that all parts use: elements, numbers, tokens as people read them.
+// Small things that all parts use: elements, tokens by themselves, files and the clipboard.
 const $ = (id) => document.getElementById(id);
 
 /** An element; strings among the children become text, never HTML. */
@@ -20,43 +20,6 @@ function dress(element, attributes, children) {
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return element;
-}
-
-/** Three significant digits. */
-function number(value, { plus = false, decimals = null, digits = 3 } = {}) {
-  if (value === null || value === undefined) return "–";
-  if (value === 0) return decimals === null ? "0" : (0).toFixed(decimals);
-  const size = Math.abs(value);
-  let text = size >= 1e-3 && size < 1e4 ? size.toPrecision(digits) : size.toExponential(1);
-  if (decimals !== null) text = size.toFixed(decimals);
-  else if (text.includes("e+") || (size >= 1000 && size < 1e4)) text = size < 1e4 ? String(Math.round(size)) : size.toExponential(1);
-  return (value < 0 ? "−" : plus ? "+" : "") + text;
-}
-
-function percent(share) {
-  if (share === null) return "unknown";
-  if (share === 0) return "0 %";
-  if (share < 1e-6) return "< 0.0001 %";
-  const value = 100 * share;
-  const text = value.toFixed(value >= 10 ? 1 : value >= 0.1 ? 2 : 4);
-  return `${text.replace(/\.0$/, "")} %`;
-}
-
-const grouped = (count) => count.toLocaleString("en-US");
-const caseLabel = (name) => name.replace("_", " ").replaceAll("-", "−");
-const gateSign = (name) => (name.startsWith("gate+") ? 1 : -1);
-const inSign = (name) => (name.endsWith("in+") ? 1 : -1);
-const postSign = (name) => gateSign(name) * inSign(name);
-const listsOf = (name) => (gateSign(name) > 0 ? ["post", "in", "gate"] : ["post", "in", "gate", "act"]);
-
-// Characters that would be invisible, or that would turn the text around them.
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-
-function unhide(text) {
-  return text.replace(HIDDEN, (c) => {
-    const code = c.codePointAt(0);
-    return code < 32 ? String.fromCharCode(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
-  });
 }
 
 /** Copies text; `button` says so for a moment. Where the browser's clipboard is closed (plain http), the old way. */
@@ -87,8 +50,6 @@ function inline(text) {
   const shown = unhide(text).replaceAll("\n", "↵").replaceAll("\t", "⇥");
   return /^ +$/.test(shown) ? "·".repeat(shown.length) : shown;
 }
-
-const clipped = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
 
 /** Things with a space between, where a line may break. */
 const spaced = (things) => things.flatMap((thing) => [thing, " "]);

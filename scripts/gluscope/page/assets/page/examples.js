@@ -22,7 +22,7 @@ function folded(entries, data) {
 }
 
 function drawList(root, view, data) {
-  const entries = entriesOf(view, data);
+  const entries = entriesOf(view);
   const scale = scaleOf(state.list === "typical" ? extremeEntries(view, "post") : entries, state.color);
   $("scale-low").textContent = `≤ ${number(-scale)}`;
   $("scale-high").textContent = `≥ ${number(scale, { plus: true })}`;

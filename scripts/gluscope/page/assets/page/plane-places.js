@@ -10,14 +10,6 @@ function numbersOf(text, count) {
 
 const short = (value) => String(Number(value.toPrecision(4)));
 
-/** A place or a region of the address in the other convention: in is negated. */
-function turnedPlace(text) {
-  const minus = (value) => short(value === 0 ? 0 : -value);
-  const place = numbersOf(text, 2), region = numbersOf(text, 4);
-  if (place) return `${short(place[0])},${minus(place[1])}`;
-  return region ? `${short(region[0])},${minus(region[3])},${short(region[2])},${minus(region[1])}` : text;
-}
-
 /** `pick.place("gate,in")`, `pick.region("gate,in,gate,in")`: lower corner, then upper. */
 function watchPlane(figure, currentPlane, data, pick) {
   const clamp = ([px, py]) => [

@@ -1,7 +1,12 @@
-// The packed block -> typed arrays, and views of them in either sign convention.
+// The packed block -> typed arrays, in the convention that they are stored in.
 const CASES = ["gate+_in+", "gate+_in-", "gate-_in+", "gate-_in-"];
 const QUANTITIES = ["gate", "in", "act", "post"];
-const CONVENTIONS = ["raw", "refactored"];
+// As they lie on the page: gate- left, gate+ right, in+ above, in- below.
+const IN_THE_PLANE = ["gate-_in+", "gate+_in+", "gate-_in-", "gate+_in-"];
+const gateSign = (name) => (name.startsWith("gate+") ? 1 : -1);
+const inSign = (name) => (name.endsWith("in+") ? 1 : -1);
+const postSign = (name) => gateSign(name) * inSign(name);
+const listsOf = (name) => (gateSign(name) > 0 ? ["post", "in", "gate"] : ["post", "in", "gate", "act"]);
 
 /** Numbers of tokens: one byte below 176, two from 176, three from 240 (pack.py has the other half). */
 function fromVarints(bytes) {
@@ -78,30 +83,12 @@ function derived(gate, in_, act) {
   return { gate, in: in_, act: a, post: a.map((value, i) => value * in_[i]) };
 }
 
-const negated = (values) => values.map((value) => (value === 0 ? 0 : -value));
-const flippedCase = (name) => CASES[CASES.indexOf(name) ^ 1];
-
-/** The data in `convention`: cases, examples and sample with all four quantities. */
-function viewOf(data, convention) {
-  const flip = data.sign < 0 && convention !== data.convention;
-  const turn = (values) => (flip ? negated(values) : values);
-  const full = (part) => ({ ...part, ...derived(part.gate, turn(part.in), data.act) });
-  const examples = new Map([...data.examples].map(([row, example]) => [row, full(example)]));
-  const cases = {};
-  for (const name of CASES) cases[name] = flip ? flipStats(data.cases[flippedCase(name)]) : data.cases[name];
-  return {
-    convention, cases, examples, sample: full(data.sample), headline: data.headline[convention],
-    weights: data.weights?.[convention] ?? null,
-  };
-}
-
-function flipStats(stats) {
-  const minus = (value) => (value === null || value === 0 ? value : -value);
-  const extreme = Object.fromEntries(Object.entries(stats.extreme).map(([quantity, places]) => [
-    quantity,
-    quantity === "in" || quantity === "post" ? places.map((p) => ({ ...p, value: minus(p.value) })) : places,
-  ]));
-  return { ...stats, extreme, mean: { ...stats.mean, in: minus(stats.mean.in), post: minus(stats.mean.post) } };
+/** The largest value in size of a case, or null. Where the gate is open act's is the gate's (record.py has the twin). */
+function firstExtreme(stats, quantity, act) {
+  const places = stats.extreme[quantity];
+  if (places) return places[0]?.value ?? null;
+  const gate = firstExtreme(stats, "gate", act);
+  return gate === null ? null : Math.fround(act(gate));
 }
 
 /** The case of a token, or null where gate or in is 0. */
@@ -123,3 +110,6 @@ function plainNeuron(data) {
   const sample = { gate: [...gate], in: [...in_], example: [...row], position: [...position] };
   return { run, layer, neuron, convention, cases, examples, sign, act_fn, sample, weights, provenance };
 }
+
+/** What a file of this neuron is called. */
+const fileName = ({ run, layer, neuron }, kind) => `${run}-L${layer}-N${neuron}.${kind}`;

@@ -10,7 +10,7 @@ function loadScript(source) {
 
 /** Columns of all neurons, filled as layers arrive; `told(layers so far)`. */
 async function loadColumns(site, told) {
-  const { finder, d_mlp } = site;
+  const { finder } = site;
   const columns = Object.fromEntries(["layer", "neuron", "post strongest", "share gate+"].map((name) => [name, new Float32Array(finder.rows)]));
   const table = { columns, rows: 0, tokens: [], layers: 0 };
   let arrived;

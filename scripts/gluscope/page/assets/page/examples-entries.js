@@ -1,7 +1,7 @@
 // What a list shows: the extremes of one case and quantity, typical tokens, or those at a place or in a region of the plane.
 
 /** What a list shows: entries {example, position, value?, note?}, by rank. */
-function entriesOf(view, data) {
+function entriesOf(view) {
   if (state.list === "near") return nearEntries(view);
   if (state.list === "region") return regionEntries(view);
   if (state.list === "typical") return typicalEntries(view);

@@ -1,8 +1,6 @@
 // The four cases side by side, where they lie in the plane.
 function drawCards(root, view, data, choose) {
-  // The order on the page: gate- left, gate+ right, in+ above, in- below.
-  const order = ["gate-_in+", "gate+_in+", "gate-_in-", "gate+_in-"];
-  root.replaceChildren(...order.map((name) => card(name, view, data, choose)));
+  root.replaceChildren(...IN_THE_PLANE.map((name) => card(name, view, data, choose)));
 }
 
 function card(name, view, data, choose) {
@@ -26,29 +24,22 @@ function card(name, view, data, choose) {
 
 function statsTable(name, stats, view, data) {
   const columns = ["post", "gate", "in", "act"];
-  const first = (quantity) => stats.extreme[quantity]?.[0]?.value ?? (quantity === "act" ? firstAct(stats, data) : null);
   const decimals = data.provenance.decimals;
   return h("table.stats", {},
     h("thead", {}, h("tr", {}, h("td"), columns.map((q) => h("th", { scope: "col" }, q)))),
     h("tbody", {},
       h("tr", {}, h("th", { scope: "row" }, "mean"), columns.map((q) => h("td", { "data-stat": `mean-${q}` }, number(stats.mean[q], { decimals })))),
-      h("tr", {}, h("th", { scope: "row" }, "extreme"), columns.map((q) => h("td", { "data-stat": `extreme-${q}` }, number(first(q))))),
+      h("tr", {}, h("th", { scope: "row" }, "extreme"), columns.map((q) => h("td", { "data-stat": `extreme-${q}` }, number(firstExtreme(stats, q, data.act))))),
       h("tr.shapes", {}, h("th", { scope: "row" }, h("span.hidden", {}, "distribution")), columns.map((q) => h("td", {}, histogram(name, q, view, data))))));
-}
-
-/** Where the gate is open act's extreme is act of the gate's. */
-function firstAct(stats, data) {
-  const gate = stats.extreme.gate[0]?.value;
-  return gate === undefined ? null : data.act(gate);
 }
 
 /** The case's distribution from 0 (at the side of the axis) outwards, drawn to the case's own extreme. */
 function histogram(name, quantity, view, data) {
   const points = view.sample.gate.length ? view.sample : allTokens(view);
-  const bins = new Array(24).fill(0);
+  const bins = new Uint32Array(24);
   const sign = quantity === "in" ? inSign(name) : quantity === "post" ? postSign(name) : gateSign(name);
   const stats = view.cases[name];
-  const end = Math.abs(stats.extreme[quantity]?.[0]?.value ?? firstAct(stats, data) ?? 1) || 1;
+  const end = Math.abs(firstExtreme(stats, quantity, data.act) ?? 1) || 1;
   for (let i = 0; i < points.gate.length; i++) {
     if (caseOf(points.gate[i], points.in[i]) !== name) continue;
     bins[Math.min(23, Math.floor(Math.abs(points[quantity][i]) / end * 24))]++;
@@ -88,8 +79,10 @@ function topExamples(name, stats, view, data) {
 function around(example, position, data) {
   const size = (i) => data.text(example.ids[i]).length;
   let [from, to] = [position, position + 1];
-  for (let room = 66; from > 0 && (room -= size(from - 1)) > 0;) from--;
-  for (let room = 16; to < example.ids.length && (room -= size(to)) > 0;) to++;
+  let room = 66;
+  while (from > 0 && room > size(from - 1)) room -= size(--from);
+  room = 16;
+  while (to < example.ids.length && room > size(to)) room -= size(to++);
   return { from, to };
 }
 

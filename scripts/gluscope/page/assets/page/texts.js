@@ -32,10 +32,6 @@ function heatText(example, { from, to, mark = -1, quantity, scale, breaks = fals
   return block;
 }
 
-function recolour(block, quantity, scale) {
-  for (const token of block.querySelectorAll(".t")) paint(token, block.example[quantity][token.place], scale);
-}
-
 /** Listens once for all texts below `root`. */
 function watchTokens(root, data) {
   root.addEventListener("pointerover", (event) => {

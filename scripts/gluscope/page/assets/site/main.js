@@ -1,0 +1,51 @@
+// The start page: pages that exist, a picker, and the way from one page to the next.
+
+async function openJson(element) {
+  return JSON.parse(new TextDecoder().decode(await gunzip(fromText(element.textContent.trim()))));
+}
+
+const address = ({ layer, neuron }) => `L${layer}/N${neuron}.html`;
+
+/** `#go=next&from=L5/N10602`: from a page to its neighbour among the pages that exist. `#go=L5/N7`: to that neuron. */
+function go(site) {
+  const wish = new URLSearchParams(location.hash.slice(1));
+  const named = /^L(\d+)\/N(\d+)$/.exec(wish.get("go") ?? "");
+  if (named) {
+    const place = { layer: Number(named[1]), neuron: Number(named[2]) };
+    if (site.has.has(address(place))) { location.replace(address(place)); return true; }
+    site.asked = place;
+    return false;
+  }
+  if (!wish.has("go") || !site.cards.length) return false;
+  const [, layer, neuron] = /^L(\d+)\/N(\d+)$/.exec(wish.get("from") ?? "") ?? [0, -1, -1];
+  const from = Number(layer) * site.d_mlp + Number(neuron);
+  const places = site.cards.map((card) => card.layer * site.d_mlp + card.neuron);
+  const count = places.length;
+  let target = places.findIndex((place) => place > from);
+  if (wish.get("go") === "previous") target = places.findLastIndex((place) => place < from);
+  if (wish.get("go") === "random") {
+    const others = places.map((_, i) => i).filter((i) => places[i] !== from);
+    target = others.length ? others[Math.floor(Math.random() * others.length)] : 0;
+  }
+  if (target < 0) target = wish.get("go") === "previous" ? count - 1 : 0;
+  location.replace(address(site.cards[target]));
+  return true;
+}
+
+async function start() {
+  const site = await openJson($("data"));
+  site.has = new Set(site.cards.map(address));
+  if (go(site)) return;
+  addEventListener("hashchange", () => { site.asked = null; if (!go(site) && site.asked) pickNeuron(site, site.asked); });
+  site.remember = () => writeAddress(null, null, site);
+  $("theme").addEventListener("click", () => { turnTheme(); document.dispatchEvent(new Event("theme")); });
+  wirePicker(site);
+  drawLayers(site);
+  wireSearch(site);
+  $("to-finder")?.addEventListener("click", () => $("finder").scrollIntoView());
+  window.site = site;
+  document.documentElement.classList.add("ready");
+  if (site.finder) startFinder(site);
+}
+
+start();
