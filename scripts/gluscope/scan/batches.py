@@ -58,12 +58,14 @@ def processing_order(lengths: np.ndarray) -> np.ndarray:
     return np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
 
 
-def make_batches(lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.0) -> list[np.ndarray]:
+def make_batches(
+    lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.0, alone_beyond: int | None = None
+) -> list[np.ndarray]:
     """Cut texts into batches; one after another they are `processing_order`.
 
     lengths: int64 [example], each at least 1. max_tokens: computed tokens of a batch, padding included; a longer text
     is a batch of its own. allow_padding: largest share of a batch of more than FREELY tokens that may be padding; with
-    0 only texts of equal length share one, whatever its size.
+    0 only texts of equal length share one, whatever its size. alone_beyond: so do texts of more tokens (`GatedModel`).
     """
     order = processing_order(lengths)
     batches: list[np.ndarray] = []
@@ -71,8 +73,9 @@ def make_batches(lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.
     for end, place in enumerate(order):
         width, real = int(lengths[order[begin]]), real + int(lengths[place])
         computed = width * (end - begin + 1)
-        free = allow_padding > 0 and computed <= FREELY
-        too_loose = not free and computed - real > allow_padding * computed
+        allowed = 0.0 if alone_beyond is not None and width > alone_beyond else allow_padding
+        free = allowed > 0 and computed <= FREELY
+        too_loose = not free and computed - real > allowed * computed
         if end > begin and (computed > max_tokens or too_loose):
             batches.append(order[begin:end])
             begin, real = end, int(lengths[place])
@@ -82,10 +85,15 @@ def make_batches(lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.
 
 
 def read_batches(
-    data: TokenDataset, rows: np.ndarray, lengths: np.ndarray, max_tokens: int, padding: float
+    data: TokenDataset,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    max_tokens: int,
+    padding: float,
+    alone_beyond: int | None = None,
 ) -> Iterator[TokenBatch]:
     """Texts of a token data set as `make_batches` cuts them. rows, lengths: int64 [example], ascending rows."""
-    for places in make_batches(lengths, max_tokens, padding):
+    for places in make_batches(lengths, max_tokens, padding, alone_beyond):
         ids = np.zeros((len(places), lengths[places].max()), np.int64)
         for i, place in enumerate(places):
             ids[i, : lengths[place]] = data.input_ids(int(rows[place]))
