@@ -93,7 +93,7 @@ class ModelSpec:
             return None
         return (
             f"{longer:,} of {len(lengths):,} texts, of up to {int(lengths.max()):,} tokens, are longer than "
-            f"{self.positions:,}, which {self.model} is made for (max_position_embeddings): what it computes beyond may "
+            f"{self.positions:,}, which {self.model} is made for (max_position_embeddings): what it computes then may "
             f"be nonsense. `max_length: {self.positions}` in the data set cuts them."
         )
 
