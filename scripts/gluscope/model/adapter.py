@@ -107,10 +107,10 @@ class Layout:
     norms: tuple[Norm, ...]
 
 
-def layout(config: Any, tensors: dict[str, Tensor], where: str) -> Layout:
+def layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) -> Layout:
     """Find the gated MLPs of the model that a Hugging Face config describes, and their weights among `tensors`.
 
-    No weights are read: sizes and names of the stored tensors are enough.
+    No weights are read: sizes and names of the stored tensors are enough. Without `tensors` they are the model's own.
 
     Raises ModelError, with the class's name, for a model that is unknown, not gated, a mixture of experts, or whose
     MLP is something other than out(act(gate(x)) * in(x)).
@@ -133,7 +133,8 @@ def layout(config: Any, tensors: dict[str, Tensor], where: str) -> Layout:
     act = _check_modules(layers, str(mlp.name), names, where, architecture)
     first = layers[0].get_submodule(str(mlp.name))
     out = first.get_submodule(names["out"])
-    keys = stored_keys(model, tensors, where)
+    own = {name: name for name in model.state_dict()}
+    keys = StoredKeys(own, {}) if tensors is None else stored_keys(model, tensors, where)
     paths = {part: f"{blocks.name}.{{layer}}.{mlp.name}.{name}.weight" for part, name in names.items()}
     stored = {part: _template(keys, path, len(layers), where) for part, path in paths.items()}
     heads = {"embed": f"{embed.name}.weight", "unembed": f"{unembed.name}.weight"}

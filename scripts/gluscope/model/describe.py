@@ -86,7 +86,7 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
     config = read_config(folder, raw, model)
     from gluscope.model.adapter import layout  # imports TransformerLens, which takes seconds
 
-    modules = layout(config, tensors, model)
+    modules = layout(config, model, tensors)
     _check_stored(modules, tensors, model)
     return ModelSpec(
         model=model,

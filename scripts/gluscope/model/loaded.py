@@ -81,23 +81,20 @@ def _check_layer(model: GatedModel, layer: int, seen: _Seen, gain: np.ndarray | 
     spec = model.spec
     norm, where = spec.norm(layer), f"{spec.model}: L{layer}"
     same = [name for name, (_, output) in seen.parts.items() if torch.equal(output, seen.x)]
-    if norm.module not in (same or [None]):
-        expected = (
-            f"an MLP that reads what {norm.module} leaves" if norm.module else "an MLP that reads no norm's output"
-        )
-        raise ModelError(
-            where, expected, f"{spec.architecture}, where it reads {same[0] if same else 'another'}", _STEP
-        )
+    if (norm.module not in same) if norm.module else same:
+        expected = f"what {norm.module} leaves as its MLP's input" if norm.module else "no norm before its MLP"
+        found_text = f"that of {same[0]}" if same else "that of none of its block's parts"
+        raise ModelError(where, expected, f"{spec.architecture} with {found_text}", _STEP)
     if norm.module is None:
         return
     module = model.blocks.get_submodule(f"{layer}.{norm.module}")
     bias = getattr(module, "bias", None)
-    found = seen.x.double().cpu() - (bias.double().cpu() if bias is not None else 0.0)
+    x = seen.x.double().cpu() - (bias.double().cpu() if bias is not None else 0.0)
     expected_x = unit(seen.parts[norm.module][0].double().cpu(), norm.kind)
     expected_x *= 1.0 if gain is None else torch.from_numpy(gain).double()
     # eps makes a token's x shorter and turns it nowhere
-    length = (found * expected_x).sum(-1, keepdim=True) / expected_x.square().sum(-1, keepdim=True)
-    error = float((found - length * expected_x).norm(dim=-1).max() / found.norm(dim=-1).max())
+    length = (x * expected_x).sum(-1, keepdim=True) / expected_x.square().sum(-1, keepdim=True)
+    error = float((x - length * expected_x).norm(dim=-1).max() / x.norm(dim=-1).max())
     if not error < 16 * torch.finfo(model.dtype).eps:
         expected = f"x in the direction of the {norm.kind} norm with the gain of {norm.gain or 'nothing'}"
         raise ModelError(where, expected, f"{spec.architecture}, {error:.1e} of its length away from it", _STEP)

@@ -43,7 +43,7 @@ class FoldedRows:
         """
         found = self._centred(layer, self.rows.embed(tokens))
         size = np.sqrt(np.mean(np.square(found, dtype=np.float64), axis=1, keepdims=True))
-        return np.divide(found, size, out=found, where=size > 0, casting="same_kind")
+        return np.asarray(np.divide(found, size, out=found, where=size > 0, casting="same_kind"))
 
     def _read(self, layer: int, weights: np.ndarray) -> np.ndarray:
         gain = self.rows.gain(layer)
