@@ -119,8 +119,8 @@ class ModelSpec:
         step = "remove it and run the same command again to redo it"
         try:
             found = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(**{**found, "norms": tuple(Norm(**norm) for norm in found.get("norms", ()))})
+            return cls(**{**found, "norms": tuple(Norm(**norm) for norm in found["norms"])})
         except FileNotFoundError:
             raise StoreError(str(path), "a model's description", "no such file", step) from None
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise StoreError(str(path), "a model's description", type(error).__name__, step) from error
