@@ -44,7 +44,7 @@ STAGES: dict[str, Stage] = {
     "scan": Stage(1, "", keys=("k", "samples", "seed", "dtype", "tf32", "cache_dtype"), on_gpu="triton"),
     "triton": Stage(1, ""),
     "merge": Stage(2, "signs and cosines are of folded weights", keys=("refactor_glu",)),
-    "take_activations": Stage(2, "signs are of folded weights", keys=("activations", "k", "dtype", "tf32", "refactor_glu")),
+    "take_activations": Stage(2, "signs of folded weights", keys=("activations", "k", "dtype", "tf32", "refactor_glu")),
     "weights": Stage(2, "signs and cosines are of folded weights"),
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
