@@ -3,24 +3,21 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
-from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.sample import choose_sample
 from gluscope.store.summary import read_attributes
 from gluscope.summary.shards import OF_DATASET, Whole, merge_shards
-from gluscope.weights.products import signs
+from gluscope.weights.folded import signs_of
 
 
 def main(smk: Any) -> None:
     """Write the summary whose last file is `smk.output[0]`, in the run's sign convention."""
     with start(smk) as job:
         spec = ModelSpec.read(smk.input.model)
-        rows = WeightRows(spec)
-        sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
+        sign = signs_of(spec)
         convention = "refactored" if smk.params.settings["refactor_glu"] else "raw"
         settings = {**smk.params.scanned_with, "model_revision": spec.revision}
         settings["dtype"] = spec.number_format(settings["dtype"])

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.dataset.plan import Plan
+from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.loop import ScanSettings, run_scan
@@ -16,9 +17,13 @@ def main(smk: Any) -> None:
         settings = ScanSettings(
             **smk.params.settings, device=smk.resources.device, batch_tokens=smk.resources.batch_tokens
         )
+        spec, tokens = ModelSpec.read(smk.input.model), Path(smk.input.tokens).parent
+        beyond = spec.beyond(TokenDataset.open(tokens).lengths)
+        if beyond:
+            job.say(beyond)
         done = run_scan(
-            ModelSpec.read(smk.input.model),
-            Path(smk.input.tokens).parent,
+            spec,
+            tokens,
             Plan.read(smk.input.plan),
             smk.wildcards.shard,
             settings,

@@ -3,23 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.sources import Located, Sources
 from gluscope.export.take import Taking, take_activations
 from gluscope.job import start
-from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
-from gluscope.weights.products import signs
+from gluscope.weights.folded import signs_of
 
 
 def main(smk: Any) -> None:
     """Write the summary whose last file is `smk.output[0]`, in the run's sign convention."""
     with start(smk) as job:
         spec, tokens = ModelSpec.read(smk.input.model), TokenDataset.open(Path(smk.input.tokens).parent).record
-        rows = WeightRows(spec)
-        sign = np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
+        sign = signs_of(spec)
         fetched = RunPaths(smk.wildcards.run).activations in smk.input.activations
         keys = smk.params.settings
         place = keys["activations"]

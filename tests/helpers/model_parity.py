@@ -16,7 +16,9 @@ import numpy as np
 import torch
 import transformers
 from gluscope.model.capture import GatedModel
+from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
+from gluscope.weights.folded import FoldedRows
 from safetensors.numpy import load_file
 
 QUANTITIES = ("x", "gate", "in", "act", "post")
@@ -110,23 +112,55 @@ ACTS = {
 
 def norm_error(spec: ModelSpec, norms: Norms, layer: int, kept: dict[str, np.ndarray]) -> float:
     """How far the MLP's input is from the norm of the residual stream, as `norms` says, relative to its largest."""
-    weights = stored_weights(spec)
-    prefix = spec.gate.partition("{layer}")[0] + f"{layer}."
+    read = _stream(spec, norms, layer, kept)
+    if norms.before is None:
+        return error(kept["x"], read)
+    gain, bias = _gain(spec, norms, norms.before, layer)
+    return error(kept["x"], _without_gain(spec, norms, read) * gain + bias)
+
+
+def folded_error(spec: ModelSpec, norms: Norms, layer: int, kept: dict[str, np.ndarray]) -> float:
+    """How far gate and in are from what the library's folded weights give for a norm that has no gain."""
+    read = _stream(spec, norms, layer, kept)
+    folded, stored = FoldedRows(WeightRows(spec)), WeightRows(spec)
+    bias: Any = 0.0
+    if norms.before is not None:
+        bias = _gain(spec, norms, norms.before, layer)[1]
+        read = _without_gain(spec, norms, read)
+    errors = []
+    for name, matrix, own in (
+        ("gate", folded.gate_matrix(layer), stored.gate_matrix(layer)),
+        ("in", folded.in_matrix(layer), stored.in_matrix(layer)),
+    ):
+        apart = np.array([getattr(stored, f"bias_{name}")(layer, n) for n in range(spec.d_mlp)])
+        constant = apart + (np.broadcast_to(bias, spec.d_model) @ own.T if np.ndim(bias) else 0.0)
+        errors.append(error(kept[name], read @ matrix.T.astype(np.float64) + constant))
+    return max(errors)
+
+
+def _stream(spec: ModelSpec, norms: Norms, layer: int, kept: dict[str, np.ndarray]) -> np.ndarray:
+    """The residual stream that the MLP reads."""
+    added = kept["written"]
+    if norms.after:
+        gain, bias = _gain(spec, norms, norms.after, layer)
+        added = _without_gain(spec, norms, added) * gain + bias
+    return kept["block_in"] if norms.parallel else kept["block_out"] - norms.scale * added
+
+
+def _without_gain(spec: ModelSpec, norms: Norms, value: np.ndarray) -> np.ndarray:
     config = transformers.AutoConfig.from_pretrained(spec.folder).get_text_config()
-    eps = next(
-        (float(getattr(config, key)) for key in ("rms_norm_eps", "layer_norm_eps", "norm_eps") if hasattr(config, key)),
-        1e-5,
-    )
+    keys = ("rms_norm_eps", "layer_norm_eps", "norm_eps")
+    eps = next((float(getattr(config, key)) for key in keys if hasattr(config, key)), 1e-5)
+    centred = value - value.mean(-1, keepdims=True) if norms.kind in ("layer", "plain") else value
+    return np.asarray(centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps))
 
-    def norm(name: str, value: np.ndarray) -> np.ndarray:
-        centred = value - value.mean(-1, keepdims=True) if norms.kind in ("layer", "plain") else value
-        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + eps)
-        gain = 1.0 if norms.kind == "plain" else weights[f"{prefix}{name}.weight"]
-        return scaled * (1.0 + gain if norms.kind == "rms1p" else gain) + weights.get(f"{prefix}{name}.bias", 0.0)
 
-    added = norm(norms.after, kept["written"]) if norms.after else kept["written"]
-    stream = kept["block_in"] if norms.parallel else kept["block_out"] - norms.scale * added
-    return error(kept["x"], norm(norms.before, stream) if norms.before else stream)
+def _gain(spec: ModelSpec, norms: Norms, name: str, layer: int) -> tuple[Any, Any]:
+    """Gain (1 + w included) and bias of a norm, by its stored name in the block."""
+    weights = stored_weights(spec)
+    prefix = spec.gate.partition("{layer}")[0] + f"{layer}.{name}"
+    gain = 1.0 if norms.kind == "plain" else weights[f"{prefix}.weight"]
+    return 1.0 + gain if norms.kind == "rms1p" else gain, weights.get(f"{prefix}.bias", 0.0)
 
 
 def error(found: np.ndarray, expected: np.ndarray) -> float:

@@ -90,7 +90,8 @@ def token_ids(rows: int = 2, width: int = 12, seed: int = 0) -> np.ndarray:
 def largest_error(architecture: str, spec: ModelSpec) -> float:
     """Of x, gate, in, act and post over all layers, between `capture` in float32 and the float64 formula.
 
-    Raises AssertionError if the formula does not give the MLP's own output, or the norms are others than ROWS says.
+    Raises AssertionError if the formula does not give the MLP's own output, the norms are others than ROWS says, or
+    folded weights behind a norm without gain do not give gate and in.
     """
     ids = token_ids()
     found, expected = parity.captured(load(spec, "cpu", "float32"), ids), parity.reference(spec, ids)
@@ -99,6 +100,7 @@ def largest_error(architecture: str, spec: ModelSpec) -> float:
     for layer, kept in enumerate(expected):
         assert parity.error(kept["computed"], kept["written"]) < 1e-6
         assert parity.norm_error(spec, norms[layer % len(norms)], layer, kept) < 1e-6
+        assert parity.folded_error(spec, norms[layer % len(norms)], layer, kept) < 1e-6
     return max(
         parity.error(f[name], e[name]) for f, e in zip(found, expected, strict=True) for name in parity.QUANTITIES
     )

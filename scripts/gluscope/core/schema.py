@@ -36,8 +36,10 @@ SUMMARY: dict[str, StoredArray] = {
 }
 _TOKENS, _NEAR = ("layer", "neuron", "vector", "end", "place"), ("layer", "neuron", "near")
 WEIGHTS: dict[str, StoredArray] = {
-    "cosine": StoredArray(("layer", "neuron", "pair"), "float32", "", _NAN, "cosine of two of the weight vectors"),
-    "norm": StoredArray(("layer", "neuron", "vector"), "float32", "weight", _NAN, "Euclidean length"),
+    "cosine": StoredArray(
+        ("layer", "neuron", "pair"), "float32", "", _NAN, "cosine of two of the weight vectors, norm folded in"
+    ),
+    "norm": StoredArray(("layer", "neuron", "vector"), "float32", "weight", _NAN, "Euclidean length, norm folded in"),
     "norm_quantile": StoredArray(
         ("layer", "neuron", "vector"), "float32", "", _NAN, "share of the layer's neurons with a smaller norm"
     ),

@@ -21,6 +21,10 @@ from transformers.initialization import no_init_weights
 
 from gluscope.core import activation
 from gluscope.core.errors import ModelError, one_line
+from gluscope.model.files import Tensor
+from gluscope.model.keys import StoredKeys, stored_keys, tied
+from gluscope.model.norms import norms_of
+from gluscope.model.spec import Norm
 
 # Architectures that tests compare with the plain model in float64 and with TransformerLens' bridge (docs/models.md).
 TESTED = (
@@ -68,6 +72,9 @@ _OTHERWISE = {
 
 _NOT_GATED = "an MLP that is not gated, or not known as gated to TransformerLens"
 
+# Where blocks with this child have no norm before the MLP: there the adapter's name is that of another norm.
+_NONE_BESIDE = {"OlmoHybridForCausalLM": "post_feedforward_layernorm"}
+
 # With an image part whose adapter asks for more packages; the text part is a class of its own and reads the same files.
 _TEXT_PART = {"Qwen3_5ForConditionalGeneration": "Qwen3_5ForCausalLM"}
 
@@ -77,7 +84,8 @@ class Layout:
     """Names of a model's modules.
 
     layers: list of blocks, from the whole model. mlp: from a block. gate, in_, out, act: from the MLP; act None where
-    a plain function is called. embed, unembed: from the whole model. The sizes and act_fn: see ModelSpec.
+    a plain function is called. embed, unembed: from the whole model. stored: names of weight tensors in the files, by
+    ModelSpec's field. bias: gate and in have biases. The sizes, norms and act_fn: see ModelSpec.
     """
 
     architecture: str
@@ -94,10 +102,15 @@ class Layout:
     d_mlp: int
     n_vocab: int
     act_fn: str
+    stored: dict[str, str]
+    bias: bool
+    norms: tuple[Norm, ...]
 
 
-def layout(config: Any, where: str) -> Layout:
-    """Find the gated MLPs of the model that a Hugging Face config describes. No weights are needed.
+def layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) -> Layout:
+    """Find the gated MLPs of the model that a Hugging Face config describes, and their weights among `tensors`.
+
+    No weights are read: sizes and names of the stored tensors are enough. Without `tensors` they are the model's own.
 
     Raises ModelError, with the class's name, for a model that is unknown, not gated, a mixture of experts, or whose
     MLP is something other than out(act(gate(x)) * in(x)).
@@ -116,9 +129,17 @@ def layout(config: Any, where: str) -> Layout:
         "in_": str(fused or mlp.submodules["in"].name),
         "out": str(mlp.submodules["out"].name),
     }
-    act = _check_modules(model.get_submodule(blocks.name), str(mlp.name), names, where, architecture)
-    first = model.get_submodule(f"{blocks.name}.0.{mlp.name}")
+    layers = model.get_submodule(blocks.name)
+    act = _check_modules(layers, str(mlp.name), names, where, architecture)
+    first = layers[0].get_submodule(str(mlp.name))
     out = first.get_submodule(names["out"])
+    own = {name: name for name in model.state_dict()}
+    keys = StoredKeys(own, {}) if tensors is None else stored_keys(model, tensors, where)
+    paths = {part: f"{blocks.name}.{{layer}}.{mlp.name}.{name}.weight" for part, name in names.items()}
+    stored = {part: _template(keys, path, len(layers), where) for part, path in paths.items()}
+    heads = {"embed": f"{embed.name}.weight", "unembed": f"{unembed.name}.weight"}
+    stored |= {part: _head(model, keys, name, where) for part, name in heads.items()}
+    names_of_norms = [_norm_name(architecture, adapter, block) for block in layers]
     return Layout(
         architecture=architecture,
         layers=blocks.name,
@@ -127,12 +148,44 @@ def layout(config: Any, where: str) -> Layout:
         act=act,
         embed=embed.name,
         unembed=unembed.name,
-        n_layers=len(model.get_submodule(blocks.name)),
+        n_layers=len(layers),
         d_model=out.out_features,
         d_mlp=out.in_features,
         n_vocab=model.get_submodule(embed.name).weight.shape[0],
         act_fn=_act_name(config, first, act, where, architecture),
+        stored=stored,
+        bias=first.get_submodule(names["gate"]).bias is not None,
+        norms=norms_of(layers, names_of_norms, f"{blocks.name}.{{layer}}", keys, out.out_features, where),
     )
+
+
+def _template(keys: StoredKeys, path: str, n_layers: int, where: str) -> str:
+    """The stored name with `{layer}`, which must be of one pattern in all layers."""
+    found = keys.of(path.format(layer=0), where)
+    ours, theirs = path.split("{layer}"), found.split(".")
+    places = [i for i, part in enumerate(theirs) if part == "0"]
+    for place in places:
+        template = ".".join("{layer}" if i == place else part for i, part in enumerate(theirs))
+        if all(keys.of(path.format(layer=layer), where) == template.format(layer=layer) for layer in range(n_layers)):
+            return template
+    expected = f"layers stored under names that differ in a number, as {ours[0]}0{ours[1]}"
+    raise ModelError(where, expected, found, "load it and save it with save_pretrained")
+
+
+def _head(model: Any, keys: StoredKeys, parameter: str, where: str) -> str:
+    """The stored name of an embedding; of the one that it is tied to where the files have that one alone."""
+    names = [parameter, *tied(model, parameter)]
+    return keys.of(next((name for name in names if keys.has(name)), parameter), where)
+
+
+def _norm_name(architecture: str, adapter: Any, block: Any) -> str | None:
+    """The child of a block that is the norm before its MLP: the adapter's ln2, or ln1 where attention reads it too."""
+    children = dict(block.named_children())
+    if _NONE_BESIDE.get(architecture) in children:
+        return None
+    parts = adapter.component_mapping["blocks"].submodules
+    own = ("ln2", "ln1") if getattr(adapter.cfg, "parallel_attn_mlp", False) else ("ln2",)
+    return next((str(parts[name].name) for name in own if name in parts and parts[name].name in children), None)
 
 
 def _adapter(config: Any, where: str) -> tuple[str, Any, Any]:

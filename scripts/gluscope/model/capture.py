@@ -11,6 +11,7 @@ from torch import nn
 
 from gluscope.core.errors import ModelError
 from gluscope.model.attention import without_plans
+from gluscope.model.rope import alone_beyond, forget
 from gluscope.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ OnLayer = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor,
 
 class GatedModel:
     """A loaded model: `load` makes it.
+
+    alone_beyond: texts of more tokens share a pass with texts of equal length alone; None: any may.
 
     >>> with model.capture(range(model.spec.n_layers), on_layer):
     ...     model.forward(input_ids)
@@ -33,7 +36,14 @@ class GatedModel:
         self.blocks: nn.Module = hf_model.get_submodule(names["layers"])
         self._base = hf_model.get_submodule(names["layers"].rpartition(".")[0])
         self._mlps = [block.get_submodule(names["mlp"]) for block in self.blocks.children()]
-        self._outs = [self._linear(layer, "out") for layer in range(spec.n_layers)]
+        self._outs = [self.linear(layer, "out") for layer in range(spec.n_layers)]
+        self._forget = forget(hf_model)
+        self.alone_beyond = alone_beyond(hf_model)
+
+    @property
+    def attention(self) -> str:
+        """The implementation of attention that runs, as transformers names it: "sdpa", "eager", ..."""
+        return str(getattr(self.hf_model.config, "_attn_implementation", None))
 
     @property
     def device(self) -> torch.device:
@@ -57,11 +67,11 @@ class GatedModel:
         input_ids: int64 [example, position], from the first position on. lengths: int64 [example], real tokens of
         each; they only check that padding is on the right, where no real token of a causal model sees it: that is
         its mask, so values at real tokens are those of each example alone. stop_at_layer: the last layer whose MLP
-        is wanted; the rest is not run.
+        is wanted; the rest is not run. What ran before leaves no trace.
         """
         ids = torch.as_tensor(input_ids)
-        if lengths is not None and int(torch.as_tensor(lengths).max()) > ids.shape[1]:
-            raise ValueError(f"lengths up to {int(torch.as_tensor(lengths).max())} in a batch of width {ids.shape[1]}")
+        self._check_lengths(lengths, ids.shape[1])
+        self._forget()
         stop = None if stop_at_layer is None else self._outs[stop_at_layer].register_forward_pre_hook(_stop)
         try:
             with without_plans():
@@ -71,6 +81,15 @@ class GatedModel:
         finally:
             if stop is not None:
                 stop.remove()
+
+    def _check_lengths(self, lengths: np.ndarray | torch.Tensor | None, width: int) -> None:
+        if lengths is None:
+            return
+        own = torch.as_tensor(lengths)
+        if int(own.max()) > width:
+            raise ValueError(f"lengths up to {int(own.max())} in a batch of width {width}")
+        if self.alone_beyond is not None and width > self.alone_beyond and int(own.min()) < width:
+            raise ValueError(f"lengths from {int(own.min())} in a batch of width {width}, over {self.alone_beyond}")
 
     @contextmanager
     def capture(self, layers: Iterable[int], on_layer: OnLayer) -> Iterator[None]:
@@ -88,7 +107,8 @@ class GatedModel:
             for handle in handles:
                 handle.remove()
 
-    def _linear(self, layer: int, part: str) -> nn.Linear:
+    def linear(self, layer: int, part: str) -> nn.Linear:
+        """The map `part` ("gate", "in" or "out") of a layer's MLP; gate and in may be one."""
         found = self._mlps[layer].get_submodule(self.spec.modules[part])
         if not isinstance(found, nn.Linear):
             raise ModelError(
@@ -98,7 +118,7 @@ class GatedModel:
 
     def _hook(self, layer: int, on_layer: OnLayer) -> list[Any]:
         seen: dict[str, torch.Tensor] = {}
-        gate, in_, out = (self._linear(layer, part) for part in ("gate", "in", "out"))
+        gate, in_, out = (self.linear(layer, part) for part in ("gate", "in", "out"))
         fused, act_name = self.spec.fused, self.spec.modules.get("act")
 
         def keep_gate(_: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gluscope.core.errors import ModelError, one_line
 from gluscope.core.names import is_hub_id
-from gluscope.model.files import FETCH_AGAIN, Tensor, fingerprint, peek, read_json, tensors_of
+from gluscope.model.files import FETCH_AGAIN, Tensor, fingerprint, peek, read_json, refuse_two_sets, tensors_of
 from gluscope.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -79,14 +79,15 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
     folder = fetch(model, revision)
     raw = read_json(folder / "config.json", "a model's config")
     tensors = tensors_of(folder)
-    config = _config(folder, raw, model)
+    if Path(model).is_dir():
+        refuse_two_sets(folder)
+    from gluscope.model.config import read_config
+
+    config = read_config(folder, raw, model)
     from gluscope.model.adapter import layout  # imports TransformerLens, which takes seconds
 
-    modules = layout(config, model)
-    names = _tensor_names(modules, config, tensors, model)
-    _check_shapes(modules, names, tensors, model)
-    gate = names["gate"]
-    bias = gate.format(layer=0).removesuffix("weight") + "bias" in tensors
+    modules = layout(config, model, tensors)
+    _check_stored(modules, tensors, model)
     return ModelSpec(
         model=model,
         revision=_revision(model, revision, folder),
@@ -97,11 +98,13 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
         d_mlp=modules.d_mlp,
         n_vocab=modules.n_vocab,
         act_fn=modules.act_fn,
-        **names,
-        bias=bias,
+        **modules.stored,
+        bias=modules.bias,
         modules=_module_names(modules),
-        dtype=_DTYPES[tensors[gate.format(layer=0)].dtype],
+        norms=modules.norms,
+        dtype=_DTYPES[tensors[modules.stored["gate"].format(layer=0)].dtype],
         parameters=sum(_numbers(tensor) for tensor in tensors.values()),
+        positions=_positions(config),
         versions={name: version(name) for name in ("torch", "transformers", "transformer_lens")},
     )
 
@@ -115,76 +118,29 @@ def _revision(model: str, revision: str | None, folder: Path) -> str:
     return found
 
 
-def _config(folder: Path, raw: dict[str, Any], where: str) -> Any:
-    """The HF config object of config.json, `raw`. Code that came with the model is never run."""
-    if raw.get("quantization_config"):
-        method = raw["quantization_config"].get("quant_method", "quantised")
-        raise ModelError(where, "plain float weights", f"{method} ones", "use the model before quantisation")
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # whatever a config class makes of an unknown or broken config
-        from gluscope.model.adapter import WORKS
-
-        classes = ", ".join(raw.get("architectures") or [f"model_type {raw.get('model_type')}"])
-        known = "auto_map" in raw or f"`{raw.get('model_type')}`" in str(error)
-        reason = "a class that needs code of its own, which is never run" if known else one_line(error)[:200]
-        found = f"{classes}, {reason}"
-        raise ModelError(where, "a dense language model with gated MLPs", found, WORKS) from error
+def _positions(config: Any) -> int:
+    """The longest text that the model is made for, in tokens; 0 where its config does not say."""
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return found if type(found) is int and found > 0 else 0
 
 
-def _tensor_names(modules: Layout, config: Any, tensors: dict[str, Tensor], where: str) -> dict[str, str]:
-    """Names in the files for names in the model: some checkpoints carry other prefixes than the class does."""
-    blocks = {
-        name: f"{modules.layers}.{{layer}}.{modules.mlp}.{part}.weight"
-        for name, part in (("gate", modules.gate), ("in_", modules.in_), ("out", modules.out))
-    }
-    stored = {name: _stored_name(text, tensors) for name, text in blocks.items()}
-    heads = {"embed": f"{modules.embed}.weight", "unembed": f"{modules.unembed}.weight"}
-    stored |= {name: _stored_name(text, tensors) for name, text in heads.items()}
-    if any(getattr(part, "tie_word_embeddings", False) for part in (config, config.get_text_config())):
-        stored["embed"], stored["unembed"] = stored["embed"] or stored["unembed"], stored["unembed"] or stored["embed"]
-    for name, text in (blocks | heads).items():
-        if stored[name] is None:
-            raise ModelError(where, f"a tensor {text.format(layer=0)}", "none in its weight files", FETCH_AGAIN)
-    return {name: str(found) for name, found in stored.items()}
-
-
-def _stored_name(name: str, tensors: dict[str, Tensor]) -> str | None:
-    """`name` itself, or the one stored name that ends in as long a part of it as possible."""
-    if name.format(layer=0) in tensors:
-        return name
-    parts = name.split(".")
-    for start in range(len(parts) - 1):
-        end = ".".join(parts[start:])
-        found = [stored for stored in tensors if f".{stored}".endswith(f".{end.format(layer=0)}")]
-        if found:
-            return found[0].removesuffix(end.format(layer=0)) + end if len(found) == 1 else None
-    return None
-
-
-def _check_shapes(modules: Layout, names: dict[str, str], tensors: dict[str, Tensor], where: str) -> None:
+def _check_stored(modules: Layout, tensors: dict[str, Tensor], where: str) -> None:
+    """Sizes, and number formats that `WeightRows` reads."""
     d_mlp, d_model, n_vocab = modules.d_mlp, modules.d_model, modules.n_vocab
     up = (2 * d_mlp if modules.gate == modules.in_ else d_mlp, d_model)
-    shapes = {
-        "gate": up,
-        "in_": up,
-        "out": (d_model, d_mlp),
-        "embed": (n_vocab, d_model),
-        "unembed": (n_vocab, d_model),
-    }
+    shapes: dict[str, tuple[int, ...]] = {"gate": up, "in_": up, "out": (d_model, d_mlp)}
+    shapes |= {"embed": (n_vocab, d_model), "unembed": (n_vocab, d_model)}
     for layer in range(modules.n_layers):
-        for part, shape in shapes.items():
-            name = names[part].format(layer=layer)
-            tensor = tensors.get(name)
-            if tensor is None or tensor.shape != shape:
-                found = f"shape {tensor.shape}" if tensor else "no such tensor"
-                raise ModelError(where, f"{name} of shape {shape} in its weight files", found, FETCH_AGAIN)
+        wanted = {modules.stored[part].format(layer=layer): shape for part, shape in shapes.items()}
+        gain = modules.norms[layer].gain
+        for name, shape in (wanted | ({gain: (d_model,)} if gain else {})).items():
+            tensor = tensors[name]
+            if tensor.shape != shape:
+                expected = f"{name} of shape {shape} in its weight files"
+                raise ModelError(where, expected, f"shape {tensor.shape}", FETCH_AGAIN)
             if tensor.dtype not in _DTYPES:
-                raise ModelError(
-                    where, f"{name} as F32, F16 or BF16", tensor.dtype, "use the model before quantisation"
-                )
+                step = "use the model before quantisation"
+                raise ModelError(where, f"{name} as F32, F16 or BF16", tensor.dtype, step)
 
 
 def _module_names(modules: Layout) -> dict[str, str]:

@@ -7,13 +7,15 @@ import json
 import math
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import ModelError
 
-INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+INDEX, SINGLE, ADAPTER = "model.safetensors.index.json", "model.safetensors", "adapter_config.json"
+_INDEX_SUFFIX = ".safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _LARGEST_HEADER = 100_000_000  # the format's own limit, in bytes
@@ -84,21 +86,96 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the model, sorted. Raises ModelError if there are none, or one is missing."""
-    if (folder / INDEX).is_file():
-        index = read_json(folder / INDEX, "an index of safetensors files").get("weight_map", {})
-        files = [folder / name for name in sorted(set(index.values()))]
-    elif (folder / SINGLE).is_file():
-        files = [folder / SINGLE]
-    else:
-        pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
-        found = f"only {pickles[0]}, a pickle, which could run code and is never opened" if pickles else "none"
-        step = "load it where you trust it and save it with save_pretrained" if pickles else "check the path"
-        raise ModelError(str(folder), f"weights in safetensors ({SINGLE} or {INDEX})", found, step)
+    """The safetensors files that transformers loads a model from, sorted: everything here reads these and no others.
+
+    They are those that `transformers_weights` in config.json names, else model.safetensors, else what the index names.
+    Raises ModelError if there are none, one is missing, or an adapter lies beside them, which transformers applies or
+    not, by what else is installed.
+    """
+    if (folder / ADAPTER).is_file():
+        step = (
+            f"merge it (peft's merge_and_unload) and save that model, or take {ADAPTER} away to read the model without"
+        )
+        raise ModelError(str(folder), "a whole model", f"an adapter beside or without its weights ({ADAPTER})", step)
+    first = folder / _named_first(folder)
+    files = _indexed(first) if first.name.endswith(_INDEX_SUFFIX) else [first]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise ModelError(str(folder), f"{len(files)} weight files", f"no {missing[0]}", FETCH_AGAIN)
     return files
+
+
+def _indexed(index: Path) -> list[Path]:
+    """The files that an index names, sorted."""
+    what = "an index of safetensors files"
+    named = read_json(index, what).get("weight_map")
+    if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
+        raise ModelError(str(index), what, "JSON without a weight_map of file names", FETCH_AGAIN)
+    return [index.parent / name for name in sorted(set(named.values()))]
+
+
+def _named_first(folder: Path) -> str:
+    """Name of the file, or index, that transformers opens."""
+    named = _explicit(folder)
+    if named is not None:
+        return named
+    for name in (SINGLE, INDEX):
+        if (folder / name).is_file():
+            return name
+    pickles = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
+    found = f"only {pickles[0]}, a pickle, which could run code and is never opened" if pickles else "none"
+    step = "load it where you trust it and save it with save_pretrained" if pickles else "check the path"
+    raise ModelError(str(folder), f"weights in safetensors ({SINGLE} or {INDEX})", found, step)
+
+
+def _explicit(folder: Path) -> str | None:
+    """What config.json itself names as the file of weights; only where it is one of this folder."""
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("transformers_weights")
+    except (OSError, ValueError, AttributeError):
+        return None
+    if named is None:
+        return None
+    if not isinstance(named, str) or Path(named).name != named or not named.endswith((".safetensors", _INDEX_SUFFIX)):
+        found = f"transformers_weights: {named!r} in config.json"
+        raise ModelError(str(folder), "a safetensors file of the model's own folder", found, "take that key out")
+    return named
+
+
+def refuse_two_sets(folder: Path) -> None:
+    """A folder that was saved twice, once as one file and once in shards, holds two models.
+
+    transformers takes the single file without a word. Two sets of the same numbers do no harm; of the index alone,
+    without its files, nothing is read. Raises ModelError where the two differ.
+    """
+    if _explicit(folder) is not None or not ((folder / SINGLE).is_file() and (folder / INDEX).is_file()):
+        return
+    files = _indexed(folder / INDEX)
+    if files == [folder / SINGLE] or not all(file.is_file() for file in files):
+        return
+    one, other = read_header(folder / SINGLE), {name: t for file in files for name, t in read_header(file).items()}
+    different = [name for name in sorted(one.keys() | other.keys()) if not _same(one.get(name), other.get(name))]
+    if different:
+        found = f"two, {SINGLE} and the {len(files)} files of {INDEX}, with another {different[0]}"
+        step = f"move away the one that is not meant (transformers would read {SINGLE})"
+        raise ModelError(str(folder), "one set of weights", found, step)
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None or (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    return all(a == b for a, b in zip(_blocks(one), _blocks(other), strict=True))
+
+
+def _blocks(tensor: Tensor) -> Iterator[bytes]:
+    """Its bytes, some megabytes at a time."""
+    with tensor.file.open("rb") as stream:
+        stream.seek(tensor.start)
+        left = tensor.end - tensor.start
+        while left > 0:
+            block = stream.read(min(left, 1 << 22))
+            yield block
+            left -= len(block) or left
 
 
 def read_header(file: Path) -> dict[str, Tensor]:

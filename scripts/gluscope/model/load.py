@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch import nn
 from gluscope.core.activation import act as numpy_act
 from gluscope.core.errors import ModelError, one_line
 from gluscope.model.capture import GatedModel
-from gluscope.model.files import FETCH_AGAIN
+from gluscope.model.config import read_config
+from gluscope.model.files import FETCH_AGAIN, read_json, weight_files
+from gluscope.model.loaded import check_reads, check_weights
 from gluscope.model.spec import ModelSpec
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -26,7 +29,8 @@ def load(spec: ModelSpec, device: str = "auto", dtype: str = "float32", tf32: bo
     choice is yes for convolutions and no for matrices. Attention is the class's default: sdpa where it allows it.
     A model that does not fit on one GPU is spread over all that the job has, with whole blocks on each.
     Raises ModelError for a device that is not there, a model too large for it, files that do not fit the class,
-    and an MLP that does not compute out(act(gate(x)) * in(x)).
+    weights other than those that `WeightRows` reads, an MLP that reads something else than the spec's norm leaves, and
+    one that does not compute out(act(gate(x)) * in(x)).
     """
     place = _device(spec, device)
     number_type = DTYPES[spec.number_format(dtype)]
@@ -35,6 +39,8 @@ def load(spec: ModelSpec, device: str = "auto", dtype: str = "float32", tf32: bo
     if place == "cuda":
         _check_on_gpus(spec, hf_model)
     model = GatedModel(hf_model.eval().requires_grad_(False), spec)
+    check_weights(model)
+    check_reads(model)
     _try_out(model)
     return model
 
@@ -80,9 +86,16 @@ def _check_on_gpus(spec: ModelSpec, hf_model: nn.Module) -> None:
 def _load_hf(spec: ModelSpec, dtype: torch.dtype, placement: dict[str, Any]) -> nn.Module:
     import transformers
 
+    folder = Path(spec.folder)
+    weight_files(folder)  # refuses what would make transformers read anything but these
+    config = read_config(folder, read_json(folder / "config.json", "a model's config"), spec.model)
+    kind = getattr(transformers, spec.architecture)
+    if not isinstance(config, kind.config_class):
+        config = config.get_text_config()
     try:
-        hf_model, info = getattr(transformers, spec.architecture).from_pretrained(
+        hf_model, info = kind.from_pretrained(
             spec.folder,
+            config=config,
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,

@@ -57,6 +57,17 @@ class WeightRows:
         """w_out of all neurons, [neuron, d_model]: what is stored, transposed without being copied."""
         return self._part(self.spec.out, layer, slice(None)).T
 
+    def gain(self, layer: int) -> np.ndarray | None:
+        """The gain of the norm before the MLP, 1 + w included, float32 [d_model]; None where it has none."""
+        norm = self.spec.norm(layer)
+        if norm.gain is None:
+            return None
+        return np.asarray(self._part(norm.gain, layer, slice(None)) + np.float32(norm.offset))
+
+    def out_row(self, layer: int, dimension: int) -> np.ndarray:
+        """What all neurons write to one dimension of the residual stream, [neuron]."""
+        return self._part(self.spec.out, layer, dimension)
+
     def embed(self, tokens: slice | np.ndarray = slice(None)) -> np.ndarray:
         """Rows of W_E, [token, d_model]; all, a slice, or the ids of some."""
         return self._part(self.spec.embed, None, tokens)

@@ -6,8 +6,27 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gluscope.core.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Norm:
+    """The norm through which an MLP reads the residual stream: x = unit(stream) * gain (+ a bias that is left apart).
+
+    kind: "rms", "layer" (centred over d_model first), or "none": x is the stream itself; a norm behind the MLP is no
+    part of it. gain: name of the stored tensor, float [d_model], None where the norm has none. offset: added to it
+    (Gemma's norms multiply by 1 + w). module: the norm's name in the block; None for "none".
+    """
+
+    kind: str = "none"
+    gain: str | None = None
+    offset: float = 0.0
+    module: str | None = None
 
 
 @dataclass(frozen=True)
@@ -25,8 +44,10 @@ class ModelSpec:
     bias: gate and in have biases, of the names above with `.bias` for `.weight`.
     modules: names of the HF model's own modules: `layers` the list of blocks; `mlp` from a block; `gate`, `in`, `out`
         from the MLP (gate and in the same where they are fused), and `act` unless the model calls a plain function.
+    norms: what stands between the residual stream and each layer's MLP, by layer; () is no norm anywhere.
     dtype: of the stored gate weights, e.g. "float16".
     parameters: numbers in all weight files.
+    positions: tokens of the longest text that the config says the model is made for; 0 where it says none.
     versions: of the packages that described it.
     """
 
@@ -46,8 +67,10 @@ class ModelSpec:
     unembed: str
     bias: bool = False
     modules: dict[str, str] = field(default_factory=dict)
+    norms: tuple[Norm, ...] = ()
     dtype: str = "float32"
     parameters: int = 0
+    positions: int = 0
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -58,6 +81,21 @@ class ModelSpec:
     def number_format(self, dtype: str) -> str:
         """The number format that a run's `dtype` stands for: `auto` is the checkpoint's own."""
         return self.dtype if dtype == "auto" else dtype
+
+    def norm(self, layer: int) -> Norm:
+        """The norm before the MLP of a layer."""
+        return self.norms[layer] if self.norms else Norm()
+
+    def beyond(self, lengths: np.ndarray) -> str | None:
+        """A line on texts that are longer than the model is made for; None if there are none. lengths: int64 [text]."""
+        longer = int((lengths > self.positions).sum()) if self.positions else 0
+        if not longer:
+            return None
+        return (
+            f"{longer:,} of {len(lengths):,} texts, of up to {int(lengths.max()):,} tokens, are longer than "
+            f"{self.positions:,}, which {self.model} is made for (max_position_embeddings): what it computes then may "
+            f"be nonsense. `max_length: {self.positions}` in the data set cuts them."
+        )
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -80,8 +118,9 @@ class ModelSpec:
         """Raises StoreError where the file is missing or describes no model."""
         step = "remove it and run the same command again to redo it"
         try:
-            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
+            found = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls(**{**found, "norms": tuple(Norm(**norm) for norm in found["norms"])})
         except FileNotFoundError:
             raise StoreError(str(path), "a model's description", "no such file", step) from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise StoreError(str(path), "a model's description", type(error).__name__, step) from error

@@ -43,7 +43,9 @@ def from_model(
     gather.set_lengths(dict(zip(rows.tolist(), lengths.tolist(), strict=True)))
     model = load(spec, device, dtype, tf32)
     with _PagePasses(model, layer, gather) as passes:
-        for batch in read_batches(dataset, rows, lengths, batch_tokens, PADDING[model.device.type]):
+        for batch in read_batches(
+            dataset, rows, lengths, batch_tokens, PADDING[model.device.type], None, model.alone_beyond
+        ):
             passes.run(batch)
         passes.finish()
     return gather.results("model", dtype)

@@ -123,7 +123,9 @@ def _pass(
     lengths = data.lengths[rows]
     passes = ReplayPasses(model, layers, writer)
     with Progress(int(lengths.sum()), title, stream) as progress, passes:
-        for batch in read_batches(data, rows, lengths, batch_tokens, PADDING[model.device.type]):
+        for batch in read_batches(
+            data, rows, lengths, batch_tokens, PADDING[model.device.type], None, model.alone_beyond
+        ):
             passes.run(batch)
             progress.add(batch.tokens)
         passes.finish()

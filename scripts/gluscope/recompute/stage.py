@@ -25,10 +25,9 @@ from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed, Source
 from gluscope.store.cache import CacheReader
 from gluscope.store.replay import ReplayReader
-from gluscope.store.summary import read_attributes, read_layer, read_neuron, read_sample
+from gluscope.store.summary import read_attributes, read_layer, read_neuron, read_sample, read_sign
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
-from gluscope.weights.products import signs
 
 _ROOM = 3 << 30  # bytes of results that are in memory together: at k 16 and 450 tokens a text, 4000 neurons'
 _FEW = 16  # neurons that are read from the summary one by one
@@ -70,7 +69,7 @@ def recompute(
     about = read_attributes(summary)
     dtype = str(about.get("dtype", "float32"))
     weights, function = WeightRows(spec), act(spec.act_fn)
-    parts, sample = _raw_summaries(summary, about, weights, layer, sorted(outputs)), read_sample(summary)
+    parts, sample = _raw_summaries(summary, about, layer, sorted(outputs)), read_sample(summary)
     rows = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
     for wanted in _in_room(rows, tokens):
         found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
@@ -107,10 +106,8 @@ def _check_agrees(part: LayerSummary, values: Recomputed, function: Activation, 
         raise StoreError(error.where, error.expected, error.found, step) from error
 
 
-def _raw_summaries(
-    path: str | Path, about: dict[str, Any], weights: WeightRows, layer: int, neurons: list[int]
-) -> dict[int, LayerSummary]:
-    """Summaries of single neurons, in the raw convention whatever the run's is."""
+def _raw_summaries(path: str | Path, about: dict[str, Any], layer: int, neurons: list[int]) -> dict[int, LayerSummary]:
+    """Summaries of single neurons, in the raw convention whatever the run's is, by the sign that it stores."""
     if len(neurons) <= _FEW:
         parts = {neuron: read_neuron(path, layer, neuron) for neuron in neurons}
     else:
@@ -118,8 +115,8 @@ def _raw_summaries(
         parts = {neuron: whole.neuron(neuron) for neuron in neurons}
     if about.get("convention", "raw") == "raw":
         return parts
-    sign = {n: signs(weights.gate(layer, n)[None], weights.in_(layer, n)[None]) for n in neurons}
-    return {neuron: refactor(part, sign[neuron]) for neuron, part in parts.items()}
+    sign = read_sign(path)[layer]
+    return {neuron: refactor(part, sign[neuron : neuron + 1]) for neuron, part in parts.items()}
 
 
 def _values(

@@ -60,14 +60,18 @@ def processing_order(lengths: np.ndarray, copies: np.ndarray | None = None) -> n
 
 
 def make_batches(
-    lengths: np.ndarray, max_tokens: int, allow_padding: float = 0.0, copies: np.ndarray | None = None
+    lengths: np.ndarray,
+    max_tokens: int,
+    allow_padding: float = 0.0,
+    copies: np.ndarray | None = None,
+    alone_beyond: int | None = None,
 ) -> list[np.ndarray]:
     """Cut texts into batches; one after another they are `processing_order`.
 
     lengths: int64 [example], each at least 1. max_tokens: computed tokens of a batch, padding included; a longer text
     is a batch of its own. allow_padding: largest share of a batch of more than FREELY tokens that may be padding; with
     0 only texts of equal length share one, whatever its size. copies: bool [example]; no batch holds some of them and
-    others.
+    others. alone_beyond: texts of more tokens share one with texts of equal length alone (`GatedModel`).
     """
     order = processing_order(lengths, copies)
     border = len(order) if copies is None else len(order) - int(copies.sum())
@@ -76,8 +80,9 @@ def make_batches(
     for end, place in enumerate(order):
         width, real = int(lengths[order[begin]]), real + int(lengths[place])
         computed = width * (end - begin + 1)
-        free = allow_padding > 0 and computed <= FREELY
-        too_loose = not free and computed - real > allow_padding * computed
+        allowed = 0.0 if alone_beyond is not None and width > alone_beyond else allow_padding
+        free = allowed > 0 and computed <= FREELY
+        too_loose = not free and computed - real > allowed * computed
         if end > begin and (computed > max_tokens or too_loose or end == border):
             batches.append(order[begin:end])
             begin, real = end, int(lengths[place])
@@ -93,9 +98,10 @@ def read_batches(
     max_tokens: int,
     padding: float,
     copies: np.ndarray | None = None,
+    alone_beyond: int | None = None,
 ) -> Iterator[TokenBatch]:
     """Texts of a token data set as `make_batches` cuts them. rows, lengths: int64 [example], ascending rows."""
-    for places in make_batches(lengths, max_tokens, padding, copies):
+    for places in make_batches(lengths, max_tokens, padding, copies, alone_beyond):
         ids = np.zeros((len(places), lengths[places].max()), np.int64)
         for i, place in enumerate(places):
             ids[i, : lengths[place]] = data.input_ids(int(rows[place]))

@@ -159,7 +159,8 @@ def _scan(
     device = model.device.type
     how = model.dtype, spec.fused
     reducer: Reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer, *how)
-    about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch."), "reducer": reducer.kind}
+    about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch.")}
+    about |= {"reducer": reducer.kind, "attention": model.attention}
     lengths, copies = data.lengths[shard.start : shard.stop], data.copies(shard.start, shard.stop)
     if copies.any():
         others = make_reducer(spec.n_layers, spec.d_mlp, 1, device, reducer.kind, *how)
@@ -174,7 +175,7 @@ def _scan(
         passes = Passes(model, reducer, sample, writer, settings.cache_dtype)
         start = time.monotonic()
         with Progress(shard.tokens, f"scan {shard.name}", stream) as progress, passes:
-            for batch in batches_of(data, shard, settings.batch_tokens, PADDING[device]):
+            for batch in batches_of(data, shard, settings.batch_tokens, PADDING[device], model.alone_beyond):
                 passes.run(batch)
                 progress.add(batch.tokens)
             passes.finish()
@@ -211,7 +212,10 @@ def _cache_writer(
     )
 
 
-def batches_of(data: TokenDataset, shard: Shard, max_tokens: int, padding: float) -> Iterator[TokenBatch]:
+def batches_of(
+    data: TokenDataset, shard: Shard, max_tokens: int, padding: float, alone_beyond: int | None = None
+) -> Iterator[TokenBatch]:
     """The shard's texts in the order in which they are processed."""
     rows = np.arange(shard.start, shard.stop)
-    return read_batches(data, rows, data.lengths[rows], max_tokens, padding, data.copies(shard.start, shard.stop))
+    copies = data.copies(shard.start, shard.stop)
+    return read_batches(data, rows, data.lengths[rows], max_tokens, padding, copies, alone_beyond)

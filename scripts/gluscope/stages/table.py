@@ -36,7 +36,7 @@ _TEXTS = (
 )  # fmt: skip
 STAGES: dict[str, Stage] = {
     "demo_text": Stage(1, ""),
-    "fetch_model": Stage(1, "", keys=("model", "revision")),
+    "fetch_model": Stage(2, "a model's description says which norm stands before each MLP", keys=("model", "revision")),
     "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split")),
     "fetch_activations": Stage(1, "", keys=("activations",)),
     "tokenise": Stage(
@@ -53,9 +53,9 @@ STAGES: dict[str, Stage] = {
         on_gpu="triton",
     ),
     "triton": Stage(1, ""),
-    "merge": Stage(1, "", keys=("refactor_glu",)),
-    "take_activations": Stage(1, "", keys=("activations", "k", "dtype", "tf32", "refactor_glu")),
-    "weights": Stage(1, ""),
+    "merge": Stage(2, "signs and cosines are of folded weights", keys=("refactor_glu",)),
+    "take_activations": Stage(2, "signs of folded weights", keys=("activations", "k", "dtype", "tf32", "refactor_glu")),
+    "weights": Stage(2, "signs and cosines are of folded weights"),
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
     "page": Stage(1, "", shows_with=PAGES),

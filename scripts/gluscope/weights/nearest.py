@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gluscope.model.rows import WeightRows
+from gluscope.weights.folded import FoldedRows
 from gluscope.weights.top import Rank, TopScores
 from gluscope.weights.types import NEAREST
 
@@ -18,7 +18,7 @@ _BLOCK = 4096  # neurons a side: cosines held at a time are 64 MiB
 
 
 def nearest(
-    rows: WeightRows, reach: int | None = None, on_layer: Callable[[int], None] = lambda layer: None
+    rows: FoldedRows, reach: int | None = None, on_layer: Callable[[int], None] = lambda layer: None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The NEAREST other neurons by |cos(w_out, w_out)|, of every neuron of the model.
 
@@ -39,7 +39,7 @@ def nearest(
     return lists.ids.reshape(shape), np.clip(lists.scores, -1.0, 1.0).reshape(shape)
 
 
-def _unit(rows: WeightRows, layer: int) -> np.ndarray:
+def _unit(rows: FoldedRows, layer: int) -> np.ndarray:
     """float32 [neuron, d_model], w_out at length 1; NaN where it is 0, so that no list takes it."""
     out = rows.out_matrix(layer)
     length = np.sqrt(np.einsum("nd,nd->n", out, out, dtype=np.float64))

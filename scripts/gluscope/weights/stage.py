@@ -15,8 +15,9 @@ from gluscope.model.spec import ModelSpec
 from gluscope.store.weights import write_weights
 from gluscope.weights.chance import mismatched, random_quantiles
 from gluscope.weights.classes import rw_classes
+from gluscope.weights.folded import FoldedRows
 from gluscope.weights.nearest import nearest
-from gluscope.weights.products import cosines, norms, products, quantiles, sign_from, signs
+from gluscope.weights.products import cosines, norms, products, quantiles, sign_from
 from gluscope.weights.tokens import token_scores
 from gluscope.weights.types import COSINES, NEAREST, LayerWeights, Vector
 
@@ -31,10 +32,11 @@ def run_weights(
 ) -> None:
     """Write the weight statistics of all neurons to `path`, a zarr group's folder or the zarr.json in it.
 
+    All are of folded weights (`weights.folded`).
     Values are in the raw convention, `sign` says what the refactored one flips. Needs memory for a few layers' MLP
     weights as float32 and for the results (600 bytes a neuron). reach: see `nearest`. say: told of the progress.
     """
-    rows, start = WeightRows(spec), time.monotonic()
+    rows, start = FoldedRows(WeightRows(spec)), time.monotonic()
     layers = []
     for layer in range(spec.n_layers):
         layers.append(layer_weights(rows, layer))
@@ -44,13 +46,14 @@ def run_weights(
         "model": spec.model,
         "model_revision": spec.revision,
         "convention": "raw",
+        "folded": sorted({norm.kind for norm in spec.norms} or {"none"}),
         "nearest_reach": spec.n_layers - 1 if reach is None else reach,
         "versions": versions("numpy", "numba", "zarr"),
     }
     write_weights(path, layers, random_quantiles(spec.d_model), about | (attributes or {}))
 
 
-def layer_weights(rows: WeightRows, layer: int) -> LayerWeights:
+def layer_weights(rows: FoldedRows, layer: int) -> LayerWeights:
     """The statistics of one layer, its nearest neurons still unfilled."""
     vectors = {
         Vector.GATE: rows.gate_matrix(layer),
@@ -59,7 +62,7 @@ def layer_weights(rows: WeightRows, layer: int) -> LayerWeights:
     }
     product = products(*vectors.values())
     cosine, norm, sign = cosines(product), norms(product), sign_from(product)
-    token_id, token_score = token_scores(rows, vectors)
+    token_id, token_score = token_scores(rows, layer, vectors)
     unfilled = np.full((len(sign), NEAREST), -1, np.int32)
     return LayerWeights(
         cosine=cosine,
@@ -77,13 +80,7 @@ def layer_weights(rows: WeightRows, layer: int) -> LayerWeights:
     )
 
 
-def read_signs(spec: ModelSpec) -> np.ndarray:
-    """int8 [layer, neuron], what the refactored convention flips; equal to what the weights stage stores."""
-    rows = WeightRows(spec)
-    return np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
-
-
-def _add_nearest(layers: list[LayerWeights], rows: WeightRows, reach: int | None, told: Callable[[int], None]) -> None:
+def _add_nearest(layers: list[LayerWeights], rows: FoldedRows, reach: int | None, told: Callable[[int], None]) -> None:
     ids, cosine = nearest(rows, reach, told)
     sign = np.concatenate([layer.sign for layer in layers])
     for number, layer in enumerate(layers):

@@ -15,11 +15,10 @@ from gluscope.compare.runs import CompareError, Comparison, compare
 from gluscope.compare.spread import Spread
 from gluscope.core.cases import LISTS, Quantity
 from gluscope.core.precision import UNIT_ROUNDOFF, dtype_note
-from gluscope.model.rows import WeightRows
 from gluscope.store.summary import SummaryReader, write_summary
 from gluscope.summary.shards import merge_shards
 from gluscope.summary.types import LayerSummary
-from gluscope.weights.products import signs
+from gluscope.weights.folded import signs_of
 from helpers.scan_case import Case, prepare
 from helpers.summaries import random_layer, random_sample
 
@@ -157,8 +156,7 @@ def test_other_tokens_are_refused(write: Write, about: dict[str, Any], words: st
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., SummaryReader]:
     """The tiny model's run in a number format, with a k, in a convention."""
     case: Case = prepare(tmp_path_factory.mktemp("compare"), "LlamaForCausalLM", d_mlp=64)
-    rows = WeightRows(case.spec)
-    sign = np.stack([signs(rows.gate_matrix(n), rows.in_matrix(n)) for n in range(case.spec.n_layers)])
+    sign = signs_of(case.spec)
 
     @functools.cache
     def scan(dtype: str, k: int) -> Path:

@@ -121,6 +121,18 @@ def test_padding_changes_nothing(architecture, tiny_spec):
             assert max(parity.error(both[q][row, :length], single[q][0]) for q in parity.QUANTITIES) < 1e-5
 
 
+@pytest.mark.parametrize("architecture", TESTED)
+def test_what_ran_before_leaves_no_trace(architecture, tiny_spec):
+    """A longer text in between, past every length that a config names: the same bits again."""
+    model = load(tiny_spec(architecture), "cpu", "float32")
+    ids = model_table.token_ids()
+    before = parity.captured(model, ids)
+    with model.capture([], lambda *_: None):
+        model.forward(model_table.token_ids(rows=1, width=300))
+    for one, other in zip(before, parity.captured(model, ids), strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in parity.QUANTITIES)
+
+
 def test_the_docs_table_is_this_tests():
     """Same rows, and errors of the same size; docs/models.md says how to rewrite it."""
     committed = model_table.committed_rows()

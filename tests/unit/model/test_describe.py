@@ -148,7 +148,7 @@ def test_what_no_list_knows_is_found_out(tmp_path, monkeypatch):
         ({"quantization_config": {"quant_method": "awq"}}, ["awq", "before quantisation"]),
         ({"hidden_act": "sigmoid"}, ["Sigmoid"]),
         ({"intermediate_size": 64}, ["gate_proj", "(64, 32)", "(48, 32)"]),
-        ({"num_hidden_layers": 4}, ["layers.3", "no such tensor"]),
+        ({"num_hidden_layers": 4}, ["weights for all of OlmoForCausalLM", "none for model.layers.3"]),
     ],
 )
 def test_configs_that_do_not_fit(changes, words, copy):

@@ -26,7 +26,7 @@ from gluscope.scan.batches import TokenBatch
 from gluscope.store.summary import read_layer
 from gluscope.summary.convention import refactor
 from gluscope.summary.shards import merge_shards
-from gluscope.weights.stage import read_signs
+from gluscope.weights.folded import signs_of
 from helpers.brute_scan import Text, forward
 from helpers.scan_case import Case, prepare
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -51,7 +51,7 @@ class Run:
         scans = [folder / "scan" / f"{path.stem}.zarr.zip" for path in self.caches]
         for scan, cache in zip(scans, self.caches, strict=True):
             self.case.scan(scan, cache.stem, 2, cache)
-        self.sign = read_signs(self.spec)
+        self.sign = signs_of(self.spec)
         for convention in ("raw", "refactored"):
             merge_shards(scans, self.summary(convention), sign=self.sign, convention=convention)
         self.replays = [folder / "replay" / path.name for path in self.caches]

@@ -20,7 +20,7 @@ from gluscope.recompute.replay import Replayed, run_replay, wanted_pairs
 from gluscope.store.replay import LayerPairs, ReplayReader, ReplayWriter
 from gluscope.store.summary import SummaryReader
 from gluscope.summary.shards import merge_shards
-from gluscope.weights.stage import read_signs
+from gluscope.weights.folded import signs_of
 from helpers.brute_scan import forward
 from helpers.scan_case import Case, prepare
 
@@ -35,7 +35,7 @@ class Run:
         self.folder, self.spec = folder, self.case.spec
         self.summary = folder / "summary.zarr"
         self.case.scan(folder / "0000.zarr.zip")
-        merge_shards([folder / "0000.zarr.zip"], self.summary, sign=read_signs(self.spec))
+        merge_shards([folder / "0000.zarr.zip"], self.summary, sign=signs_of(self.spec))
         self.exact = forward(self.case.folder, self.case.ids)
 
     def replay(self, out: Path, name: str = "0000", shards: int = 1, **how: Any) -> Replayed:

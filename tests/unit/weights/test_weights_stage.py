@@ -15,17 +15,23 @@ import transformers
 from gluscope.core.errors import StoreError
 from gluscope.core.schema import WEIGHTS
 from gluscope.model.describe import describe
+from gluscope.model.rows import WeightRows
 from gluscope.store.weights import read_layer_weights, read_neuron_weights, read_weights_attributes
 from gluscope.weights import nearest, stage, tokens
 from gluscope.weights.classes import rw_class
+from gluscope.weights.folded import signs_of
+from gluscope.weights.products import signs
 from gluscope.weights.types import COSINES, NEAREST, TOKENS, Cosine, LayerWeights, Vector
 from helpers.tiny_models import make
+from safetensors.numpy import load_file, save_file
 
 LABELS = ("pair", "vector", "end", "convention", "quantile", "rw_class_name")
 MODELS: dict[str, dict[str, Any]] = {
-    "OlmoForCausalLM": {"dtype": "bfloat16", "max_shard_size": "40KB", "n_layers": 3},
+    "OlmoForCausalLM": {"dtype": "bfloat16", "max_shard_size": "40KB", "n_layers": 3},  # layer norm without gain
     "Phi3ForCausalLM": {"dtype": "float16"},  # gate and in are one tensor
-    "Gemma2ForCausalLM": {"tie_word_embeddings": True},
+    "Gemma2ForCausalLM": {"tie_word_embeddings": True},  # gain 1 + w, and a norm behind the MLP
+    "StableLmForCausalLM": {},  # layer norm with gain and bias
+    "OlmoHybridForCausalLM": {},  # a norm before the MLP in one layer, behind it in the other
 }
 
 
@@ -34,6 +40,8 @@ class Case:
 
     def __init__(self, architecture: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = make(architecture, folder / "model", **MODELS[architecture])
+        if architecture != "OlmoForCausalLM":
+            strong_gains(self.folder / "model.safetensors")
         self.spec = describe(str(self.folder))
         monkeypatch.setattr(nearest, "_BLOCK", 20)  # several blocks, the last one not full
         monkeypatch.setattr(tokens, "_TOKEN_BLOCK", 77)
@@ -43,13 +51,36 @@ class Case:
         stage.run_weights(self.spec, self.path / "zarr.json", attributes={"code": "abc"}, say=self.said.append)
         self.hf = transformers.AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float64)
 
-    def vector(self, kind: Vector, layer: int, neuron: int) -> np.ndarray:
+    def stored(self, kind: Vector, layer: int, neuron: int) -> np.ndarray:
         mlp = self.hf.model.layers[layer].mlp
         if kind is Vector.OUT:
             return mlp.down_proj.weight[:, neuron].detach().numpy()
         if hasattr(mlp, "gate_up_proj"):
             return mlp.gate_up_proj.weight[neuron + (kind is Vector.IN) * self.spec.d_mlp].detach().numpy()
         return (mlp.gate_proj if kind is Vector.GATE else mlp.up_proj).weight[neuron].detach().numpy()
+
+    def vector(self, kind: Vector, layer: int, neuron: int) -> np.ndarray:
+        """As it reads from or writes to the residual stream: by hand, from what is known of each class."""
+        block, vector = self.hf.model.layers[layer], self.stored(kind, layer, neuron).copy()
+        name = type(self.hf).__name__
+        gain = {
+            "Phi3ForCausalLM": lambda: block.post_attention_layernorm.weight,
+            "Gemma2ForCausalLM": lambda: 1 + block.pre_feedforward_layernorm.weight,
+            "StableLmForCausalLM": lambda: block.post_attention_layernorm.weight,
+            "OlmoHybridForCausalLM": lambda: block.post_attention_layernorm.weight if layer == 0 else None,
+        }.get(name, lambda: None)()
+        if kind is not Vector.OUT and gain is not None:
+            vector *= gain.detach().numpy()
+        return vector - vector.mean() if name in ("OlmoForCausalLM", "StableLmForCausalLM") else vector
+
+
+def strong_gains(file: Path) -> None:
+    """Multiply the gains of all norms by factors from a fifth to five, or so."""
+    tensors, rng = load_file(file), np.random.default_rng(5)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 1 and "norm" in name and name.endswith("weight"):
+            tensors[name] = (tensor * np.exp(rng.normal(0, 0.8, tensor.shape))).astype(tensor.dtype)
+    save_file(tensors, file, {"format": "pt"})
 
 
 @pytest.fixture(scope="module", params=list(MODELS))
@@ -84,6 +115,9 @@ def test_tokens_against_a_sort_of_the_whole_vocabulary(case: Case) -> None:
     embed = case.hf.get_input_embeddings().weight.detach().numpy()
     unembed = case.hf.get_output_embeddings().weight.detach().numpy()
     length = np.linalg.norm(embed, axis=1, keepdims=True)
+    if type(case.hf).__name__ in ("OlmoForCausalLM", "StableLmForCausalLM"):
+        embed = embed - embed.mean(axis=1, keepdims=True)
+        length = np.linalg.norm(embed, axis=1, keepdims=True)
     unit = embed / np.where(length > 0, length, 1)
     for layer, neuron in some(case):
         found = read_neuron_weights(case.path, layer, neuron)
@@ -94,6 +128,36 @@ def test_tokens_against_a_sort_of_the_whole_vocabulary(case: Case) -> None:
             for end, ids in ((found.tokens[kind].top, order), (found.tokens[kind].bottom, order[::-1])):
                 assert [entry.token for entry in end] == ids[:TOKENS].tolist()
                 assert [entry.score for entry in end] == pytest.approx(scores[ids[:TOKENS]], abs=1e-4)
+
+
+def test_a_token_is_read_as_the_model_reads_its_embedding(case: Case) -> None:
+    """The score is the gate of a residual stream that is the embedding alone, through the model's own norm."""
+    embed = case.hf.get_input_embeddings().weight.detach()
+    for layer in range(case.spec.n_layers):
+        found, block = read_layer_weights(case.path, layer), case.hf.model.layers[layer]
+        norm = getattr(block, "pre_feedforward_layernorm", block.post_attention_layernorm)
+        stream = embed * 1e3  # so that eps plays no part
+        if type(block).__name__.endswith("AttentionDecoderLayer") and "Hybrid" in type(block).__name__ and layer == 1:
+            x = embed / embed.square().mean(-1, keepdim=True).sqrt()
+        else:
+            x = (norm(stream) - (getattr(norm, "bias", None) if hasattr(norm, "bias") else 0)).detach()
+        for neuron in (3, 40):
+            gate = x.numpy() @ case.stored(Vector.GATE, layer, neuron)
+            top = found.token_id[neuron, Vector.GATE.index, 0]
+            np.testing.assert_array_equal(top, np.argsort(-gate)[:TOKENS])
+            np.testing.assert_allclose(found.token_score[neuron, Vector.GATE.index, 0], gate[top], rtol=1e-4)
+
+
+def test_strong_gains_change_signs_and_classes(case: Case) -> None:
+    """Else the tests above would say nothing of folding."""
+    rows = WeightRows(case.spec)
+    stored = np.stack([signs(rows.gate_matrix(n), rows.in_matrix(n)) for n in range(case.spec.n_layers)])
+    changed = (stored != signs_of(case.spec)).sum(axis=1)
+    if type(case.hf).__name__ == "OlmoHybridForCausalLM":
+        assert changed[0] > 3
+        assert changed[1] == 0
+    elif type(case.hf).__name__ != "OlmoForCausalLM":
+        assert changed.min() > 3
 
 
 def test_nearest_over_all_layers(case: Case) -> None:
@@ -108,16 +172,16 @@ def test_nearest_over_all_layers(case: Case) -> None:
         assert [other.sign for other in found] == [read_neuron_weights(case.path, *at).sign for at in expected]
 
 
-def test_read_signs_is_what_is_stored(case: Case) -> None:
-    signs = stage.read_signs(case.spec)
-    assert set(signs.ravel().tolist()) == {-1, 1}
+def test_signs_of_a_model_are_what_is_stored(case: Case) -> None:
+    found = signs_of(case.spec)
+    assert set(found.ravel().tolist()) == {-1, 1}
     for layer in range(case.spec.n_layers):
-        np.testing.assert_array_equal(signs[layer], read_layer_weights(case.path, layer).sign)
+        np.testing.assert_array_equal(found[layer], read_layer_weights(case.path, layer).sign)
 
 
 def test_refactored_view_is_what_refactored_weights_give(case: Case, tmp_path: Path) -> None:
     """Negate w_in and w_out in the file wherever sign is -1, run the stage on that, and compare every fact."""
-    for block, sign in zip(case.hf.model.layers, stage.read_signs(case.spec), strict=True):
+    for block, sign in zip(case.hf.model.layers, signs_of(case.spec), strict=True):
         with torch.no_grad():
             flip = torch.from_numpy(sign.astype(np.float64))
             block.mlp.down_proj.weight *= flip
