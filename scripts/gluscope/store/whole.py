@@ -35,11 +35,11 @@ def check_whole(path: str | Path) -> None:
 
 def _check_group(path: Path, opened: Callable[[str], Any]) -> None:
     with refused(path, "zarr.json"), opened("zarr.json") as (size, read):
-        arrays = read_group(read(0, size))[1]
-    for name, document in arrays.items():
+        group = read_group(read(0, size))
+    for name, document in group.arrays.items():
         for key in _files(document):
             with refused(path, f"{name}/{key}"), opened(f"{name}/{key}") as (size, read):
-                _check_file(document, size, read)
+                _check_file(document, size, read, group.marks.of(f"{name}/{key}"))
 
 
 def _files(document: dict[str, Any]) -> Iterator[str]:
@@ -49,14 +49,14 @@ def _files(document: dict[str, Any]) -> Iterator[str]:
     return (".".join(map(str, place)) for place in itertools.product(*counts))
 
 
-def _check_file(document: dict[str, Any], size: int, read: _Read) -> None:
+def _check_file(document: dict[str, Any], size: int, read: _Read, mark: bytes) -> None:
     codec = document["codecs"][0]
     if codec["name"] != "sharding_indexed":
         checked(read(0, size), "the file")
         return
     outer, inner = document["chunk_grid"]["configuration"]["chunk_shape"], codec["configuration"]["chunk_shape"]
     chunks = math.prod(whole // part for whole, part in zip(outer, inner, strict=True))
-    for number, (start, length) in enumerate(read_index(chunks, size, read).tolist()):
+    for number, (start, length) in enumerate(read_index(chunks, size, read, mark).tolist()):
         checked(read(start, length), f"chunk {number}")
 
 
