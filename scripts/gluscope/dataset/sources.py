@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from gluscope.core.errors import DatasetError
 from gluscope.core.names import is_hub_id
 from gluscope.dataset.files import Written, digest, kind_of, write_arrow
 from gluscope.dataset.record import TokenSettings
+from gluscope.store.sealed import read_sealed, sealed
 
+KIND = "what was fetched"
 _TOKENIZER_FILES = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt
     merges.txt tokenizer.model spiece.model sentencepiece.bpe.model chat_template.jinja config.json
@@ -41,13 +42,17 @@ class Sources:
     tokenizer: Located | None
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(sealed(KIND, asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Sources:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
-        tokenizer = raw["tokenizer"]
-        return cls(Located(**raw["source"]), Located(**tokenizer) if tokenizer else None)
+        """Raises StoreError where the file is missing or damaged."""
+
+        def located(raw: dict[str, Any]) -> Sources:
+            found = {key: Located(**value) if value else None for key, value in raw.items()}
+            return cls(**found)  # type: ignore[arg-type]
+
+        return read_sealed(path, KIND, located)
 
 
 def is_local(name: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from gluscope.core.errors import StoreError
+from gluscope.store.sealed import read_sealed, sealed
+
+KIND = "a model's description"
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,10 @@ class ModelSpec:
     def save(self, path: str | Path) -> None:
         """Write it as JSON; `path` never holds half of it."""
         part = Path(f"{path}.{os.getpid()}.part")
-        part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        part.write_text(sealed(KIND, asdict(self)), encoding="utf-8")
         os.replace(part, path)
 
     @classmethod
     def read(cls, path: str | Path) -> ModelSpec:
-        """Raises StoreError where the file is missing or describes no model."""
-        step = "remove it and run the same command again to redo it"
-        try:
-            return cls(**json.loads(Path(path).read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise StoreError(str(path), "a model's description", "no such file", step) from None
-        except (ValueError, TypeError) as error:
-            raise StoreError(str(path), "a model's description", type(error).__name__, step) from error
+        """Raises StoreError where the file is missing, damaged or describes no model."""
+        return read_sealed(path, KIND, lambda raw: cls(**raw))

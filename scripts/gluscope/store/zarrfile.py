@@ -1,9 +1,9 @@
 """Files of the zarr v3 format, written and read without a zarr library, which would take many times as long.
 
 Every array is cut along one axis, its items (neurons, tokens, layers), into chunks that stand one after another in one
-file: zarr's sharding codec with its index at the end. Every chunk and the index have a crc32c; before the index stands a
-mark of what the file is (see `Marks`), so that one under another's name is noticed. zarr-python, tensorstore and xarray
-read these files; docs/decisions/stores.md has the reasons and times.
+file: zarr's sharding codec with its index at the end. Every chunk and the index have a crc32c. Before the index stands
+a mark of what the file is (see `Marks`), so that one under another's name is noticed. zarr-python, tensorstore and
+xarray read these files; docs/decisions/stores.md has the reasons and times.
 """
 
 from __future__ import annotations

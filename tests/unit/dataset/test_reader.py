@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -95,8 +94,7 @@ def test_a_record_that_says_nothing_is_refused(folder: Path, content: str) -> No
 
 
 def test_an_unfinished_or_newer_data_set_is_refused(folder: Path) -> None:
-    raw = json.loads((folder / "tokens.json").read_text())
-    (folder / "tokens.json").write_text(json.dumps({**raw, "format": 2}))
+    replace(TokenRecord.read(folder), format=2).save(folder)
     with pytest.raises(StoreError, match="expected format 1, found format 2"):
         TokenDataset.open(folder)
     (folder / "tokens.json").unlink()
