@@ -98,7 +98,7 @@ def write_neurons(
     named |= {name: public_name(about[name]) for name in ("model", "dataset")}
     kept = schema().with_metadata({**named, "convention": about["convention"]})
     rows = 0
-    with new_file(path) as part, pq.ParquetWriter(part, kept, compression="zstd") as writer:
+    with new_file(path) as part, pq.ParquetWriter(part, kept, compression="zstd", write_page_checksum=True) as writer:
         for layer, (summary, weights) in enumerate(layers):
             columns = {**_statistics(summary, about), **_weights(weights, about["convention"])}
             columns |= {"layer": np.full(summary.neurons, layer), "neuron": np.arange(summary.neurons)}

@@ -1,7 +1,8 @@
 """JSON files with a checksum of what they say: the records that results rest on.
 
-The checksum is over the content and over what kind of file it is, so that one record in another's place is noticed. The
-layout of the text does not count. Files of earlier versions have none and are read as they are.
+The checksum is over the content and over what kind of file it is, which the file says too, so that one record in
+another's place is noticed. The layout of the text does not count. Files of earlier versions have none and are read as
+they are.
 """
 
 from __future__ import annotations
@@ -15,32 +16,38 @@ from typing import Any, TypeVar
 from gluscope.core.errors import StoreError
 from gluscope.store.damage import MISSING, Damaged, to_redo
 
-CHECKSUM = "checksum"
+KIND, CHECKSUM = "kind", "checksum"
 _Record = TypeVar("_Record")
 
 
+def seal(kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    """The content with its kind, such as "a plan of shards", and its checksum."""
+    whole = {KIND: kind, **content}
+    return {**whole, CHECKSUM: _checksum(json.loads(json.dumps(whole)))}
+
+
 def sealed(kind: str, content: dict[str, Any]) -> str:
-    """The text of a file. kind: what it is, such as "a plan of shards"."""
-    return json.dumps({**content, CHECKSUM: checksum(kind, content)}, indent=1) + "\n"
+    """The text of a file."""
+    return json.dumps(seal(kind, content), indent=1) + "\n"
 
 
-def checksum(kind: str, content: Any) -> str:
-    """sha256 over a kind of file and its content (JSON), half of its digits."""
-    plain = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
-    return hashlib.sha256(f"{kind}\n{plain}".encode()).hexdigest()[:32]
-
-
-def unseal(kind: str, text: bytes) -> dict[str, Any]:
-    """The content of a file. Raises Damaged where it is not as it was written."""
+def unseal(text: bytes, kind: str | None = None) -> dict[str, Any]:
+    """The content of a file. kind: what it must be. Raises Damaged where it is not as it was written."""
+    what = kind or "a record"
     try:
         content = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"{kind}, found no JSON ({type(error).__name__})") from error
+        raise Damaged(f"{what}, found no JSON ({type(error).__name__})") from error
     if not isinstance(content, dict):
-        raise Damaged(f"{kind}, found JSON that is a {type(content).__name__}")
+        raise Damaged(f"{what}, found JSON that is a {type(content).__name__}")
     stored = content.pop(CHECKSUM, None)
-    if stored is not None and stored != checksum(kind, content):
-        raise Damaged(f"{kind} as it was written, found other text (checksum)")
+    if stored is None:
+        return content
+    if stored != _checksum(content):
+        raise Damaged(f"{what} as it was written, found other text (checksum)")
+    found = content.pop(KIND)
+    if kind not in (None, found):
+        raise Damaged(f"{what}, found {found}")
     return content
 
 
@@ -54,7 +61,7 @@ def read_sealed(
     """
     path = Path(path)
     try:
-        return parse(unseal(kind, path.read_bytes()))
+        return parse(unseal(path.read_bytes(), kind))
     except FileNotFoundError:
         raise StoreError(str(path), kind, "no such file", MISSING) from None
     except Damaged as error:
@@ -63,3 +70,8 @@ def read_sealed(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"other content ({type(error).__name__})"
         raise to_redo(StoreError, Path(store or path), str(path), kind, found) from error
+
+
+def _checksum(content: Any) -> str:
+    """Half of the digits of a sha256. content: as JSON gives it back."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.atomic import new_folder
-from gluscope.store.damage import MISSING, refused
+from gluscope.store.damage import MISSING, refused, to_redo
 from gluscope.store.zarrfile import (
     ItemFile,
     Marks,
@@ -86,6 +86,15 @@ class WeightsReader:
             self.attributes, self._arrays, self._marks = read_group((self.folder / "zarr.json").read_bytes())
             self._shapes = {name: tuple(document["shape"]) for name, document in self._arrays.items()}
             self.n_layers, self.neurons = self._shapes["sign"]
+
+    @classmethod
+    def of_run(cls, path: str | Path, about: Mapping[str, Any]) -> WeightsReader:
+        """Those of a run; raises ShardMismatch where they are another model's. about: attributes of its summary."""
+        reader, key = cls(path), "model_revision"
+        if reader.attributes.get(key) != about.get(key):
+            expected, found = f"{key} {about.get(key)} as in the summary", str(reader.attributes.get(key))
+            raise to_redo(ShardMismatch, reader.folder, str(reader.folder), expected, found)
+        return reader
 
     def neuron(self, layer: int, neuron: int) -> NeuronWeights:
         """The weight statistics of one neuron."""

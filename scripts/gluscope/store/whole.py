@@ -1,4 +1,4 @@
-"""Whether a stored zarr group is as it was written, by the checksums of all its bytes."""
+"""Whether a file or folder of results is as it was written, by the checksums of all its bytes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,39 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import StoreError
+from gluscope.dataset.record import TOKENS_JSON, verify
 from gluscope.store.damage import Damaged, refused
+from gluscope.store.listing import LISTING, check_listed
+from gluscope.store.sealed import unseal
 from gluscope.store.zarrfile import checked, folder_of, read_group, read_index
 
 _Read = Callable[[int, int], bytes]
 
 
 def check_whole(path: str | Path) -> None:
-    """Compare every checksum of a group that `store.zarrfile` wrote: a folder (or its zarr.json), or a zip file.
+    """Compare every checksum.
 
-    Also of an .npz: its zip entries. Raises StoreError that names the first part that is damaged or missing.
+    path: a group that `store.zarrfile` wrote (its folder, its zarr.json or a zip file), an .npz, a token data set, a
+    folder with a list of its files, or a record in JSON. Raises StoreError that names the first part that is damaged or
+    missing, or says that it cannot be looked at.
     """
     path = folder_of(path)
-    if path.is_dir():
+    if (path / TOKENS_JSON).exists():
+        verify(path)
+    elif (path / LISTING).exists():
+        check_listed(path, whole=True)
+    elif path.is_dir():
         _check_group(path, lambda name: _open_file(path / name))
-        return
+    elif path.suffix == ".json":
+        with refused(path, "the file"):
+            unseal(path.read_bytes())
+    elif path.suffix in (".zip", ".npz"):
+        _check_zip(path)
+    else:
+        raise StoreError(str(path), "a file with checksums", f"{path.suffix or 'another'}", "make it anew")
+
+
+def _check_zip(path: Path) -> None:
     with refused(path, "zip"), _zip_damage(), zipfile.ZipFile(path) as archive:
         if broken := archive.testzip():
             raise Damaged(f"{broken} as it was written, found other bytes (checksum)")
