@@ -11,11 +11,11 @@ from pathlib import Path
 
 from gluscope.core.errors import StoreError
 from gluscope.store.damage import Damaged
-from gluscope.store.listing import check_listed
+from gluscope.store.listing import check_listed, own_listing
 from gluscope.store.sealed import unseal
 
 _RECORDS = ("*/model.json", "*/plan.json", "*/activations.json", "datasets/*.source.json", "datasets/*/tokens.json")
-_EXPORTS = ("hf", "gluscope-site", "neuronpedia")
+_EXPORTS = ("hf", "gluscope-site", "neuronpedia", "neurons.parquet")
 
 
 def altered(results: Path, asked: Sequence[str]) -> Iterator[tuple[Path, str]]:
@@ -25,17 +25,22 @@ def altered(results: Path, asked: Sequence[str]) -> Iterator[tuple[Path, str]]:
             if why := _of_record(path):
                 yield path.parent if path.name == "tokens.json" else path, why
     for index in sorted(results.glob("*/site/index.html")):
-        if why := unlike_list(index.parent, index):
+        if why := unlike_list(index):
             yield index, why
-    for folder in sorted(path for kind in _EXPORTS for path in results.glob(f"*/export/{kind}")):
-        if any(target.startswith(f"{folder}/") for target in asked) and (why := unlike_list(folder)):
-            yield folder, why
+    for export in sorted(path for kind in _EXPORTS for path in results.glob(f"*/export/{kind}")):
+        if any(Path(target).is_relative_to(export) for target in asked) and (why := unlike_list(export)):
+            yield export, why
 
 
-def unlike_list(folder: Path, store: Path | None = None) -> str:
-    """Why a folder is not what its list says; empty if it is. store: see `check_listed`."""
+def unlike_list(store: Path) -> str:
+    """Why a folder, a file beside its list, or a site's index.html is not what the list says; empty if it is."""
     try:
-        check_listed(folder, store=store)
+        if store.name == "index.html":
+            check_listed(store.parent, store=store)
+        elif store.suffix:
+            check_listed(store.parent, store=store, listing=own_listing(store))
+        else:
+            check_listed(store)
     except StoreError as error:
         return f"{error.where}: expected {error.expected}, found {error.found}"
     return ""

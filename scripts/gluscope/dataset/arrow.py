@@ -15,7 +15,7 @@ import numpy as np
 
 from gluscope.core.errors import StoreError
 from gluscope.store.blocks import Blocks, sums_file
-from gluscope.store.damage import Damaged, to_redo
+from gluscope.store.damage import Damaged, as_error, to_redo
 
 _CONTINUED = 0xFFFFFFFF
 
@@ -59,8 +59,7 @@ class ArrowFile:
         try:
             yield
         except Damaged as error:
-            expected, _, found = str(error).partition(", found ")
-            raise to_redo(StoreError, self.path.parent, str(self.path), expected, found) from error
+            raise as_error(error, self.path.parent, str(self.path)) from error
         except (OSError, ValueError, pa.ArrowException) as error:
             found = " ".join(str(error).split())[:200]
             raise to_redo(StoreError, self.path.parent, str(self.path), "an Arrow stream", found) from error

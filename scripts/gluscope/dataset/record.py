@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gluscope.core.errors import DatasetError, StoreError
+from gluscope.core.errors import DatasetError, StoreError, WrongFile
 from gluscope.store.blocks import SUFFIX
 from gluscope.store.damage import to_redo
 from gluscope.store.sealed import read_sealed, sealed
@@ -102,7 +102,7 @@ class TokenRecord:
         path = Path(folder) / TOKENS_JSON
         record = read_sealed(path, KIND, cls._of, folder)
         if record.format != FORMAT:
-            raise to_redo(StoreError, Path(folder), str(path), f"format {FORMAT}", f"format {record.format}")
+            raise to_redo(WrongFile, Path(folder), str(path), f"format {FORMAT}", f"format {record.format}")
         return record
 
     @classmethod

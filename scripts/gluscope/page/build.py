@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
-from gluscope.core.errors import ShardMismatch
+from gluscope.core.errors import WrongFile
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample, negated
@@ -78,7 +78,7 @@ def build_page(
     negates w_in and w_out. contexts: of `sample`. tokens: all real tokens scanned, by which frequencies are counts
     over tokens. weights: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
     are filled in here.
-    Raises ShardMismatch if a listed text is not among the recomputed ones, or has another length in the data set.
+    Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
     flip = convention == "refactored" and sign < 0
     examples = _examples(run, neuron, recomputed, dataset, texts, flip)
@@ -182,4 +182,4 @@ def contexts_of(sample: SampleTokens, dataset: TokenRows, texts: TokenTexts) -> 
 
 def _stale(run: str, neuron: NeuronId, expected: str, found: str) -> Exception:
     path = RunPaths(run).neuron(neuron.layer, neuron.neuron)
-    return to_redo(ShardMismatch, Path(path), path, expected, found)
+    return to_redo(WrongFile, Path(path), path, expected, found)

@@ -18,7 +18,7 @@ from gluscope.page.finder import FOLDER
 from gluscope.page.pack import as_text
 from gluscope.page.render import CARD, ICON, environment, joined, sha256, visible
 from gluscope.store.atomic import new_file
-from gluscope.store.damage import Damaged, refused
+from gluscope.store.damage import Damaged, Misplaced, refused
 from gluscope.store.listing import LISTING, Listed, list_folder, write_listing
 from gluscope.store.sealed import unseal
 
@@ -38,7 +38,7 @@ def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
             raise Damaged("a page's card, found none")
         card = unseal(found[1], CARD)
         if card.keys() != _KEYS or (card["layer"], card["neuron"]) != (neuron.layer, neuron.neuron):
-            raise Damaged(f"the card of {neuron}, found another")
+            raise Misplaced(f"the card of {neuron}, found another")
         return card
 
 

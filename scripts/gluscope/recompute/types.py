@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import StoreError, WrongFile
 from gluscope.core.paths import NeuronId
 from gluscope.store.atomic import new_file
 from gluscope.store.damage import to_redo
@@ -71,8 +71,8 @@ class Recomputed:
             damage = f"damage ({' '.join(str(error).split())[:150] or type(error).__name__})"
             raise to_redo(StoreError, Path(path), str(path), "recomputed values", damage) from error
         if set(stored) != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
-            raise to_redo(StoreError, Path(path), str(path), f"recomputed values of format {_FORMAT}", "others")
+            raise to_redo(WrongFile, Path(path), str(path), f"recomputed values of format {_FORMAT}", "others")
         found = cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
         if neuron not in (None, own := NeuronId(found.layer, found.neuron)):
-            raise to_redo(StoreError, Path(path), str(path), f"the values of {neuron}", f"those of {own}")
+            raise to_redo(WrongFile, Path(path), str(path), f"the values of {neuron}", f"those of {own}")
         return found

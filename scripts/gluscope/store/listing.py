@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 
 from gluscope.core.errors import StoreError
+from gluscope.store.atomic import new_file
 from gluscope.store.damage import to_redo
 from gluscope.store.sealed import read_sealed, sealed
 
@@ -48,6 +49,17 @@ def list_folder(folder: str | Path) -> list[Listed]:
     return [Listed.of(folder, path) for path in files]
 
 
+def own_listing(path: Path) -> str:
+    """Name of the list that holds a single file, beside it."""
+    return f".{path.name}.json"
+
+
+def list_file(path: Path, part: Path) -> None:
+    """Write the list of a single file, which stands under the name `part` so far."""
+    with new_file(path.with_name(own_listing(path))) as listing:
+        write_listing(path.parent, [replace(Listed.of(part.parent, part), name=path.name)], listing)
+
+
 def write_listing(folder: str | Path, files: Iterable[Listed] | None = None, into: Path | None = None) -> None:
     """Write the list of a folder's files, by default of all that are there. into: another file to write to."""
     listed = list_folder(folder) if files is None else files
@@ -59,18 +71,20 @@ def check_listed(
     folder: str | Path,
     whole: bool = False,
     store: str | Path | None = None,
+    listing: str = LISTING,
     among: re.Pattern[str] = re.compile(".*"),
 ) -> None:
     """Every file of the list is there in full length and, if `whole`, as it was written.
 
-    store: what is to be made anew where that is not so, by default the folder. among: names of the files that matter. A
-    folder of an earlier version has no list and is taken as it is. Raises StoreError that names a file.
+    store: what is to be made anew where that is not so, by default the folder. listing: name of the list. among: names
+    of the files that matter. A folder of an earlier version has no list and is taken as it is. Raises StoreError that
+    names a file.
     """
     folder = Path(folder)
     store = Path(store or folder)
-    if not (folder / LISTING).exists():
+    if not (folder / listing).exists():
         return
-    for file in read_listing(folder, store):
+    for file in read_sealed(folder / listing, KIND, lambda raw: list(_files(**raw)), store):
         if not among.fullmatch(file.name):
             continue
         path = folder / file.name
@@ -80,11 +94,6 @@ def check_listed(
             raise to_redo(StoreError, store, str(path), f"{file.size} bytes", found)
         if whole and Listed.of(folder, path) != file:
             raise to_redo(StoreError, store, str(path), "the file as it was written", "other bytes (checksum)")
-
-
-def read_listing(folder: str | Path, store: str | Path | None = None) -> list[Listed]:
-    """The list of a folder. store: see `check_listed`. Raises StoreError where it is missing or damaged."""
-    return read_sealed(Path(folder) / LISTING, KIND, lambda raw: list(_files(**raw)), store or folder)
 
 
 def _files(files: list[list[Any]]) -> Iterator[Listed]:

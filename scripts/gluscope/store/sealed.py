@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gluscope.core.errors import StoreError
-from gluscope.store.damage import MISSING, Damaged, to_redo
+from gluscope.core.errors import StoreError, WrongFile
+from gluscope.store.damage import MISSING, Damaged, Misplaced, as_error, to_redo
 
 KIND, CHECKSUM = "kind", "checksum"
 _Record = TypeVar("_Record")
@@ -47,7 +47,7 @@ def unseal(text: bytes, kind: str | None = None) -> dict[str, Any]:
         raise Damaged(f"{what} as it was written, found other text (checksum)")
     found = content.pop(KIND)
     if kind not in (None, found):
-        raise Damaged(f"{what}, found {found}")
+        raise Misplaced(f"{what}, found {found}")
     return content
 
 
@@ -65,11 +65,10 @@ def read_sealed(
     except FileNotFoundError:
         raise StoreError(str(path), kind, "no such file", MISSING) from None
     except Damaged as error:
-        expected, _, found = str(error).partition(", found ")
-        raise to_redo(StoreError, Path(store or path), str(path), expected, found) from error
+        raise as_error(error, Path(store or path), str(path)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         found = f"other content ({type(error).__name__})"
-        raise to_redo(StoreError, Path(store or path), str(path), kind, found) from error
+        raise to_redo(WrongFile, Path(store or path), str(path), kind, found) from error
 
 
 def _checksum(content: Any) -> str:

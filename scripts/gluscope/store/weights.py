@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gluscope.core.errors import ShardMismatch, StoreError
+from gluscope.core.errors import StoreError, WrongFile
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.atomic import new_folder
 from gluscope.store.damage import MISSING, refused, to_redo
@@ -89,11 +89,11 @@ class WeightsReader:
 
     @classmethod
     def of_run(cls, path: str | Path, about: Mapping[str, Any]) -> WeightsReader:
-        """Those of a run; raises ShardMismatch where they are another model's. about: attributes of its summary."""
+        """Those of a run; raises WrongFile where they are another model's. about: attributes of its summary."""
         reader, key = cls(path), "model_revision"
         if reader.attributes.get(key) != about.get(key):
             expected, found = f"{key} {about.get(key)} as in the summary", str(reader.attributes.get(key))
-            raise to_redo(ShardMismatch, reader.folder, str(reader.folder), expected, found)
+            raise to_redo(WrongFile, reader.folder, str(reader.folder), expected, found)
         return reader
 
     def neuron(self, layer: int, neuron: int) -> NeuronWeights:

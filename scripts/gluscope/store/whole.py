@@ -13,7 +13,7 @@ from typing import Any
 from gluscope.core.errors import StoreError
 from gluscope.dataset.record import TOKENS_JSON, verify
 from gluscope.store.damage import Damaged, refused
-from gluscope.store.listing import LISTING, check_listed
+from gluscope.store.listing import LISTING, check_listed, own_listing
 from gluscope.store.sealed import unseal
 from gluscope.store.zarrfile import checked, folder_of, read_group, read_index
 
@@ -37,6 +37,8 @@ def check_whole(path: str | Path) -> None:
     elif path.suffix == ".json":
         with refused(path, "the file"):
             unseal(path.read_bytes())
+    elif (path.parent / own_listing(path)).exists():
+        check_listed(path.parent, whole=True, store=path, listing=own_listing(path))
     elif path.suffix in (".zip", ".npz"):
         _check_zip(path)
     else:
