@@ -39,6 +39,7 @@ from gluscope.recompute.replay import run_replay
 from gluscope.recompute.stage import Origin, recompute
 from gluscope.scan.loop import ScanSettings, run_scan
 from gluscope.scan.sample import choose_sample
+from gluscope.store.listing import list_file
 from gluscope.store.summary import SummaryReader
 from gluscope.store.weights import WeightsReader
 from gluscope.summary.shards import OF_DATASET, Whole, merge_shards
@@ -46,6 +47,7 @@ from gluscope.weights.products import signs
 from gluscope.weights.stage import run_weights
 from helpers.tiny_models import make
 
+TEXTS = "results/sources/texts.jsonl"
 NEURONS = {0: [3], 1: [7, 9]}
 SHARDS = 2
 _WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "dogs", "came", "by", "the", "door", "in", "Paris", "two", "é"]
@@ -72,14 +74,17 @@ class TinyRun:
         make(folder="model", n_layers=2)
         rng = np.random.default_rng(3)
         rows = [{"text": " ".join(rng.choice(_WORDS, n)), "id": f"d{n}"} for n in rng.integers(1, 40, 24).tolist()]
-        Path("texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        texts = Path(TEXTS)
+        texts.parent.mkdir(parents=True)
+        texts.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        list_file(texts, texts)
         Path(self.run.root).mkdir(parents=True)
         Path(self.data.folder).parent.mkdir()
-        fetch("texts.jsonl", "model").save(self.data.source)
+        fetch(TEXTS, "model").save(self.data.source)
         self.tokenise(self.data.folder)
         describe("model").save(self.run.model)
         Path(self.run.plan).write_bytes(self.plan_shards())
-        fetch("texts.jsonl", None).save(self.run.activations)
+        fetch(TEXTS, None).save(self.run.activations)
         for shard in ("0000", "0001"):
             self.scan(self.run.root, shard)
         self.merge(Path(self.run.summary).parent)

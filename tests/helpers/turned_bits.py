@@ -24,7 +24,7 @@ from gluscope.export.hf import write_hf
 from gluscope.page.pack import unpack
 from gluscope.store.whole import check_whole
 from helpers.damage import altered, files_of, flip
-from helpers.tiny_run import TinyRun, written
+from helpers.tiny_run import TEXTS, TinyRun, written
 
 _BEGIN = '<script type="application/octet-stream" id="data">'
 _WORSE = ("named", "traceback", "silent")
@@ -61,6 +61,7 @@ def kinds(run: TinyRun) -> list[Kind]:
         Kind("its dataset_info.json", f"{data.folder}/dataset_info.json", small),
         Kind("its tokens.json", data.tokens, (*small, "index")),
         Kind("its source.json", data.source, ("tokenise", "page")),
+        Kind("texts made by a rule", TEXTS, ("tokenise",)),
         Kind("model.json", paths.model, ("page", "merge", "index", "recompute from the cache")),
         Kind("plan.json", paths.plan, ("plan", "merge")),
         Kind("activations.json", paths.activations, ("activations",)),

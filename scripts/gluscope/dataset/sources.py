@@ -10,6 +10,7 @@ from gluscope.core.errors import DatasetError
 from gluscope.core.names import is_hub_id
 from gluscope.dataset.files import Written, digest, kind_of, write_arrow
 from gluscope.dataset.record import TokenSettings
+from gluscope.store.listing import check_listed, own_listing
 from gluscope.store.sealed import read_sealed, sealed
 
 KIND = "what was fetched"
@@ -122,6 +123,7 @@ def open_source(located: Located, settings: TokenSettings, scratch: Path) -> tup
         raise DatasetError(located.id, "no `split`", found, "leave `split` out and name the files you want")
     import datasets
 
+    check_listed(folder.parent, whole=True, store=folder, listing=own_listing(folder))  # of texts made by this workflow
     arrow = scratch / "source.arrow"
     written = write_arrow(folder, arrow)
     return datasets.Dataset.from_file(str(arrow)), written
