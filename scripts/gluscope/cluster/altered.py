@@ -34,6 +34,8 @@ def altered(results: Path, asked: Sequence[str]) -> Iterator[tuple[Path, str]]:
 
 def unlike_list(store: Path) -> str:
     """Why a folder, a file beside its list, or a site's index.html is not what the list says; empty if it is."""
+    if not store.exists():
+        return ""
     try:
         if store.name == "index.html":
             check_listed(store.parent, store=store)

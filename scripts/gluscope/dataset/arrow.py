@@ -8,8 +8,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class ArrowFile:
         with self._refused():
             self._buffer = pa.memory_map(str(path)).read_buffer()
             data = np.frombuffer(self._buffer, np.uint8)
-            self._blocks = Blocks(data, np.fromfile(sums_file(path), "<u4")) if checked else None
+            self._blocks = Blocks(data, np.fromfile(sums_file(path), "<u4"), self._error) if checked else None
             if self._blocks is not None:
                 self._compare_headers(self._blocks)
             batches = pa.ipc.open_stream(self._buffer).read_all().to_batches()
@@ -43,14 +44,16 @@ class ArrowFile:
     def compare(self, array: Any, start: int, stop: int) -> None:
         """Compare what the items start to stop - 1 of an array of one of the batches lie in. Raises StoreError."""
         if self._blocks is not None and start < stop:
-            with self._refused():
-                self._compare(array, start, stop)
+            self._compare(array, _form(array.type), start, stop)
 
-    def compare_offsets(self, array: Any, start: int, stop: int) -> None:
-        """The same of the places of items of a list array, not of what is in them."""
+    def compare_bytes(self, start: int, stop: int) -> None:
+        """The same of bytes of the file."""
         if self._blocks is not None:
-            with self._refused():
-                self._compare_bits(array.buffers()[1], 32, array.offset + start, array.offset + stop + 1)
+            self._blocks.compare(start, stop)
+
+    def place(self, buffer: Any) -> int:
+        """Where in the file a buffer of one of the batches begins."""
+        return int(buffer.address - self._buffer.address)
 
     @contextmanager
     def _refused(self) -> Iterator[None]:
@@ -59,10 +62,13 @@ class ArrowFile:
         try:
             yield
         except Damaged as error:
-            raise as_error(error, self.path.parent, str(self.path)) from error
+            raise self._error(error) from error
         except (OSError, ValueError, pa.ArrowException) as error:
             found = " ".join(str(error).split())[:200]
             raise to_redo(StoreError, self.path.parent, str(self.path), "an Arrow stream", found) from error
+
+    def _error(self, damage: Damaged) -> Exception:
+        return as_error(damage, self.path.parent, str(self.path))
 
     def _compare_headers(self, blocks: Blocks) -> None:
         """All that says where the columns lie. Without that Arrow would be led astray before it was noticed."""
@@ -83,54 +89,80 @@ class ArrowFile:
                 blocks.compare(at, at + 8 + length + body)
             at += 8 + length + body
 
-    def _compare(self, array: Any, start: int, stop: int) -> None:
-        import pyarrow.types as of
-
-        kind, buffers = array.type, array.buffers()
-        begin, end = array.offset + start, array.offset + stop
-        self._compare_bits(buffers[0], 1, begin, end)
-        if of.is_null(kind) or start >= stop:
+    def _compare(self, array: Any, form: _Form, start: int, stop: int) -> None:
+        buffers, begin, end = array.buffers(), array.offset + start, array.offset + stop
+        if buffers[0] is not None:
+            self._compare_bits(buffers[0], 1, begin, end)
+        if start >= stop or form.name == "null":
             return
-        if hasattr(array, "storage"):
-            self._compare(array.storage, start, stop)
-        elif of.is_dictionary(kind):
-            self._compare(array.indices, start, stop)  # dictionaries were compared with the headers
-        elif of.is_struct(kind):
-            for number in range(kind.num_fields):
-                self._compare(array.field(number), start, stop)
-        elif of.is_fixed_size_list(kind):
-            self._compare(array.values, begin * kind.list_size, end * kind.list_size)
-        elif _has_offsets(kind):
-            wide = of.is_large_list(kind) or of.is_large_string(kind) or of.is_large_binary(kind)
-            self._compare_bits(buffers[1], 64 if wide else 32, begin, end + 1)
-            places = np.frombuffer(buffers[1], np.int64 if wide else np.int32)
+        if form.name == "bits":
+            self._compare_bits(buffers[1], form.width, begin, end)
+        elif form.name == "list of equals":
+            self._compare(array.values, form.parts[0], begin * form.width, end * form.width)
+        elif form.name == "struct":
+            for number, part in enumerate(form.parts):
+                self._compare(array.field(number), part, start, stop)
+        elif form.name == "places":
+            self._compare_bits(buffers[1], form.width, begin, end + 1)
+            places = np.frombuffer(buffers[1], np.int64 if form.width == 64 else np.int32)
             low, high = int(places[begin]), int(places[end])
-            if of.is_nested(kind):
-                self._compare(array.values, low, high)
+            if form.parts:
+                self._compare(array.values, form.parts[0], low, high)
             else:
                 self._compare_bits(buffers[2], 8, low, high)
-        elif of.is_primitive(kind) or of.is_fixed_size_binary(kind):
-            self._compare_bits(buffers[1], kind.bit_width, begin, end)
+        elif form.name == "words":
+            self._compare(array.indices, form.parts[0], start, stop)  # the words were compared with the headers
+        elif form.name == "extension":
+            self._compare(array.storage, form.parts[0], start, stop)
         else:
             self._compare_all()
 
     def _compare_bits(self, buffer: Any, width: int, begin: int, end: int) -> None:
         """Items begin to end - 1, of `width` bits each, of a buffer; None where the array has no such buffer."""
-        if buffer is None or begin >= end or not buffer.size:
+        if buffer is None or begin >= end:
             return
-        first = buffer.address - self._buffer.address
-        if not 0 <= first <= first + buffer.size <= self._buffer.size:
-            self._compare_all()  # a copy
-        elif self._blocks is not None:
-            self._blocks.compare(first + begin * width // 8, first + -(-end * width // 8))
+        first = self.place(buffer)
+        if 0 <= first < self._buffer.size:
+            self.compare_bytes(first + begin * width // 8, first + -(-end * width // 8))
+        else:
+            self._compare_all()  # a copy, or empty
 
     def _compare_all(self) -> None:
-        if self._blocks is not None:
-            self._blocks.compare(0, self._buffer.size)
+        self.compare_bytes(0, self._buffer.size)
 
 
-def _has_offsets(kind: Any) -> bool:
+class _Form(NamedTuple):
+    """How arrays of a type lie in their buffers. width: bits of an item or of a place in others, or items of a list."""
+
+    name: str
+    width: int = 0
+    parts: tuple[_Form, ...] = ()
+
+
+@lru_cache(maxsize=256)
+def _form(kind: Any) -> _Form:
+    """Of an Arrow type."""
+    import pyarrow as pa
     import pyarrow.types as of
 
-    lists = (of.is_list, of.is_large_list, of.is_map)
-    return any(is_one(kind) for is_one in (*lists, of.is_string, of.is_binary, of.is_large_string, of.is_large_binary))
+    if isinstance(kind, pa.BaseExtensionType):
+        return _Form("extension", parts=(_form(kind.storage_type),))
+    if of.is_null(kind):
+        return _Form("null")
+    if of.is_dictionary(kind):
+        return _Form("words", parts=(_form(kind.index_type),))
+    if of.is_struct(kind):
+        return _Form("struct", parts=tuple(_form(kind.field(number).type) for number in range(kind.num_fields)))
+    if of.is_fixed_size_list(kind):
+        return _Form("list of equals", kind.list_size, (_form(kind.value_type),))
+    if of.is_list(kind) or of.is_large_list(kind):
+        return _Form("places", 64 if of.is_large_list(kind) else 32, (_form(kind.value_type),))
+    if of.is_map(kind):
+        return _Form("places", 32, (_Form("struct", parts=(_form(kind.key_type), _form(kind.item_type))),))
+    if of.is_string(kind) or of.is_binary(kind):
+        return _Form("places", 32)
+    if of.is_large_string(kind) or of.is_large_binary(kind):
+        return _Form("places", 64)
+    if of.is_primitive(kind) or of.is_fixed_size_binary(kind):
+        return _Form("bits", kind.bit_width)
+    return _Form("others")

@@ -46,17 +46,12 @@ class TokenDataset:
     @cached_property
     def lengths(self) -> np.ndarray:
         """int64 [row], tokens."""
-        for file, batch in self._batches:
-            file.compare_offsets(batch.column(IDS), 0, batch.num_rows)
-        return np.concatenate([np.diff(offsets) for _, offsets in self._ids]).astype(np.int64)
+        return np.concatenate([np.diff(ids.ends(0, len(ids))) for ids in self._ids]).astype(np.int64)
 
     def input_ids(self, row: int) -> np.ndarray:
         """int32 [token], not writable. Raises IndexError for a row that the data set lacks."""
         chunk, inner = self._place(row)
-        file, batch = self._batches[chunk]
-        file.compare(batch.column(IDS), inner, inner + 1)
-        values, offsets = self._ids[chunk]
-        return values[offsets[inner] : offsets[inner + 1]]
+        return self._ids[chunk].tokens(inner, inner + 1)
 
     def rows(self, start: int, stop: int) -> list[np.ndarray]:
         """`input_ids` of the rows start to stop - 1."""
@@ -70,11 +65,9 @@ class TokenDataset:
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"rows {start} to {stop - 1} of a data set of {len(self)} rows")
         found = hashlib.sha256(np.ascontiguousarray(self.lengths[start:stop], dtype="<i8").tobytes())
-        parts = zip(self._batches, self._ids, self._starts.tolist(), strict=True)
-        for (file, batch), (values, offsets), first in parts:
-            low, high = (min(max(row - first, 0), len(offsets) - 1) for row in (start, stop))
-            file.compare(batch.column(IDS), low, high)
-            found.update(np.ascontiguousarray(values[offsets[low] : offsets[high]], dtype="<i4").tobytes())
+        for ids, first in zip(self._ids, self._starts.tolist(), strict=True):
+            low, high = (min(max(row - first, 0), len(ids)) for row in (start, stop))
+            found.update(np.ascontiguousarray(ids.tokens(low, high), dtype="<i4").tobytes())
         return found.hexdigest()[:32]
 
     def text(self, row: int) -> str | None:
@@ -104,15 +97,14 @@ class TokenDataset:
         return batches
 
     @cached_property
-    def _ids(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(values int32 [token], offsets [row + 1]) of each batch."""
-        columns = [batch.column(IDS) for _, batch in self._batches]
-        return [(_view(column.values), _view(column.offsets)) for column in columns]
+    def _ids(self) -> list[_Ids]:
+        """Of each batch."""
+        return [_Ids(file, batch.column(IDS)) for file, batch in self._batches]
 
     @cached_property
     def _starts(self) -> np.ndarray:
         """First row of each batch."""
-        sizes = [len(offsets) - 1 for _, offsets in self._ids]
+        sizes = [len(ids) for ids in self._ids]
         return np.concatenate([[0], np.cumsum(sizes)[:-1]])
 
     def _place(self, row: int) -> tuple[int, int]:
@@ -130,9 +122,37 @@ class TokenDataset:
         return array[inner].as_py()
 
 
-def _view(array: Any) -> np.ndarray:
-    """A pyarrow int32 array as numpy's, not copied. (Arrow's own to_numpy imports pandas: 0.3 s.)"""
-    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array)]
+class _Ids:
+    """The token ids of a batch, compared before they are given, by their place in the file: pages ask for thousands."""
+
+    def __init__(self, file: ArrowFile, column: Any) -> None:
+        self._compare = file.compare_bytes
+        self._ends, self._ends_at = _view(file, column.offsets)
+        self._values, self._values_at = _view(file, column.values)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def ends(self, start: int, stop: int) -> np.ndarray:
+        """int32 [row + 1]: where the rows start to stop - 1 begin, and where the last ends."""
+        self._compare(self._ends_at + 4 * start, self._ends_at + 4 * (stop + 1))
+        return self._ends[start : stop + 1]
+
+    def tokens(self, start: int, stop: int) -> np.ndarray:
+        """int32 [token], of the rows start to stop - 1, one after another."""
+        ends = self.ends(start, stop)
+        low, high = int(ends[0]), int(ends[-1])
+        self._compare(self._values_at + 4 * low, self._values_at + 4 * high)
+        return self._values[low:high]
+
+
+def _view(file: ArrowFile, array: Any) -> tuple[np.ndarray, int]:
+    """A pyarrow int32 array as numpy's, not copied, and where it begins in the file.
+
+    (Arrow's own to_numpy imports pandas: 0.3 s.)
+    """
+    buffer, first = array.buffers()[1], array.offset
+    return np.frombuffer(buffer, np.int32)[first : first + len(array)], file.place(buffer) + 4 * first
 
 
 def _data_files(folder: Path) -> list[str]:

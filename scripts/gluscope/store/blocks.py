@@ -5,6 +5,7 @@ A block is as large as a page of memory, so that no more is read from a disk tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import google_crc32c
@@ -35,22 +36,20 @@ def write_sums(path: Path) -> Path:
 class Blocks:
     """A file's bytes (uint8 [byte], such as a memory map) with their checksums; each block is compared once."""
 
-    def __init__(self, data: np.ndarray, sums: np.ndarray) -> None:
-        """sums: uint32 [block]. Raises Damaged where there are more or fewer than blocks."""
+    def __init__(self, data: np.ndarray, sums: np.ndarray, error: Callable[[Damaged], Exception]) -> None:
+        """sums: uint32 [block]. error: what `compare` raises. Raises Damaged where `sums` is of another length."""
         if len(sums) != -(-len(data) // BLOCK):
             raise Damaged(f"{-(-len(data) // BLOCK)} checksums, found {len(sums)}")
-        self._data, self._sums = data, sums
-        self._compared = np.zeros(len(sums), bool)
+        self._data, self._sums, self._error = data, sums, error
+        self._compared = bytearray(len(sums))
 
     def compare(self, start: int, stop: int) -> None:
-        """Raises Damaged unless the bytes from `start` to `stop` - 1 are what was written."""
+        """Raises unless the bytes from `start` to `stop` - 1 are what was written."""
         if stop <= start:
             return
-        first, end = start // BLOCK, -(-stop // BLOCK)
-        if self._compared[first:end].all():
-            return
-        for block in range(first, end):
+        for block in range(start // BLOCK, -(-stop // BLOCK)):
             if not self._compared[block]:
                 if google_crc32c.value(self._data[block * BLOCK : (block + 1) * BLOCK]) != self._sums[block]:
-                    raise Damaged(f"bytes {block * BLOCK} to {(block + 1) * BLOCK - 1} as written, found others")
-                self._compared[block] = True
+                    where = f"bytes {block * BLOCK} to {(block + 1) * BLOCK - 1}"
+                    raise self._error(Damaged(f"{where} as written, found others"))
+                self._compared[block] = 1
