@@ -51,7 +51,7 @@ class LayerFile:
         self._waiting = len(x) - full
         self._rest[: self._waiting] = x[full:]
 
-    def finish(self, mark: bytes) -> None:
+    def finish(self, mark: bytes = b"") -> None:
         """Write the last chunk, padded, the mark and the index."""
         if self._waiting:
             self._rest[self._waiting :] = 0
