@@ -34,7 +34,9 @@ config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 if workflow.is_main_process:
     before_jobs(
         workflow,
-        lambda: make_good(lambda text: print(text, file=sys.stderr, flush=True)),
+        lambda: make_good(
+            lambda text: print(text, file=sys.stderr, flush=True), asked=sys.argv[1:]
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,12 @@ def make_good(
     state: Path = Path(".snakemake"),
     queue: Callable[[], list[QueuedJob] | None] = jobs_in_queue,
     results: Path = Path(RESULTS),
+    asked: Sequence[str] = (),
 ) -> None:
     """After a start that died: drop its locks, wait for its jobs, keep what they finished, remove the rest.
 
-    After one whose jobs refused a damaged file: remove that, and records and folders that are not whole by now. Nothing
-    happens where another start still runs.
+    After one whose jobs refused a damaged file: remove that, and records and folders that are not whole by now. asked:
+    targets, see `altered`. Nothing happens where another start still runs.
     """
     removed = take_over(state)
     if removed:
@@ -56,6 +57,6 @@ def make_good(
             say(f"Kept {len(kept)} files that jobs of an earlier start finished.")
     for why in remove_noted(state / NOTES.name, results.name):
         say(f"{why}. Removed; it is made anew.")
-    for store, why in altered(results, arguments):
+    for store, why in altered(results, asked):
         remove(store)
         say(f"{why}. Removed; it is made anew.")
