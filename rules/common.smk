@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from gluscope.cluster.altered import unlike_list
 from gluscope.cluster.restart import before_jobs, make_good
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
@@ -33,7 +34,9 @@ config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 if workflow.is_main_process:
     before_jobs(
         workflow,
-        lambda: make_good(lambda text: print(text, file=sys.stderr, flush=True)),
+        lambda: make_good(
+            lambda text: print(text, file=sys.stderr, flush=True), asked=sys.argv[1:]
+        ),
     )
 
 
@@ -111,6 +114,11 @@ def named(wildcards):
 def stamp_of(files):
     """Names, sizes and dates of the user's own files, which `files` gives: older ones that took their place count."""
     return refusing(lambda wildcards: stamp(files(wildcards)))
+
+
+def unlike(store):
+    """Why a folder or file is not what the list beside it says; empty if it is. A start removes it, a dry run shows this."""
+    return lambda wildcards: unlike_list(Path(store.format(run=wildcards.run)))
 
 
 def of_run(key):

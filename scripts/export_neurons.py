@@ -5,16 +5,15 @@ from typing import Any
 from gluscope.export.neurons import write_neurons
 from gluscope.job import start
 from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import read_layer_weights
+from gluscope.store.weights import WeightsReader
 
 
 def main(smk: Any) -> None:
     """Write `smk.output[0]`."""
     with start(smk) as job:
         summary = SummaryReader(smk.input.summary)
-        layers = (
-            (summary.layer(layer), read_layer_weights(smk.input.weights, layer)) for layer in range(summary.n_layers)
-        )
+        weights = WeightsReader.of_run(smk.input.weights, summary.attributes)
+        layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(summary.n_layers))
         rows = write_neurons(smk.output[0], layers, about=summary.attributes, say=job.say)
         job.say(f"{rows:,} neurons in {smk.output[0]}")
 

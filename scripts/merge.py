@@ -37,6 +37,7 @@ def main(smk: Any) -> None:
 def data_set(tokens: str, plan: str, about: dict[str, Any]) -> Whole:
     """The data set as it is now; which of its tokens are the sample follows from the settings that a shard names."""
     data, cut = TokenDataset.open(Path(tokens).parent), Plan.read(plan)
+    cut.check_fits(data.lengths, str(data.folder))
     return Whole(
         rows={shard.name: (shard.start, shard.stop - 1, shard.digest) for shard in cut.shards},
         plan=cut.base,

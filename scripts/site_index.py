@@ -10,21 +10,20 @@ from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.page.command import own_config
 from gluscope.page.finder import write_finder
-from gluscope.page.site import read_cards, render_index
+from gluscope.page.site import read_cards, render_index, write_index
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
-from gluscope.store.atomic import new_file
 from gluscope.store.summary import read_attributes, read_layers
-from gluscope.store.weights import read_layer_weights
+from gluscope.store.weights import WeightsReader
 
 
 def main(smk: Any) -> None:
     """Write `smk.output[0]`, with all pages that exist, and the finder's data beside it."""
     with start(smk) as job:
         spec, about = ModelSpec.read(smk.input.model), read_attributes(smk.input.summary)
-        summaries = enumerate(read_layers(smk.input.summary))
+        summaries, weights = enumerate(read_layers(smk.input.summary)), WeightsReader.of_run(smk.input.weights, about)
         finder = write_finder(
             RunPaths(smk.wildcards.run).site,
-            ((summary, read_layer_weights(smk.input.weights, layer)) for layer, summary in summaries),
+            ((summary, weights.layer(layer)) for layer, summary in summaries),
             tokens=about["tokens"],
             convention=about["convention"],
             dataset=TokenDataset.open(Path(smk.input.tokens).parent),
@@ -41,8 +40,7 @@ def main(smk: Any) -> None:
             finder=finder,
             options=own_config(smk.config),
         )
-        with new_file(smk.output[0]) as part:
-            part.write_text(html, encoding="utf-8", newline="\n")
+        write_index(smk.output[0], html)
         job.say(f"{len(cards)} pages in {smk.output[0]}, {finder['rows']} neurons to find")
 
 

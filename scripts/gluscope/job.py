@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from gluscope.cluster.damaged import NOTES, note, why_noted
-from gluscope.core.errors import GluscopeError, StoreError, one_line
+from gluscope.core.errors import GluscopeError, StoreError, WrongFile, one_line
 from gluscope.stages.made import refuse_old
 from gluscope.store.whole import check_whole
 
@@ -88,7 +88,7 @@ def _noted(error: Exception) -> Exception:
         return error
     step = _AGAIN
     try:
-        if isinstance(error, StoreError):
+        if isinstance(error, StoreError) and not isinstance(error, WrongFile):
             for store in error.redo:
                 check_whole(store)
             step = "run the same command again: a second look found it whole, so a disk or the memory may be failing"

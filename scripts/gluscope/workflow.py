@@ -16,7 +16,7 @@ from gluscope.config.check import nearest
 from gluscope.config.keys import DatasetConfig, RunConfig
 from gluscope.config.load import load, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
-from gluscope.core.errors import ConfigError, StoreError
+from gluscope.core.errors import ConfigError, ShardMismatch, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
@@ -220,7 +220,7 @@ class Workflow:
         try:
             plan = _plan(path, os.stat(path).st_mtime_ns)
             return f"{plan.base} {plan.shard(shard).digest}"
-        except (FileNotFoundError, StoreError, KeyError):
+        except (FileNotFoundError, StoreError, ShardMismatch):
             return ""
 
     @functools.cache  # noqa: B019 - one object for the life of the process

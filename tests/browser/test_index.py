@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from gluscope.core.paths import NeuronId
 from gluscope.page.render import card, render_page
 from gluscope.page.site import render_index
 from gluscope.weights.classes import RW_CLASSES, RWClass
+from helpers.damage import flip
 from helpers.finder_data import Model, model
 from helpers.pages import make
 
@@ -216,6 +218,24 @@ def test_an_index_whose_data_are_gone_says_so(browser: Any, site: Path, tmp_path
     tab.goto(alone.as_uri())
     tab.locator("#finder-found", has_text="cannot be read").wait_for(state="attached")
     tab.close()
+
+
+def test_altered_data_are_never_shown(browser: Any, site: Path, tmp_path: Path) -> None:
+    """Bits of a layer's data turned over, a script that ends early, and the data of another layer in their place."""
+    finder = tmp_path / "site/finder"
+    shutil.copytree(site.parent, finder.parent)
+    whole, rng = (finder / "L1.js").read_bytes(), np.random.default_rng(0)
+    inside = rng.integers(8 * whole.index(b'"') + 8, 8 * whole.rindex(b'"') - 40, 8)  # the last digits hold no data
+    texts = [flip(whole, bit) for bit in inside.tolist()] + [
+        whole.replace(b'"', b"'", 1),
+        (finder / "L0.js").read_bytes(),
+    ]
+    for text in texts:
+        (finder / "L1.js").write_bytes(text)
+        tab = browser.new_page()
+        tab.goto((finder.parent / "index.html").as_uri())
+        tab.locator("#finder-found", has_text="cannot be read").wait_for(state="attached")
+        tab.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

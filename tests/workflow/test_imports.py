@@ -29,6 +29,7 @@ LAYERS = [
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {
     "gluscope.summary.types", "gluscope.model.spec", "gluscope.summary", "gluscope.store.atomic", "gluscope.store",
+    "gluscope.store.blocks", "gluscope.store.damage", "gluscope.store.listing", "gluscope.store.sealed",
     "gluscope.weights.types", "gluscope.weights.classes", "gluscope.weights",
 }  # fmt: skip
 # Other people's packages that only one part may import, at the top or in a function.

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ import pyarrow.parquet
 import pytest
 from gluscope.core import digest
 from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.dataset.reader import TokenDataset
 from gluscope.recompute.types import Recomputed
 from gluscope.stages.write import TABLE, raised
 from helpers import twelve_edits
 from helpers.checkout import REPO, copy_checkout, user_environment
+from helpers.damage import flip
 from helpers.exports import exported
 from helpers.golden_results import collect, differences
 from helpers.room import TEXTS, Room
@@ -264,6 +267,63 @@ def test_exports_and_a_run_from_them(room: Room) -> None:
     titles = [model["title"] for model in json.loads((site / "pages.json").read_text(encoding="utf-8"))]
     assert titles == ["gemma-2-2b", "mine"]
     assert (site / "mine/L1/N7/vis.html").exists()
+
+
+def jobs(said: str) -> Counter[str]:
+    return Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", said, re.M))
+
+
+def turn(path: Path, at: int = -1) -> bytes:
+    """Turn a bit over, by default in the middle, as a disk would: no date changes. Returns what stood there."""
+    before, stat = path.read_bytes(), path.stat()
+    path.write_bytes(flip(before, 8 * (len(before) // 2 if at < 0 else at)))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return before
+
+
+def test_records_that_are_altered_are_made_again_before_any_job_reads_them(room: Room) -> None:
+    """One command; what they say is the same again, so no shard is scanned again. A dry run removes nothing."""
+    results = room.folder / "results"
+    records = [results / name for name in ("mine/model.json", "mine/plan.json", "datasets/mine-texts/tokens.json")]
+    before = {path: turn(path) for path in records}
+    gone = results / "mine/site/finder/L1.js"
+    before[gone] = gone.read_bytes()
+    gone.unlink()
+    assert "site_index" in room.plan()
+    assert (results / "mine/site/index.html").exists()
+    done = room.snakemake()
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    for path in records[:2]:
+        assert f"{path.relative_to(room.folder)}: expected" in said
+    assert "results/mine/site/finder/L1.js: expected" in said
+    assert {path: path.read_bytes() for path in before} == before
+    made = jobs(said)
+    assert not made["scan"], made
+    assert made["fetch_model"] == made["plan_shards"] == made["tokenise"] == made["site_index"] == 1
+    assert room.plan() == {}
+
+
+def test_a_bit_of_the_token_data_set_is_named_and_the_same_command_makes_it_again(room: Room) -> None:
+    page, data = (room.folder / "results" / name for name in ("mine/site/L1/N7.html", "datasets/mine-texts"))
+    before, arrow = page.read_bytes(), data / "data-00000-of-00001.arrow"
+    row = int(Recomputed.read(room.folder / "results/mine/neurons/L1/N7.npz").rows[0])
+    ids = TokenDataset.open(data).input_ids(row)[:3].tobytes()
+    whole = turn(arrow, arrow.read_bytes().index(ids) + 4)
+    page.unlink()
+    done = room.snakemake(str(page.relative_to(room.folder)))
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "results/datasets/mine-texts/data-00000-of-00001.arrow: expected bytes" in said
+    assert "Next: run the same command again" in said
+    assert "Traceback" not in said
+    done = room.snakemake(str(page.relative_to(room.folder)))
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "Removed; it is made anew." in said
+    assert not jobs(said)["scan"]
+    assert arrow.read_bytes() == whole
+    assert page.read_bytes() == before
 
 
 def test_snakemakes_report_has_the_pages_and_loads_nothing(room: Room) -> None:

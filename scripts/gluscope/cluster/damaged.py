@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 NOTES = Path(".snakemake/gluscope-redo")
+_STANDS = ("zarr.json", "tokens.json", "state.json", "pages.json", "sources.json")  # for a folder, each for its kind
 
 
 def _identity(store: Path) -> list[Any]:
@@ -57,16 +58,17 @@ def remove_noted(notes: Path = NOTES, within: str = "results") -> list[str]:
         if found := _still_true(file):
             store, why = found
             if not store.is_absolute() and store.parts[0] == within and ".." not in store.parts:
-                _remove(store)
+                remove(store)
                 removed.append(why)
         file.unlink(missing_ok=True)
     return removed
 
 
-def _remove(store: Path) -> None:
+def remove(store: Path) -> None:
     """A folder loses the file that stands for it first, so that no reader takes the rest for whole."""
     if store.is_dir():
-        (store / "zarr.json").unlink(missing_ok=True)
+        for name in _STANDS:
+            (store / name).unlink(missing_ok=True)
         shutil.rmtree(store)
     else:
         store.unlink()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gluscope.cluster.damaged import NOTES, remove_noted
+from gluscope.cluster.altered import altered
+from gluscope.cluster.damaged import NOTES, remove, remove_noted
 from gluscope.cluster.leftovers import keep_finished_files, take_over
 from gluscope.cluster.queue import QueuedJob, jobs_in_queue, wait_for_earlier_jobs
 from gluscope.core.paths import RESULTS
@@ -36,10 +37,12 @@ def make_good(
     state: Path = Path(".snakemake"),
     queue: Callable[[], list[QueuedJob] | None] = jobs_in_queue,
     results: Path = Path(RESULTS),
+    asked: Sequence[str] = (),
 ) -> None:
     """After a start that died: drop its locks, wait for its jobs, keep what they finished, remove the rest.
 
-    After one whose jobs refused a damaged file: remove that. Nothing happens where another start still runs.
+    After one whose jobs refused a damaged file: remove that, and records and folders that are not whole by now. asked:
+    targets, see `altered`. Nothing happens where another start still runs.
     """
     removed = take_over(state)
     if removed:
@@ -53,4 +56,7 @@ def make_good(
         if kept:
             say(f"Kept {len(kept)} files that jobs of an earlier start finished.")
     for why in remove_noted(state / NOTES.name, results.name):
+        say(f"{why}. Removed; it is made anew.")
+    for store, why in altered(results, asked):
+        remove(store)
         say(f"{why}. Removed; it is made anew.")

@@ -35,6 +35,10 @@ class StoreError(GluscopeError):
     """A stored file is missing, cut short or altered."""
 
 
+class WrongFile(StoreError):
+    """A stored file that is whole, but not the one that belongs there: its checksums would not tell."""
+
+
 class ShardMismatch(GluscopeError):
     """Shards that do not belong together: other settings, or a row that both hold."""
 

@@ -20,6 +20,7 @@ from gluscope.dataset.sources import TOKENIZER_FILES, Sources, open_source, revi
 from gluscope.dataset.table import Table
 from gluscope.dataset.tokenise import TOKENIZER_JSON, Piece, Tokeniser, save_tokenizer
 from gluscope.store.atomic import new_folder
+from gluscope.store.blocks import write_sums
 
 Report = Callable[[int, int, int], None]
 PIECES_AT_ONCE = 256
@@ -238,5 +239,8 @@ def _save(arrow: Path, folder: Path, fingerprint: str) -> None:
 
 
 def _checksums(folder: Path) -> list[StoredFile]:
+    """All files, and those with the checksums of the Arrow files' parts, which are written first."""
+    for path in folder.glob("*.arrow"):
+        write_sums(path)
     files = sorted(path for path in folder.iterdir() if path.name != TOKENS_JSON)
     return [StoredFile(path.name, path.stat().st_size, file_sha256(path)) for path in files]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import ShardMismatch
 from gluscope.core.paths import shard_name
+from gluscope.store.damage import to_redo
+from gluscope.store.sealed import read_sealed, sealed
 
 if TYPE_CHECKING:
     import numpy as np
 
-REDO = "remove it and run the same command again to redo it"
+KIND = "a plan of shards"
 
 
 class Rows(Protocol):
@@ -53,28 +54,51 @@ class Plan:
 
     base: names the cut. It stays while rows are only appended, and is another one after every other change; shards
     with different ones do not belong together.
+    path: the file that it was read from.
     """
 
     base: str
     shards: list[Shard]
+    path: str = field(default="", compare=False)
 
     def shard(self, name: str) -> Shard:
-        """Raises KeyError for a name that the plan lacks."""
-        return {shard.name: shard for shard in self.shards}[name]
+        """Raises ShardMismatch for a name that the plan lacks."""
+        for shard in self.shards:
+            if shard.name == name:
+                return shard
+        raise self.mismatch(f"shard {name}", f"{len(self.shards)} others")
+
+    def mismatch(self, expected: str, found: str) -> Exception:
+        """The error for a plan that is not of these data; the file, if it came from one, is to be made anew."""
+        if not self.path:
+            return ShardMismatch("the plan of shards", expected, found, "run the same command again")
+        return to_redo(ShardMismatch, Path(self.path), self.path, expected, found)
+
+    def check_fits(self, lengths: np.ndarray, where: str) -> None:
+        """Raises ShardMismatch for a plan of other data. lengths: int64 [row], tokens. where: what the data are."""
+        ends = [0, *lengths.cumsum().tolist()]
+        after = 0
+        for shard in self.shards:
+            if shard.start != after or shard.stop >= len(ends) or ends[shard.stop] - ends[shard.start] != shard.tokens:
+                raise self.mismatch(f"a plan of {where}", f"one of other rows in shard {shard.name}")
+            after = shard.stop
+        if after != len(lengths):
+            raise self.mismatch(f"a plan of {where}", f"one of {after} rows")
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        content = {"base": self.base, "shards": [asdict(shard) for shard in self.shards]}
+        Path(path).write_text(sealed(KIND, content), encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Plan:
-        """Raises StoreError where the file is missing or is no plan."""
-        try:
-            raw = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(raw["base"], [Shard(**shard) for shard in raw["shards"]])
-        except FileNotFoundError:
-            raise StoreError(str(path), "a plan of shards", "no such file", REDO) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(str(path), "a plan of shards", type(error).__name__, REDO) from error
+        """Raises StoreError where the file is missing, damaged or no plan."""
+
+        def parse(raw: dict[str, Any]) -> Plan:
+            if raw.keys() != {"base", "shards"}:
+                raise KeyError("base, shards")
+            return cls(raw["base"], [Shard(**shard) for shard in raw["shards"]], str(path))
+
+        return read_sealed(path, KIND, parse)
 
 
 def make_plan(data: Rows, shards: int, before: Plan | None = None) -> Plan:

@@ -1,4 +1,7 @@
-"""Read a token data set: memory-mapped Arrow, without importing datasets or torch."""
+"""Read a token data set: memory-mapped Arrow, without importing datasets or torch.
+
+What is read is compared with its checksums first, as far as it is read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.errors import StoreError
-from gluscope.dataset.record import REDO, TokenRecord
+from gluscope.dataset.arrow import ArrowFile
+from gluscope.dataset.record import TokenRecord
+from gluscope.store.blocks import SUFFIX
+from gluscope.store.damage import to_redo
 
 IDS, MASK, SOURCE_ROW, SOURCE_OFFSET = "input_ids", "attention_mask", "source_row", "source_offset"
 COPY_OF = "copy_of"
@@ -21,7 +27,8 @@ OWN_COLUMNS = (IDS, MASK, SOURCE_ROW, SOURCE_OFFSET, COPY_OF)
 class TokenDataset:
     """The rows of a token data set's folder; `len()` is their number.
 
-    Nothing is read until asked for, and then only the pages of the file that it touches.
+    Nothing is read until asked for, and then only the pages of the file that it touches. What is not as it was written
+    raises StoreError.
     """
 
     def __init__(self, folder: str | Path, record: TokenRecord) -> None:
@@ -29,9 +36,9 @@ class TokenDataset:
 
     @classmethod
     def open(cls, folder: str | Path) -> TokenDataset:
-        """Raises StoreError where files are missing or cut short; `record.verify` reads every byte instead."""
+        """Raises StoreError where files are missing or cut short; `record.verify` reads every byte besides."""
         record = TokenRecord.read(folder)
-        record.check_sizes(folder)
+        record.check_files(folder)
         return cls(folder, record)
 
     def __len__(self) -> int:
@@ -40,13 +47,12 @@ class TokenDataset:
     @cached_property
     def lengths(self) -> np.ndarray:
         """int64 [row], tokens."""
-        return np.concatenate([np.diff(offsets) for _, offsets in self._ids]).astype(np.int64)
+        return np.concatenate([np.diff(ids.ends(0, len(ids))) for ids in self._ids]).astype(np.int64)
 
     def input_ids(self, row: int) -> np.ndarray:
         """int32 [token], not writable. Raises IndexError for a row that the data set lacks."""
         chunk, inner = self._place(row)
-        values, offsets = self._ids[chunk]
-        return values[offsets[inner] : offsets[inner + 1]]
+        return self._ids[chunk].tokens(inner, inner + 1)
 
     def rows(self, start: int, stop: int) -> list[np.ndarray]:
         """`input_ids` of the rows start to stop - 1."""
@@ -60,9 +66,9 @@ class TokenDataset:
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"rows {start} to {stop - 1} of a data set of {len(self)} rows")
         found = hashlib.sha256(np.ascontiguousarray(self.lengths[start:stop], dtype="<i8").tobytes())
-        for (values, offsets), first in zip(self._ids, self._starts.tolist(), strict=True):
-            low, high = (min(max(row - first, 0), len(offsets) - 1) for row in (start, stop))
-            found.update(np.ascontiguousarray(values[offsets[low] : offsets[high]], dtype="<i4").tobytes())
+        for ids, first in zip(self._ids, self._starts.tolist(), strict=True):
+            low, high = (min(max(row - first, 0), len(ids)) for row in (start, stop))
+            found.update(np.ascontiguousarray(ids.tokens(low, high), dtype="<i4").tobytes())
         return found.hexdigest()[:32]
 
     def copies(self, start: int, stop: int) -> np.ndarray:
@@ -70,8 +76,13 @@ class TokenDataset:
 
         The rows before decide it, so that it stays as it is where a data set grows behind them.
         """
-        chunks = self._table.column(COPY_OF).slice(start, stop - start).chunks
-        return np.concatenate([np.zeros(0, bool), *(_view(chunk, np.int64) >= 0 for chunk in chunks)])
+        found = [np.zeros(0, bool)]
+        for (file, batch), first in zip(self._batches, self._starts.tolist(), strict=True):
+            low, high = (min(max(row - first, 0), batch.num_rows) for row in (start, stop))
+            values, at = _view(file, batch.column(COPY_OF), np.int64)
+            file.compare_bytes(at + 8 * low, at + 8 * high)
+            found.append(values[low:high] >= 0)
+        return np.concatenate(found)
 
     def text(self, row: int) -> str | None:
         """The row's text; None where the data set holds none. With long texts split: this piece's part."""
@@ -81,40 +92,37 @@ class TokenDataset:
     def metadata(self, row: int) -> dict[str, Any]:
         """All other columns of the source, and `source_row`, the row there (and `source_offset`, see build.py)."""
         hidden = {IDS, MASK, COPY_OF, self.record.text_column}
-        return {name: self._value(name, row) for name in self._table.column_names if name not in hidden}
+        names = self._batches[0][1].schema.names
+        return {name: self._value(name, row) for name in names if name not in hidden}
 
     @cached_property
-    def _table(self) -> Any:
-        """pyarrow.Table of all columns over memory maps."""
-        import pyarrow as pa
-
-        tables = []
+    def _batches(self) -> list[tuple[ArrowFile, Any]]:
+        """All record batches over memory maps, each with its file."""
+        files, known = [], {file.name: file for file in self.record.files}
         for name in _data_files(self.folder):
-            try:
-                tables.append(pa.ipc.open_stream(pa.memory_map(str(self.folder / name))).read_all())
-            except (OSError, pa.ArrowInvalid) as error:
-                raise StoreError(
-                    str(self.folder / name), "an Arrow stream", " ".join(str(error).split()), REDO
-                ) from error
-        table = pa.concat_tables(tables)
-        if table.num_rows != self.record.rows:
-            raise StoreError(str(self.folder), f"{self.record.rows} rows", str(table.num_rows), REDO)
-        return table
+            checked = f"{name}{SUFFIX}" in known
+            if not checked and name in known:  # of an earlier version: without checksums of its parts
+                known[name].check(self.folder)
+            files.append(ArrowFile(self.folder / name, checked))
+        batches = [(file, batch) for file in files for batch in file.batches]
+        rows = sum(batch.num_rows for _, batch in batches)
+        if rows != self.record.rows:
+            raise to_redo(StoreError, self.folder, str(self.folder), f"{self.record.rows} rows", str(rows))
+        return batches
 
     @cached_property
-    def _ids(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(values int32 [token], offsets [row + 1]) of each chunk."""
-        chunks = self._table.column(IDS).chunks
-        return [(_view(chunk.values), _view(chunk.offsets)) for chunk in chunks if len(chunk)]
+    def _ids(self) -> list[_Ids]:
+        """Of each batch."""
+        return [_Ids(file, batch.column(IDS)) for file, batch in self._batches]
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        """First row of each chunk."""
-        sizes = [len(offsets) - 1 for _, offsets in self._ids]
+        """First row of each batch."""
+        sizes = [len(ids) for ids in self._ids]
         return np.concatenate([[0], np.cumsum(sizes)[:-1]])
 
     def _place(self, row: int) -> tuple[int, int]:
-        """Chunk and row in it."""
+        """Batch and row in it."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of a data set of {len(self)} rows")
         chunk = int(np.searchsorted(self._starts, row, side="right")) - 1
@@ -122,13 +130,44 @@ class TokenDataset:
 
     def _value(self, column: str, row: int) -> Any:
         chunk, inner = self._place(row)
-        chunks = [part for part in self._table.column(column).chunks if len(part)]
-        return chunks[chunk][inner].as_py()
+        file, batch = self._batches[chunk]
+        array = batch.column(column)
+        file.compare(array, inner, inner + 1)
+        return array[inner].as_py()
 
 
-def _view(array: Any, kind: type = np.int32) -> np.ndarray:
-    """A pyarrow array of whole numbers as numpy's, not copied. (Arrow's own to_numpy imports pandas: 0.3 s.)"""
-    return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
+class _Ids:
+    """The token ids of a batch, compared before they are given, by their place in the file: pages ask for thousands."""
+
+    def __init__(self, file: ArrowFile, column: Any) -> None:
+        self._compare = file.compare_bytes
+        self._ends, self._ends_at = _view(file, column.offsets)
+        self._values, self._values_at = _view(file, column.values)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def ends(self, start: int, stop: int) -> np.ndarray:
+        """int32 [row + 1]: where the rows start to stop - 1 begin, and where the last ends."""
+        self._compare(self._ends_at + 4 * start, self._ends_at + 4 * (stop + 1))
+        return self._ends[start : stop + 1]
+
+    def tokens(self, start: int, stop: int) -> np.ndarray:
+        """int32 [token], of the rows start to stop - 1, one after another."""
+        ends = self.ends(start, stop)
+        low, high = int(ends[0]), int(ends[-1])
+        self._compare(self._values_at + 4 * low, self._values_at + 4 * high)
+        return self._values[low:high]
+
+
+def _view(file: ArrowFile, array: Any, kind: type = np.int32) -> tuple[np.ndarray, int]:
+    """A pyarrow array of whole numbers as numpy's, not copied, and where it begins in the file.
+
+    (Arrow's own to_numpy imports pandas: 0.3 s.)
+    """
+    buffer, first = array.buffers()[1], array.offset
+    values: np.ndarray = np.frombuffer(buffer, kind)
+    return values[first : first + len(array)], file.place(buffer) + values.itemsize * first
 
 
 def _data_files(folder: Path) -> list[str]:
@@ -137,4 +176,5 @@ def _data_files(folder: Path) -> list[str]:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         return [file["filename"] for file in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(str(folder / "state.json"), "the list of Arrow files", type(error).__name__, REDO) from error
+        where, found = str(folder / "state.json"), type(error).__name__
+        raise to_redo(StoreError, folder, where, "the list of Arrow files", found) from error

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from gluscope.core.errors import DatasetError, StoreError
+from gluscope.core.errors import DatasetError, StoreError, WrongFile
+from gluscope.store.blocks import SUFFIX
+from gluscope.store.damage import to_redo
+from gluscope.store.sealed import read_sealed, sealed
 
 FORMAT = 2
 TOKENS_JSON = "tokens.json"
-REDO = "delete that folder and run the same command again to redo it"
+KIND = "the record of a token data set"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,13 @@ class StoredFile:
     name: str
     bytes: int
     sha256: str
+
+    def check(self, folder: str | Path) -> None:
+        """Read every byte. Raises StoreError, by which the folder is to be made anew, for a file that was altered."""
+        path = Path(folder) / self.name
+        if (found := file_sha256(path)) != self.sha256:
+            expected, told = f"sha256 {self.sha256[:12]}...", f"{found[:12]}..., the file was altered"
+            raise to_redo(StoreError, Path(folder), str(path), expected, told)
 
 
 @dataclass(frozen=True)
@@ -107,33 +117,35 @@ class TokenRecord:
         return lines
 
     def save(self, folder: str | Path) -> None:
-        (Path(folder) / TOKENS_JSON).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        (Path(folder) / TOKENS_JSON).write_text(sealed(KIND, asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: str | Path) -> TokenRecord:
         """Raises StoreError where there is no tokens.json, or one that cannot be used."""
         path = Path(folder) / TOKENS_JSON
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            raw["settings"] = TokenSettings(**raw["settings"])
-            raw["files"] = [StoredFile(**file) for file in raw["files"]]
-            record = cls(**raw)
-        except FileNotFoundError:
-            raise StoreError(str(path), "the record of a finished token data set", "no such file", REDO) from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(str(path), "the record of a token data set", f"{type(error).__name__}", REDO) from error
+        record = read_sealed(path, KIND, cls._of, folder)
         if record.format != FORMAT:
-            raise StoreError(str(path), f"format {FORMAT}", f"format {record.format}", REDO)
+            raise to_redo(WrongFile, Path(folder), str(path), f"format {FORMAT}", f"format {record.format}")
         return record
 
-    def check_sizes(self, folder: str | Path) -> None:
-        """Every file is there in full length. Raises StoreError that names the first that is not."""
+    @classmethod
+    def _of(cls, raw: dict[str, Any]) -> TokenRecord:
+        settings, files = TokenSettings(**raw["settings"]), [StoredFile(**file) for file in raw["files"]]
+        return cls(**{**raw, "settings": settings, "files": files})
+
+    def check_files(self, folder: str | Path) -> None:
+        """Every file is there in full length, and the small ones are as they were written.
+
+        Of the Arrow files readers compare what they read. Raises StoreError that names the first that is not so.
+        """
         for file in self.files:
             path = Path(folder) / file.name
             size = path.stat().st_size if path.is_file() else None
             if size != file.bytes:
                 found = "no such file" if size is None else f"{size} bytes"
-                raise StoreError(str(path), f"{file.bytes} bytes", found, REDO)
+                raise to_redo(StoreError, Path(folder), str(path), f"{file.bytes} bytes", found)
+            if path.suffix not in (".arrow", SUFFIX):
+                file.check(folder)
 
     def check_fits(self, spec: Any, where: str = "token data set") -> None:
         """Every token id is one that the model (a ModelSpec) embeds. Raises DatasetError."""
@@ -154,11 +166,9 @@ def _some(reasons: dict[str, str], most: int = 5) -> str:
 def verify(folder: str | Path) -> TokenRecord:
     """Read every byte of a token data set; return its record. Raises StoreError that names a damaged file."""
     record = TokenRecord.read(folder)
-    record.check_sizes(folder)
+    record.check_files(folder)
     for file in record.files:
-        path = Path(folder) / file.name
-        if (found := file_sha256(path)) != file.sha256:
-            raise StoreError(str(path), f"sha256 {file.sha256[:12]}...", f"{found[:12]}..., the file was altered", REDO)
+        file.check(folder)
     return record
 
 

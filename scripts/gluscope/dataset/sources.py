@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,10 @@ from gluscope.dataset.parquet import write_parquet
 from gluscope.dataset.reader import IDS, MASK
 from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.table import ArrowTable, RowTable, Table
+from gluscope.store.listing import check_listed, own_listing
+from gluscope.store.sealed import read_sealed, sealed
 
+KIND = "what was fetched"
 _TOKENIZER_FILES = """
     tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt
     merges.txt tokenizer.model spiece.model sentencepiece.bpe.model chat_template.jinja config.json
@@ -45,13 +47,17 @@ class Sources:
     tokenizer: Located | None
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(sealed(KIND, asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Sources:
-        raw = json.loads(Path(path).read_text(encoding="utf-8"))
-        tokenizer = raw["tokenizer"]
-        return cls(Located(**raw["source"]), Located(**tokenizer) if tokenizer else None)
+        """Raises StoreError where the file is missing or damaged."""
+
+        def located(raw: dict[str, Any]) -> Sources:
+            found = {key: Located(**value) if value else None for key, value in raw.items()}
+            return cls(**found)  # type: ignore[arg-type]
+
+        return read_sealed(path, KIND, located)
 
 
 def is_local(name: str) -> bool:
@@ -152,6 +158,8 @@ def open_source(located: Located, settings: TokenSettings, scratch: Path) -> Ope
 
 def _read(located: Located, found: Found, settings: TokenSettings, scratch: Path) -> Opened:
     """Files of the kinds that are read here."""
+    # Of texts made by this workflow.
+    check_listed(found.root.parent, whole=True, store=found.root, listing=own_listing(found.root))
     revision = located.revision or digest(found.root, found.files)
     if found.kind != "parquet":
         rows = RowTable(found, settings.text_column, scratch)

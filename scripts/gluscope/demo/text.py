@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gluscope.core.errors import DatasetError
+from gluscope.store.listing import list_file
 
 SHORTEST, LONGEST = 60, 1600  # characters of a document; 1600 are about 450 tokens of the demo's tokenizer
 # Tests, tables, other people's packages, and modules that later releases no longer have.
@@ -77,6 +78,7 @@ def write_documents(path: str | os.PathLike[str]) -> int:
             for document in iter_documents():
                 file.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
                 count += 1
+        list_file(target, part)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)

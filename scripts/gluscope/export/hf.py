@@ -23,6 +23,7 @@ from gluscope.core.cases import CASES
 from gluscope.core.names import public_name
 from gluscope.export.published import lists, schema, to_table
 from gluscope.store.atomic import new_folder
+from gluscope.store.listing import write_listing
 from gluscope.store.summary import SummaryReader
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary, SampleTokens
@@ -63,6 +64,7 @@ def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[s
                 path = part / "samples" / f"layer-{layer:02d}.arrow"
                 _write_samples(path, layer, part_of_run, sample, function)
         (part / "README.md").write_text(_card(reader, run, len(sample.example)), encoding="utf-8")
+        write_listing(part)
     say(f"{reader.n_layers * reader.neurons:,} neurons, {len(sample.example):,} sampled tokens")
 
 

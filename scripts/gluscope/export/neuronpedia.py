@@ -26,6 +26,7 @@ from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.export.neuronpedia_source import Origin, line, write_headers
 from gluscope.page.record import Extreme, NeuronPage
 from gluscope.store.atomic import new_folder
+from gluscope.store.listing import write_listing
 
 BATCH = 1024  # neurons in one pair of files
 BEFORE, WIDTH = 96, 128  # tokens kept before an extreme, and in all
@@ -53,6 +54,7 @@ def write_neuronpedia(folder: str | Path, origin: Origin, neurons: Iterable[Neur
             counts |= {origin.source(layer, case): written for case in CASES}
         content = {"model": origin.model, "release": origin.release, "sources": counts}
         (part / "sources.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_listing(part)
     return counts
 
 

@@ -15,6 +15,7 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.names import public_name
 from gluscope.store.atomic import new_file
+from gluscope.store.listing import list_file
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import COSINES, VECTORS, Cosine, LayerWeights
@@ -98,14 +99,16 @@ def write_neurons(
     named |= {name: public_name(about[name]) for name in ("model", "dataset")}
     kept = schema().with_metadata({**named, "convention": about["convention"]})
     rows = 0
-    with new_file(path) as part, pq.ParquetWriter(part, kept, compression="zstd") as writer:
-        for layer, (summary, weights) in enumerate(layers):
-            columns = {**_statistics(summary, about), **_weights(weights, about["convention"])}
-            columns |= {"layer": np.full(summary.neurons, layer), "neuron": np.arange(summary.neurons)}
-            table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
-            writer.write_table(table, row_group_size=max(1, summary.neurons))
-            rows += summary.neurons
-            say(f"layer {layer}: {summary.neurons} neurons")
+    with new_file(path) as part:
+        with pq.ParquetWriter(part, kept, compression="zstd", write_page_checksum=True) as writer:
+            for layer, (summary, weights) in enumerate(layers):
+                columns = {**_statistics(summary, about), **_weights(weights, about["convention"])}
+                columns |= {"layer": np.full(summary.neurons, layer), "neuron": np.arange(summary.neurons)}
+                table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
+                writer.write_table(table, row_group_size=max(1, summary.neurons))
+                rows += summary.neurons
+                say(f"layer {layer}: {summary.neurons} neurons")
+        list_file(Path(path), part)
     return rows
 
 

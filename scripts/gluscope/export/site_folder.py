@@ -27,6 +27,7 @@ from gluscope.core.names import is_local, short_name
 from gluscope.core.paths import NeuronId
 from gluscope.page.record import NeuronPage
 from gluscope.store.atomic import new_file, new_folder
+from gluscope.store.listing import check_listed, write_listing
 
 ORDER = (Quantity.POST, Quantity.IN, Quantity.GATE, Quantity.ACT)  # of columns, tables and lists
 KEPT = 3  # tokens that a text keeps, from its extreme on
@@ -55,6 +56,7 @@ def write_site(folder: str | Path, model: str, neurons: Iterable[NeuronPage]) ->
             write_neuron(part / model / str(page.id), page)
             written.append(page.id)
         _save_pages(part / PAGES, merged([], entries(model, written)))
+        write_listing(part)
     return len(written)
 
 
@@ -122,6 +124,7 @@ def merge_into(folder: str | Path, site: str | Path) -> int:
     Neurons that are there already are replaced. Raises StoreError for a folder that is no site, or no export.
     """
     folder, site = Path(folder), Path(site)
+    check_listed(folder, whole=True)
     more = _read_pages(folder / PAGES, "run the export")
     known = _read_pages(site / PAGES, "clone https://github.com/gluscope/gluscope.github.io and name that folder")
     pages = sorted(folder.glob("*/L*/N*/vis.html"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,10 @@ import pyarrow.parquet as pq
 
 from gluscope.core.errors import DatasetError
 from gluscope.export.published import missing_columns, schema
+from gluscope.store.listing import check_listed
 
 _AGAIN = "fetch or write it again"
+_OWN = re.compile(r"state\.json|[^/]+\.arrow")  # files of an export that are read
 
 
 class Published(Protocol):
@@ -46,6 +49,7 @@ def open_published(place: str | Path) -> Published:
     if (place / "dataset_dict.json").is_file():
         place = _split(place)
     if (place / "state.json").is_file():
+        check_listed(place, whole=True, among=_OWN)  # an export of this workflow; of a fetched one the rest may lack
         return ArrowFiles(place, _saved_files(place))
     return ParquetFiles(place, _parquet_files(place))
 

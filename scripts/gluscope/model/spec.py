@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gluscope.core.errors import StoreError
+from gluscope.store.sealed import read_sealed, sealed
+
+KIND = "a model's description"
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,17 +111,14 @@ class ModelSpec:
     def save(self, path: str | Path) -> None:
         """Write it as JSON; `path` never holds half of it."""
         part = Path(f"{path}.{os.getpid()}.part")
-        part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        part.write_text(sealed(KIND, asdict(self)), encoding="utf-8")
         os.replace(part, path)
 
     @classmethod
     def read(cls, path: str | Path) -> ModelSpec:
-        """Raises StoreError where the file is missing or describes no model."""
-        step = "remove it and run the same command again to redo it"
-        try:
-            found = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(**{**found, "norms": tuple(Norm(**norm) for norm in found["norms"])})
-        except FileNotFoundError:
-            raise StoreError(str(path), "a model's description", "no such file", step) from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(str(path), "a model's description", type(error).__name__, step) from error
+        """Raises StoreError where the file is missing, damaged or describes no model."""
+
+        def parse(raw: dict[str, Any]) -> ModelSpec:
+            return cls(**{**raw, "norms": tuple(Norm(**norm) for norm in raw["norms"])})
+
+        return read_sealed(path, KIND, parse)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import WrongFile
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample, negated
 from gluscope.page.tokens import TokenTexts
 from gluscope.page.weights_view import weights_views
+from gluscope.store.damage import to_redo
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import NeuronWeights
 
@@ -76,7 +78,7 @@ def build_page(
     negates w_in and w_out. contexts: of `sample`. tokens: all real tokens scanned, by which frequencies are counts
     over tokens. weights: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
     are filled in here.
-    Raises StoreError if a listed text is not among the recomputed ones, or has another length in the data set.
+    Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
     flip = convention == "refactored" and sign < 0
     examples = _examples(run, neuron, recomputed, dataset, texts, flip)
@@ -178,6 +180,6 @@ def contexts_of(sample: SampleTokens, dataset: TokenRows, texts: TokenTexts) -> 
     return Contexts(tokens, at)
 
 
-def _stale(run: str, neuron: NeuronId, expected: str, found: str) -> StoreError:
+def _stale(run: str, neuron: NeuronId, expected: str, found: str) -> Exception:
     path = RunPaths(run).neuron(neuron.layer, neuron.neuron)
-    return StoreError(path, expected, found, "delete that file and run the same command again")
+    return to_redo(WrongFile, Path(path), path, expected, found)

@@ -20,7 +20,9 @@ from gluscope.page.headline import headline, peaks, plain
 from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
+from gluscope.store.sealed import seal
 
+CARD = "what a page says of its neuron"
 _HERE = Path(__file__).parent
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -59,7 +61,7 @@ def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str
             icon=ICON,
             citation=_citation(page),
             description=visible(plain(line)),
-            card=inert_json(card(page)),
+            card=inert_json(seal(CARD, card(page))),
             facts=_facts(page, precision),
             quantities=QUANTITIES,
             plain_rows=[_plain_row(page, case) for case in CASES],

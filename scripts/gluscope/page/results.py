@@ -22,7 +22,7 @@ from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed
 from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import read_neuron_weights
+from gluscope.store.weights import WeightsReader
 from gluscope.summary.types import SampleTokens
 
 
@@ -68,8 +68,8 @@ class RunResults:
         Raises StoreError where its recomputed values are missing, damaged or of other texts.
         """
         about, place = self.about, (neuron.layer, neuron.neuron)
-        weights = read_neuron_weights(self.weights, *place)
-        recomputed = Recomputed.read(RunPaths(self.run).neuron(*place))
+        weights = WeightsReader.of_run(self.weights, about).neuron(*place)
+        recomputed = Recomputed.read(RunPaths(self.run).neuron(*place), neuron)
         flip = about["convention"] == "refactored" and weights.sign < 0
         return build_page(
             run=self.run,

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,32 @@ from markupsafe import Markup
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.bundle import START_PAGE
 from gluscope.page.command import SNAKEMAKE
+from gluscope.page.finder import FOLDER
 from gluscope.page.pack import as_text
-from gluscope.page.render import ICON, environment, sha256, visible
+from gluscope.page.render import CARD, ICON, environment, sha256, visible
+from gluscope.store.atomic import new_file
+from gluscope.store.damage import Damaged, Misplaced, refused
+from gluscope.store.listing import LISTING, Listed, list_folder, write_listing
+from gluscope.store.sealed import unseal
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
 _HEAD_BYTES = 65_536
+_KEYS = frozenset({"layer", "neuron", "headline", "token", "value", "case", "frequency", "rw_class"})
 
 
-def read_card(path: str | Path) -> dict[str, Any] | None:
-    """What a page's head says of its neuron (see `render.card`); None for a file that is no neuron page."""
-    with open(path, "rb") as file:
+def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
+    """What the head of a neuron's page says of it, see `render.card`.
+
+    Raises StoreError, by which the page is to be made anew, for one that is damaged or another neuron's.
+    """
+    with refused(Path(path), "the page's head"), open(path, "rb") as file:
         found = _CARD.search(file.read(_HEAD_BYTES))
-    try:
-        card = json.loads(found[1]) if found else None
-        return card if isinstance(card, dict) and {"layer", "neuron", "headline"} <= card.keys() else None
-    except ValueError:
-        return None
+        if not found:
+            raise Damaged("a page's card, found none")
+        card = unseal(found[1], CARD)
+        if card.keys() != _KEYS or (card["layer"], card["neuron"]) != (neuron.layer, neuron.neuron):
+            raise Misplaced(f"the card of {neuron}, found another")
+        return card
 
 
 def existing_pages(run: str) -> list[NeuronId]:
@@ -44,11 +55,10 @@ def existing_pages(run: str) -> list[NeuronId]:
 
 
 def read_cards(run: str, neurons: Iterable[NeuronId] | None = None) -> list[dict[str, Any]]:
-    """The cards of these neurons' pages, by default of all that exist."""
+    """The cards of these neurons' pages, by default of all that exist. Raises StoreError as `read_card` does."""
     paths = RunPaths(run)
     chosen = existing_pages(run) if neurons is None else sorted(neurons)
-    cards = (read_card(paths.page(neuron.layer, neuron.neuron)) for neuron in chosen)
-    return [card for card in cards if card is not None]
+    return [read_card(paths.page(neuron.layer, neuron.neuron), neuron) for neuron in chosen]
 
 
 def render_index(
@@ -89,6 +99,16 @@ def render_index(
         script_hash=sha256(script),
         style_hash=sha256(style),
     ) + "\n"  # fmt: skip
+
+
+def write_index(path: str | Path, html: str) -> None:
+    """Write a site's index.html, and before it a list of that and of the finder's files, which stand there already."""
+    path, data = Path(path), html.encode()
+    beside = [replace(file, name=f"{FOLDER}/{file.name}") for file in list_folder(path.parent / FOLDER)]
+    with new_file(path.parent / LISTING) as part:
+        write_listing(path.parent, [Listed.of_bytes(path.name, data), *beside], part)
+    with new_file(path) as part:
+        part.write_bytes(data)
 
 
 def packed_json(value: Any) -> str:

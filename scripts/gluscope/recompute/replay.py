@@ -59,10 +59,11 @@ def run_replay(
     about = reader.attributes
     same_rows = shard.stop <= len(data) and data.digest(shard.start, shard.stop) == shard.digest
     own_print = data.record.fingerprint
-    for what, same in (("plan", same_rows), ("summary", about.get("dataset_fingerprint", own_print) == own_print)):
-        if not same:
-            step = "run the same command again from the start"
-            raise ShardMismatch(f"replay {name}", f"a {what} of {folder}", "one of another data set", step)
+    if not same_rows:
+        raise plan.mismatch(f"a plan of {folder}", f"one of other rows in shard {name}")
+    if about.get("dataset_fingerprint", own_print) != own_print:
+        step = "run the same command again from the start"
+        raise ShardMismatch(f"replay {name}", f"a summary of {folder}", "one of another data set", step)
     layers = wanted_pairs(reader, spec, neurons, shard)
     rows = np.unique(np.concatenate([pairs.row for pairs in layers]))
     lengths = data.lengths

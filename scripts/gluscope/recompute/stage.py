@@ -24,6 +24,7 @@ from gluscope.recompute.gather import Wanted
 from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed, Source
 from gluscope.store.cache import CacheReader
+from gluscope.store.damage import refuse_other_shard, to_redo
 from gluscope.store.replay import ReplayReader
 from gluscope.store.summary import read_attributes, read_layer, read_neuron, read_sample, read_sign
 from gluscope.summary.convention import refactor
@@ -151,11 +152,11 @@ def _check_belongs(where: Path, found: dict[str, Any], about: dict[str, Any]) ->
 
     A cache may be older than the texts that were appended since then; the texts of its shard must be the same.
     """
+    refuse_other_shard(where, found)
     expected: dict[str, Any] = {key: about[key] for key in ("model_revision", "dataset_fingerprint") if key in about}
     if "rows_digest" in found and "rows_digest" in about:
         expected.pop("dataset_fingerprint", None)
         expected["rows_digest"] = about["rows_digest"].get(found.get("shard"))
     for key, value in expected.items():
         if found.get(key) != value:
-            step = "remove that folder and run the same command again"
-            raise ShardMismatch(str(where), f"{key} {value}, as in the summary", str(found.get(key)), step)
+            raise to_redo(ShardMismatch, where, str(where), f"{key} {value}, as in the summary", str(found.get(key)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import StoreError, WrongFile
+from gluscope.core.paths import NeuronId
 from gluscope.store.atomic import new_file
 from gluscope.store.damage import to_redo
 
@@ -58,16 +58,21 @@ class Recomputed:
             np.savez(file, format=_FORMAT, **{name: getattr(self, name) for name in self.__dataclass_fields__})
 
     @classmethod
-    def read(cls, path: str | Path) -> Recomputed:
-        """Raises StoreError for a file that is missing, damaged or something else."""
+    def read(cls, path: str | Path, neuron: NeuronId | None = None) -> Recomputed:
+        """Raises StoreError for a file that is missing, damaged or something else, also another neuron's."""
         try:
             with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
                 stored: dict[str, Any] = {name: file[name] for name in file.files}
         except FileNotFoundError:
             raise StoreError(str(path), "recomputed values", "no such file", _REDO) from None
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
-            found = " ".join(str(error).split())[:150] or type(error).__name__
-            raise to_redo(StoreError, Path(path), str(path), "recomputed values", f"damage ({found})") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # what zipfile raises for altered archives has no common class
+            damage = f"damage ({' '.join(str(error).split())[:150] or type(error).__name__})"
+            raise to_redo(StoreError, Path(path), str(path), "recomputed values", damage) from error
         if set(stored) != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
-            raise StoreError(str(path), f"recomputed values of format {_FORMAT}", "others", _REDO)
-        return cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
+            raise to_redo(WrongFile, Path(path), str(path), f"recomputed values of format {_FORMAT}", "others")
+        found = cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
+        if neuron not in (None, own := NeuronId(found.layer, found.neuron)):
+            raise to_redo(WrongFile, Path(path), str(path), f"the values of {neuron}", f"those of {own}")
+        return found

@@ -12,7 +12,6 @@ from typing import Any, TextIO
 import numpy as np
 
 from gluscope.core.cores import usable_cores
-from gluscope.core.errors import ShardMismatch
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
@@ -91,8 +90,7 @@ def run_scan(
     record.check_fits(spec, str(folder))
     data, shard = TokenDataset.open(folder), plan.shard(name)
     if shard.stop > len(data) or data.digest(shard.start, shard.stop) != shard.digest:
-        expected, found = f"a plan of {folder}", "one of other rows"
-        raise ShardMismatch(f"shard {name}", expected, found, "run the same command again")
+        raise plan.mismatch(f"a plan of {folder}", f"one of other rows in shard {name}")
     sample = _within(choose_sample(settings.seed, data.lengths, settings.samples), shard)
     about = describe_scan(spec, record, plan, shard, settings) | (attributes or {})
     if shard.rows == 0:

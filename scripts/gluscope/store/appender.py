@@ -51,12 +51,12 @@ class LayerFile:
         self._waiting = len(x) - full
         self._rest[: self._waiting] = x[full:]
 
-    def finish(self) -> None:
-        """Write the last chunk, padded, and the index."""
+    def finish(self, mark: bytes = b"") -> None:
+        """Write the last chunk, padded, the mark and the index."""
         if self._waiting:
             self._rest[self._waiting :] = 0
             self._write(self._rest)
-        _write_all(self._file, [self._index.encode()])
+        _write_all(self._file, [mark + self._index.encode()])
 
     def close(self) -> None:
         os.close(self._file)

@@ -28,6 +28,7 @@ from gluscope.store.atomic import new_folder
 from gluscope.store.damage import MISSING, Damaged, refused
 from gluscope.store.zarrfile import (
     ItemFile,
+    Marks,
     checked,
     document_text,
     folder_of,
@@ -167,10 +168,11 @@ class CacheWriter:
         tokens, written = int(self._lengths.sum()), [layer.tokens for layer in self._layers]
         if any(count != tokens for count in written):
             raise ValueError(f"tokens written {written}, announced {tokens} for every layer")
+        marks = Marks.of_group(self._stored_attributes)
         if tokens:
             for number, layer in enumerate(self._layers):
                 with self._refusing_infinite(number):
-                    layer.finish()
+                    layer.finish(marks.of(f"x/{number}.0.0"))
         else:  # arrays without values have no files
             for number in range(self._n_layers):
                 (self._folder / f"x/{number}.0.0").unlink()
@@ -182,7 +184,7 @@ class CacheWriter:
             documents[name] = file.document(CACHE[name], values.shape, axis=0)
             (self._folder / name).mkdir()
             if not file.empty:
-                (self._folder / name / "0").write_bytes(b"".join(file.encode(values)))
+                (self._folder / name / "0").write_bytes(b"".join(file.encode(values, marks.of(f"{name}/0"))))
         for name, document in documents.items():
             (self._folder / name / "zarr.json").write_bytes(document_text(document))
         (self._folder / "zarr.json").write_bytes(group_text(self._stored_attributes, documents))
@@ -201,7 +203,7 @@ class CacheReader:
         if not (self.folder / "zarr.json").is_file():
             raise StoreError(str(self.folder), "a cache", "no such file", MISSING)
         with refused(self.folder, "zarr.json"):
-            self.attributes, arrays = read_group((self.folder / "zarr.json").read_bytes())
+            self.attributes, arrays, self._marks = read_group((self.folder / "zarr.json").read_bytes())
             self.dtype: str = self.attributes["cache_dtype"]
             self.n_layers, self.tokens, self.d_model = arrays["x"]["shape"]
             self._chunk: int = arrays["x"]["codecs"][0]["configuration"]["chunk_shape"][1]
@@ -300,10 +302,11 @@ class CacheReader:
             raise IndexError(f"layer {layer} of {self.n_layers}")
         if layer not in self._files:
             layout = replace(_layer_file(self.tokens, self.d_model), per_chunk=self._chunk)
+            mark = self._marks.of(f"x/{layer}.0.0")
             file = os.open(self.folder / f"x/{layer}.0.0", os.O_RDONLY)
             try:
                 size = os.fstat(file).st_size
-                places = read_index(layout.chunks, size, lambda start, length: self._pread(file, length, start))
+                places = read_index(layout.chunks, size, lambda start, length: self._pread(file, length, start), mark)
                 if (places[:, 1] != self._chunk * layout.item_bytes + 4).any():
                     raise Damaged("chunks of one size, found several")
             except BaseException:
@@ -329,4 +332,4 @@ class CacheReader:
         with refused(self.folder, f"{name}/0"):
             data = b"" if layout.empty else (self.folder / name / "0").read_bytes()
             self.bytes_read += len(data)
-            return np.zeros(0, np.int64) if layout.empty else layout.decode(data)
+            return np.zeros(0, np.int64) if layout.empty else layout.decode(data, self._marks.of(f"{name}/0"))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from gluscope.core.errors import GluscopeError, StoreError
+from gluscope.core.errors import GluscopeError, StoreError, WrongFile
 
 MISSING = "run the command that makes it"
 
 
 class Damaged(Exception):
     """Bytes that are not what was written. The message is "EXPECTED, found FOUND"."""
+
+
+class Misplaced(Damaged):
+    """Bytes that are what was written, but under another name. The message as before."""
 
 
 def made_anew(store: Path) -> str:
@@ -27,6 +32,19 @@ def to_redo(kind: type[GluscopeError], store: Path, where: str, expected: str, f
     return error
 
 
+def as_error(damage: Damaged, store: Path, where: str) -> GluscopeError:
+    """The error for what was found of a store, which is to be made anew."""
+    expected, _, found = str(damage).partition(", found ")
+    return to_redo(WrongFile if isinstance(damage, Misplaced) else StoreError, store, where, expected, found)
+
+
+def refuse_other_shard(store: Path, attributes: Mapping[str, Any]) -> None:
+    """Raises WrongFile for what stands under another shard's name. attributes: the store's, which name its own."""
+    name, own = store.name.partition(".")[0], attributes.get("shard")
+    if name.isdecimal() and own not in (None, name):
+        raise to_redo(WrongFile, store, str(store), f"shard {name}", f"shard {own}")
+
+
 @contextmanager
 def refused(store: Path, part: str) -> Iterator[None]:
     """Turn what a damaged or missing `part` leads to into a StoreError that names it and its store."""
@@ -34,7 +52,6 @@ def refused(store: Path, part: str) -> Iterator[None]:
     try:
         yield
     except Damaged as error:
-        expected, _, found = str(error).partition(", found ")
-        raise to_redo(StoreError, store, where, expected, found) from error
+        raise as_error(error, store, where) from error
     except (FileNotFoundError, KeyError) as error:
         raise to_redo(StoreError, store, where, "this part of it", "nothing there") from error

@@ -23,6 +23,7 @@ from gluscope.store.damage import MISSING, Damaged, refused
 from gluscope.store.zarrfile import (
     Index,
     ItemFile,
+    Marks,
     crc,
     document_text,
     encode_labels,
@@ -70,7 +71,8 @@ class ReplayWriter:
         d_mlp: int,
         attributes: dict[str, Any],
     ) -> None:
-        self._layers, self._tokens, self._d_mlp, self._attributes = layers, tokens, d_mlp, attributes
+        self._layers, self._tokens, self._d_mlp = layers, tokens, d_mlp
+        self._attributes = attributes | {"n_layers": len(layers), "d_mlp": d_mlp}
         self._first = [np.full(len(pairs.row), -1, np.int64) for pairs in layers]
         self._longest = [np.zeros(len(pairs.row), np.float32) for pairs in layers]
         self._place = new_folder(folder_of(path))
@@ -129,7 +131,8 @@ class ReplayWriter:
         if len(self._rest):
             padding = np.zeros((_PER_CHUNK["value"] - len(self._rest), 2), np.float16)
             self._write(np.concatenate([self._rest, padding]))
-        self._file.write(self._index.encode())
+        marks = Marks.of_group(self._attributes)
+        self._file.write(marks.of("value/0.0") + self._index.encode())
         self._file.close()
         if not self._written:
             (self._folder / "value" / "0.0").unlink()
@@ -139,15 +142,15 @@ class ReplayWriter:
             documents[name] = file.document(REPLAY[name], values.shape, axis=0)
             (self._folder / name).mkdir()
             if not file.empty:
-                (self._folder / name / _key(values.ndim)).write_bytes(b"".join(file.encode(values)))
+                key = f"{name}/{_key(values.ndim)}"
+                (self._folder / key).write_bytes(b"".join(file.encode(values, marks.of(key))))
         for name, labels in _LABELS.items():
             documents[name] = label_document(name, len(labels))
             (self._folder / name).mkdir()
             (self._folder / name / "0").write_bytes(encode_labels(labels))
         for name, document in documents.items():
             (self._folder / name / "zarr.json").write_bytes(document_text(document))
-        about = self._attributes | {"n_layers": len(self._layers), "d_mlp": self._d_mlp}
-        (self._folder / "zarr.json").write_bytes(group_text(about, documents))
+        (self._folder / "zarr.json").write_bytes(group_text(self._attributes, documents))
 
     def _lists(self) -> dict[str, np.ndarray]:
         """`pairs`, `text` and `longest`, sorted by layer, neuron and row."""
@@ -180,7 +183,7 @@ class ReplayReader:
         if not (self.folder / "zarr.json").is_file():
             raise StoreError(str(self.folder), "a replay", "no such file", MISSING)
         with refused(self.folder, "zarr.json"):
-            self.attributes, arrays = read_group((self.folder / "zarr.json").read_bytes())
+            self.attributes, arrays, self._marks = read_group((self.folder / "zarr.json").read_bytes())
             self._counts = {name: arrays[name]["shape"][0] for name in REPLAY}
             self.n_layers, self.d_mlp = int(self.attributes["n_layers"]), int(self.attributes["d_mlp"])
         self._files: dict[str, tuple[int, int]] = {}
@@ -220,7 +223,8 @@ class ReplayReader:
                 handle = os.open(self.folder / key, os.O_RDONLY)
                 self._files[name] = handle, os.fstat(handle).st_size
             handle, size = self._files[name]
-            return layout.decode_range(begin, end, size, lambda start, length: self._pread(handle, start, length))
+            mark = self._marks.of(key)
+            return layout.decode_range(begin, end, size, lambda at, length: self._pread(handle, at, length), mark)
 
     def _pread(self, handle: int, start: int, length: int) -> bytes:
         data = os.pread(handle, length, start)

@@ -23,6 +23,7 @@ from gluscope.store.atomic import new_file, new_folder
 from gluscope.store.damage import MISSING, Damaged, refused
 from gluscope.store.zarrfile import (
     ItemFile,
+    Marks,
     document_text,
     encode_labels,
     folder_of,
@@ -58,7 +59,8 @@ def write_summary(
             put = _into_zip(stack.enter_context(zipfile.ZipFile(stack.enter_context(new_file(path)), "w")))
         else:
             put = _into_folder(stack.enter_context(new_folder(folder_of(path))))
-        documents = _write_layers(put, layers, n_layers, zipped)
+        marks = Marks.of_group(attributes)
+        documents = _write_layers(put, layers, n_layers, zipped, marks)
         per_run = {"sample_example": sample.example, "sample_position": sample.position, "sign": sign}
         for name, values in per_run.items():
             if values is not None:
@@ -66,7 +68,8 @@ def write_summary(
                 file = _item_file(PER_RUN[name], values.shape, per_chunk)
                 documents[name] = file.document(PER_RUN[name], values.shape, axis=0)
                 if not file.empty:
-                    put(f"{name}/{_key(0, values.ndim)}", file.encode(values))
+                    key = f"{name}/{_key(0, values.ndim)}"
+                    put(key, file.encode(values, marks.of(key)))
         for name, labels in _LABELS.items():
             documents[name] = label_document(name, len(labels))
             put(f"{name}/0", [encode_labels(labels)])
@@ -75,7 +78,9 @@ def write_summary(
         put("zarr.json", [group_text(attributes, documents)])
 
 
-def _write_layers(put: _Put, layers: Iterable[LayerSummary], n_layers: int, zipped: bool) -> dict[str, dict[str, Any]]:
+def _write_layers(
+    put: _Put, layers: Iterable[LayerSummary], n_layers: int, zipped: bool, marks: Marks
+) -> dict[str, dict[str, Any]]:
     """The files of all layers; returns the zarr.json of every array."""
     shapes: dict[str, tuple[int, ...]] = {}
     written = 0
@@ -86,7 +91,8 @@ def _write_layers(put: _Put, layers: Iterable[LayerSummary], n_layers: int, zipp
         for name, stored in SUMMARY.items():
             file = _item_file(stored, found[name], _neurons_per_chunk(stored, found[name], zipped))
             if not file.empty:
-                put(f"{name}/{_key(layer, len(stored.dims))}", file.encode(getattr(summary, name)))
+                key = f"{name}/{_key(layer, len(stored.dims))}"
+                put(key, file.encode(getattr(summary, name), marks.of(key)))
         written += 1
     if written != n_layers:
         raise ValueError(f"{written} layers given, {n_layers} announced")
@@ -147,7 +153,7 @@ class SummaryReader:
             raise StoreError(str(path), "a summary", "no such file", MISSING)
         self.bytes_read = 0
         with refused(self.path, "zarr.json"):
-            self.attributes, self._arrays = read_group(self._whole("zarr.json"))
+            self.attributes, self._arrays, self._marks = read_group(self._whole("zarr.json"))
             self._shapes = {name: tuple(document["shape"]) for name, document in self._arrays.items()}
             self.n_layers, self.neurons = self._shapes["count"][:2]
 
@@ -187,9 +193,9 @@ class SummaryReader:
                 empty = np.zeros((file.count, *file.item), file.dtype)
                 return empty if item is None else empty[item]
             if item is None:
-                return file.decode(self._whole(key))
+                return file.decode(self._whole(key), self._marks.of(key))
             with self._partly(key) as (size, read):
-                return file.decode_item(item, size, read)
+                return file.decode_item(item, size, read, self._marks.of(key))
 
     def _whole(self, name: str) -> bytes:
         if not self.zipped:

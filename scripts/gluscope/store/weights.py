@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import StoreError, WrongFile
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.atomic import new_folder
-from gluscope.store.damage import MISSING, refused
+from gluscope.store.damage import MISSING, refused, to_redo
 from gluscope.store.zarrfile import (
     ItemFile,
+    Marks,
     document_text,
     encode_labels,
     folder_of,
@@ -47,19 +48,20 @@ def write_weights(
 ) -> None:
     """Write all layers of a model; whole or not at all. path: the group's folder, or the zarr.json in it."""
     documents: dict[str, dict[str, Any]] = {}
+    marks = Marks.of_group(attributes)
     with new_folder(folder_of(path)) as folder:
         for name in _OF_LAYER:
             for number, layer in enumerate(layers):
                 values = getattr(layer, name)
                 file = _layout(WEIGHTS[name], values.shape)
-                _write(folder / name / _key(number, values.ndim + 1), file, values)
+                _write(folder, f"{name}/{_key(number, values.ndim + 1)}", file, values, marks)
                 documents[name] = file.document(WEIGHTS[name], (len(layers), *values.shape), axis=1)
         for name, stored, values in (
             ("chance_random", WEIGHTS["chance_random"], chance_random),
             ("quantile", _QUANTILE, np.array(QUANTILES)),
         ):
             file = _layout(stored, values.shape)
-            _write(folder / name / "0", file, values)
+            _write(folder, f"{name}/0", file, values, marks)
             documents[name] = file.document(stored, values.shape, axis=0)
         for name, labels in _LABELS.items():
             documents[name] = label_document(name, len(labels))
@@ -81,9 +83,18 @@ class WeightsReader:
         if not (self.folder / "zarr.json").is_file():
             raise StoreError(str(path), "weight statistics", "no such file", MISSING)
         with refused(self.folder, "zarr.json"):
-            self.attributes, self._arrays = read_group((self.folder / "zarr.json").read_bytes())
+            self.attributes, self._arrays, self._marks = read_group((self.folder / "zarr.json").read_bytes())
             self._shapes = {name: tuple(document["shape"]) for name, document in self._arrays.items()}
             self.n_layers, self.neurons = self._shapes["sign"]
+
+    @classmethod
+    def of_run(cls, path: str | Path, about: Mapping[str, Any]) -> WeightsReader:
+        """Those of a run; raises WrongFile where they are another model's. about: attributes of its summary."""
+        reader, key = cls(path), "model_revision"
+        if reader.attributes.get(key) != about.get(key):
+            expected, found = f"{key} {about.get(key)} as in the summary", str(reader.attributes.get(key))
+            raise to_redo(WrongFile, reader.folder, str(reader.folder), expected, found)
+        return reader
 
     def neuron(self, layer: int, neuron: int) -> NeuronWeights:
         """The weight statistics of one neuron."""
@@ -108,11 +119,13 @@ class WeightsReader:
             axis = 0 if layer is None else 1
             per_chunk = self._arrays[name]["codecs"][0]["configuration"]["chunk_shape"][axis]
             file = _layout(WEIGHTS[name], self._shapes[name][axis:], per_chunk)
+            mark = self._marks.of(key)
             if item is None:
-                return file.decode((self.folder / key).read_bytes())
+                return file.decode((self.folder / key).read_bytes(), mark)
             with open(self.folder / key, "rb", buffering=0) as handle:
                 number = handle.fileno()
-                return file.decode_item(item, os.fstat(number).st_size, lambda at, size: os.pread(number, size, at))
+                size = os.fstat(number).st_size
+                return file.decode_item(item, size, lambda at, length: os.pread(number, length, at), mark)
 
 
 def read_neuron_weights(path: str | Path, layer: int, neuron: int) -> NeuronWeights:
@@ -143,10 +156,11 @@ def _layout(stored: StoredArray, shape: tuple[int, ...], per_chunk: int | None =
     return ItemFile(shape[0], shape[1:], dtype, per_chunk, stored.fill, dtype.kind == "i")
 
 
-def _write(path: Path, file: ItemFile, values: np.ndarray) -> None:
+def _write(folder: Path, key: str, file: ItemFile, values: np.ndarray, marks: Marks) -> None:
+    path = folder / key
     path.parent.mkdir(exist_ok=True)
     with open(path, "wb") as handle:
-        handle.writelines(file.encode(values))
+        handle.writelines(file.encode(values, marks.of(key)))
 
 
 def _key(first: int, dimensions: int) -> str:

@@ -1,4 +1,4 @@
-"""Whether a stored zarr group is as it was written, by the checksums of all its bytes."""
+"""Whether a file or folder of results is as it was written, by the checksums of all its bytes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,41 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import StoreError
+from gluscope.dataset.record import TOKENS_JSON, verify
 from gluscope.store.damage import Damaged, refused
+from gluscope.store.listing import LISTING, check_listed, own_listing
+from gluscope.store.sealed import unseal
 from gluscope.store.zarrfile import checked, folder_of, read_group, read_index
 
 _Read = Callable[[int, int], bytes]
 
 
 def check_whole(path: str | Path) -> None:
-    """Compare every checksum of a group that `store.zarrfile` wrote: a folder (or its zarr.json), or a zip file.
+    """Compare every checksum.
 
-    Also of an .npz: its zip entries. Raises StoreError that names the first part that is damaged or missing.
+    path: a group that `store.zarrfile` wrote (its folder, its zarr.json or a zip file), an .npz, a token data set, a
+    folder with a list of its files, or a record in JSON. Raises StoreError that names the first part that is damaged or
+    missing, or says that it cannot be looked at.
     """
     path = folder_of(path)
-    if path.is_dir():
+    if (path / TOKENS_JSON).exists():
+        verify(path)
+    elif (path / LISTING).exists():
+        check_listed(path, whole=True)
+    elif path.is_dir():
         _check_group(path, lambda name: _open_file(path / name))
-        return
+    elif path.suffix == ".json":
+        with refused(path, "the file"):
+            unseal(path.read_bytes())
+    elif (path.parent / own_listing(path)).exists():
+        check_listed(path.parent, whole=True, store=path, listing=own_listing(path))
+    elif path.suffix in (".zip", ".npz"):
+        _check_zip(path)
+    else:
+        raise StoreError(str(path), "a file with checksums", f"{path.suffix or 'another'}", "make it anew")
+
+
+def _check_zip(path: Path) -> None:
     with refused(path, "zip"), _zip_damage(), zipfile.ZipFile(path) as archive:
         if broken := archive.testzip():
             raise Damaged(f"{broken} as it was written, found other bytes (checksum)")
@@ -35,11 +55,11 @@ def check_whole(path: str | Path) -> None:
 
 def _check_group(path: Path, opened: Callable[[str], Any]) -> None:
     with refused(path, "zarr.json"), opened("zarr.json") as (size, read):
-        arrays = read_group(read(0, size))[1]
-    for name, document in arrays.items():
+        group = read_group(read(0, size))
+    for name, document in group.arrays.items():
         for key in _files(document):
             with refused(path, f"{name}/{key}"), opened(f"{name}/{key}") as (size, read):
-                _check_file(document, size, read)
+                _check_file(document, size, read, group.marks.of(f"{name}/{key}"))
 
 
 def _files(document: dict[str, Any]) -> Iterator[str]:
@@ -49,14 +69,14 @@ def _files(document: dict[str, Any]) -> Iterator[str]:
     return (".".join(map(str, place)) for place in itertools.product(*counts))
 
 
-def _check_file(document: dict[str, Any], size: int, read: _Read) -> None:
+def _check_file(document: dict[str, Any], size: int, read: _Read, mark: bytes) -> None:
     codec = document["codecs"][0]
     if codec["name"] != "sharding_indexed":
         checked(read(0, size), "the file")
         return
     outer, inner = document["chunk_grid"]["configuration"]["chunk_shape"], codec["configuration"]["chunk_shape"]
     chunks = math.prod(whole // part for whole, part in zip(outer, inner, strict=True))
-    for number, (start, length) in enumerate(read_index(chunks, size, read).tolist()):
+    for number, (start, length) in enumerate(read_index(chunks, size, read, mark).tolist()):
         checked(read(start, length), f"chunk {number}")
 
 

@@ -1,18 +1,20 @@
 """Files of the zarr v3 format, written and read without a zarr library, which would take many times as long.
 
 Every array is cut along one axis, its items (neurons, tokens, layers), into chunks that stand one after another in one
-file: zarr's sharding codec with its index at the end. Every chunk and the index have a crc32c. zarr-python, tensorstore
-and xarray read these files; docs/decisions/stores.md has the reasons and times.
+file: zarr's sharding codec with its index at the end. Every chunk and the index have a crc32c. Before the index stands
+a mark of what the file is (see `Marks`), so that one under another's name is noticed. zarr-python, tensorstore and
+xarray read these files; docs/decisions/stores.md has the reasons and times.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -23,6 +25,8 @@ from gluscope.store.damage import Damaged
 _Bytes = TypeVar("_Bytes", bytes, np.ndarray)
 ReadAt = Callable[[int, int], bytes]  # (first byte, bytes) of a file
 CHECKSUM = "metadata_crc32c"  # attribute of a group: of its zarr.json, without this attribute
+MARKED = "files_marked"  # attribute of a group whose files have marks: what these are made with
+_MARK_BYTES = 16
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC = {"name": "crc32c", "configuration": {}}
 _ZSTD = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
@@ -33,6 +37,25 @@ def crc(data: bytes | np.ndarray) -> bytes:
     """Crc32c of `data` (an array: uint8, contiguous), as zarr stores it: 4 bytes, little-endian."""
     value: int = google_crc32c.value(data)
     return value.to_bytes(4, "little")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of a group's files: each says which file of which group it stands in.
+
+    group: digest of the group's attributes, in hex; empty for a group of an earlier version, whose files have no marks.
+    """
+
+    group: str = ""
+
+    @classmethod
+    def of_group(cls, attributes: dict[str, Any]) -> Marks:
+        """attributes: all that the group gets."""
+        return cls(hashlib.sha256(json.dumps(attributes, sort_keys=True).encode()).hexdigest()[:32])
+
+    def of(self, key: str) -> bytes:
+        """The mark of a file. key: its name in the group, such as `count/1.0.0`."""
+        return hashlib.sha256(f"{self.group} {key}".encode()).digest()[:_MARK_BYTES] if self.group else b""
 
 
 @dataclass(frozen=True)
@@ -62,7 +85,7 @@ class ItemFile:
         """Without a value; such a file is not written."""
         return self.count == 0 or self.item_bytes == 0
 
-    def encode(self, values: np.ndarray) -> Iterator[bytes]:
+    def encode(self, values: np.ndarray, mark: bytes = b"") -> Iterator[bytes]:
         """The bytes of the file, in parts. values: [item, ...]."""
         items = np.ascontiguousarray(values, self.dtype).reshape(self.count, -1)
         pack = _zstd().encode if self.compressed else bytes
@@ -76,21 +99,22 @@ class ItemFile:
             index.add(len(data) + 4)
             yield data
             yield crc(data)
+        yield mark
         yield index.encode()
 
-    def decode(self, data: bytes) -> np.ndarray:
+    def decode(self, data: bytes, mark: bytes = b"") -> np.ndarray:
         """All items, [count, *item], from the bytes of the file. Raises Damaged."""
-        places = read_index(self.chunks, len(data), lambda start, size: data[start : start + size])
+        places = read_index(self.chunks, len(data), lambda start, size: data[start : start + size], mark)
         out = np.empty((self.chunks, self.per_chunk * self.item_bytes), np.uint8)
         for number, (start, size) in enumerate(places.tolist()):
             out[number] = np.frombuffer(self._chunk(data[start : start + size], number), np.uint8)
         return out.reshape(-1).view(self.dtype).reshape(-1, *self.item)[: self.count]
 
-    def decode_item(self, number: int, size: int, read: ReadAt) -> np.ndarray:
+    def decode_item(self, number: int, size: int, read: ReadAt, mark: bytes = b"") -> np.ndarray:
         """One item, [*item], of a file of `size` bytes. Raises Damaged."""
-        return np.asarray(self.decode_range(number, number + 1, size, read)[0])
+        return np.asarray(self.decode_range(number, number + 1, size, read, mark)[0])
 
-    def decode_range(self, begin: int, end: int, size: int, read: ReadAt) -> np.ndarray:
+    def decode_range(self, begin: int, end: int, size: int, read: ReadAt, mark: bytes = b"") -> np.ndarray:
         """Items `begin` to `end` - 1 of a file of `size` bytes. Raises Damaged.
 
         Chunks that are not compressed stand at equal distances: then their index, long in a large file, is not read.
@@ -100,10 +124,11 @@ class ItemFile:
             return np.empty((0, *self.item), self.dtype)
         stored = self.per_chunk * self.item_bytes + 4
         if self.compressed:
-            places = read_index(self.chunks, size, read)[first:last].tolist()
-        elif size != self.chunks * (stored + 16) + 4:
-            raise Damaged(f"{self.chunks * (stored + 16) + 4} bytes, found {size}")
+            places = read_index(self.chunks, size, read, mark)[first:last].tolist()
+        elif size != (whole := self.chunks * (stored + 16) + 4 + len(mark)):
+            raise Damaged(f"{whole} bytes, found {size}")
         else:
+            _compare(mark, read(self.chunks * stored, len(mark)) if mark else b"")
             places = [[number * stored, stored] for number in range(first, last)]
         data = read(places[0][0], sum(length for _, length in places))
         starts = [at - places[0][0] for at, _ in places]
@@ -164,16 +189,23 @@ class Index:
         return data + crc(data)
 
 
-def read_index(chunks: int, size: int, read: ReadAt) -> np.ndarray:
+def read_index(chunks: int, size: int, read: ReadAt, mark: bytes = b"") -> np.ndarray:
     """int64 [chunk, (first byte, bytes)] of a file of `size` bytes. Raises Damaged, also where a chunk is missing."""
-    length = 16 * chunks + 4
+    length = len(mark) + 16 * chunks + 4
     if size < length:
         raise Damaged(f"an index of {length} bytes, found {size} in all")
-    places = np.frombuffer(checked(read(size - length, length), "the index"), "<u8").reshape(-1, 2).astype(np.int64)
+    end = read(size - length, length)
+    places = np.frombuffer(checked(end[len(mark) :], "the index"), "<u8").reshape(-1, 2).astype(np.int64)
     ends = np.cumsum(places[:, 1])
     if (places[:, 1] < 4).any() or (places[:, 0] != ends - places[:, 1]).any() or ends[-1:].sum() != size - length:
         raise Damaged(f"{chunks} chunks one after another, found gaps")
+    _compare(mark, end[: len(mark)])
     return places
+
+
+def _compare(mark: bytes, found: bytes) -> None:
+    if found != mark:
+        raise Damaged("the file that belongs here, found another one, or an altered mark")
 
 
 def checked(stored: _Bytes, what: str) -> _Bytes:
@@ -227,21 +259,32 @@ def document_text(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=1).encode()
 
 
+class Group(NamedTuple):
+    """What the zarr.json of a group says: its attributes, the zarr.json of every array, the marks of its files."""
+
+    attributes: dict[str, Any]
+    arrays: dict[str, dict[str, Any]]
+    marks: Marks
+
+
 def group_text(attributes: dict[str, Any], arrays: dict[str, dict[str, Any]]) -> bytes:
-    """zarr.json of a group: its attributes, those of all its arrays, and a checksum of it all."""
+    """zarr.json of a group: its attributes, those of all its arrays, and a checksum of it all.
+
+    The files must have the marks of `Marks.of_group(attributes)`.
+    """
     consolidated = {"kind": "inline", "must_understand": False, "metadata": arrays}
     document = {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": dict(attributes),
+        "attributes": {**attributes, MARKED: Marks.of_group(attributes).group},
         "consolidated_metadata": consolidated,
     }
     document["attributes"][CHECKSUM] = _checksum(json.loads(json.dumps(document)))  # type: ignore[index]
     return document_text(document)
 
 
-def read_group(text: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Attributes, and the zarr.json of every array, from the zarr.json of a group. Raises Damaged."""
+def read_group(text: bytes) -> Group:
+    """Read the zarr.json of a group. Raises Damaged."""
     try:
         document = json.loads(text.decode("utf-8"))
         attributes, arrays = document["attributes"], document["consolidated_metadata"]["metadata"]
@@ -250,7 +293,7 @@ def read_group(text: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         raise Damaged(f"the metadata of a group, found something else ({type(error).__name__})") from error
     if stored != _checksum(document):
         raise Damaged("metadata as it was written, found other text (checksum)")
-    return attributes, arrays
+    return Group(attributes, arrays, Marks(attributes.pop(MARKED, "")))
 
 
 def _checksum(document: Any) -> str:

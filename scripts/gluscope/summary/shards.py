@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.errors import ShardMismatch, StoreError
-from gluscope.store.damage import made_anew, to_redo
+from gluscope.store.damage import made_anew, refuse_other_shard, to_redo
 from gluscope.store.summary import read_attributes, read_layer, read_sample, write_summary
 from gluscope.summary.convention import refactor
 from gluscope.summary.merge import merge
@@ -95,6 +95,7 @@ def _open(path: str | Path) -> _Shard:
     if missing := sorted((OWN - {"rows_digest"} | {"convention", "k"}) - attributes.keys()):
         found = f"no {missing[0]} in its attributes"
         raise StoreError(str(path), "the statistics of a shard", found, made_anew(Path(path)))
+    refuse_other_shard(Path(path), attributes)
     return _Shard(Path(path), attributes, read_sample(path))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.dataset.plan import Plan, make_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,7 +75,7 @@ def test_plan_is_kept_as_it_is(tmp_path: Path) -> None:
     plan.save(tmp_path / "plan-4.json")
     assert Plan.read(tmp_path / "plan-4.json") == plan
     assert plan.shard("0002") == plan.shards[2]
-    with pytest.raises(KeyError):
+    with pytest.raises(ShardMismatch, match="expected shard 0004, found 4 others"):
         plan.shard("0004")
 
 

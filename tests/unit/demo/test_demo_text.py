@@ -11,6 +11,7 @@ import demo_text
 import pytest
 from gluscope.core.errors import DatasetError
 from gluscope.demo.text import LONGEST, SHORTEST, Document, is_held_out, iter_documents
+from gluscope.store.listing import own_listing
 
 DEMO = Path(__file__).parents[3] / "config" / "demo"
 
@@ -25,7 +26,7 @@ def test_written_file_holds_the_same_documents_in_the_same_order(documents: list
     demo_text.main(SimpleNamespace(output=[str(path)], threads=1, log=[]))
     rows = [json.loads(line) for line in path.read_bytes().decode("utf-8").split("\n")[:-1]]
     assert rows == [{"text": document.text, "source": document.source} for document in documents]
-    assert [file.name for file in path.parent.iterdir()] == ["demo.jsonl"]
+    assert {file.name for file in path.parent.iterdir()} == {"demo.jsonl", own_listing(path)}
 
 
 def test_enough_text_of_every_kind(documents: list[Document]) -> None:

@@ -68,7 +68,7 @@ def test_a_damaged_description_is_named(olmo, tmp_path):
     whole = file.read_bytes()
     for damaged in (b"", whole[:-3], b"[]", b"{}", whole.replace(b'"folder"', b'"fxlder"'), b"\xff" + whole):
         file.write_bytes(damaged)
-        with pytest.raises(StoreError, match=r"model\.json: expected a model's description.* remove it"):
+        with pytest.raises(StoreError, match=r"model\.json: expected a model's description.* made anew"):
             ModelSpec.read(file)
 
 

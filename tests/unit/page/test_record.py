@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import WrongFile
 from gluscope.page.headline import headline, plain
 from gluscope.page.numbers import number, percent
 from gluscope.page.record import NeuronPage
@@ -139,10 +139,10 @@ def test_texts_that_do_not_fit_are_refused(made: Made) -> None:
     fewer = int(recomputed.lengths[:-1].sum())
     missing = replace(recomputed, rows=recomputed.rows[:-1], lengths=recomputed.lengths[:-1],
                       gate=recomputed.gate[:fewer], in_=recomputed.in_[:fewer])  # fmt: skip
-    with pytest.raises(StoreError, match="expected text 11 of its lists, found none"):
+    with pytest.raises(WrongFile, match="expected text 11 of its lists, found none"):
         made.build(recomputed=missing)
     shorter = Rows([made.rows.ids[0][:-1], *made.rows.ids[1:]], made.rows.source)
-    with pytest.raises(StoreError, match="tokens in text 0"):
+    with pytest.raises(WrongFile, match="tokens in text 0"):
         made.build(dataset=shorter)
 
 

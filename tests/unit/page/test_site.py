@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gluscope.core.errors import StoreError
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.command import own_config
 from gluscope.page.pack import from_text
-from gluscope.page.render import card, render_page
+from gluscope.page.render import CARD, card, render_page
 from gluscope.page.site import existing_pages, read_card, read_cards, render_index
 from helpers.pages import make
 
@@ -23,26 +25,42 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.chdir(tmp_path)
     page = make().build()
     paths = RunPaths("demo")
-    for neuron in ("L0/N12", "L1/N7"):
+    for neuron in (NeuronId(0, 12), NeuronId(1, 7)):
         file = Path(f"{paths.site}/{neuron}.html")
         file.parent.mkdir(parents=True)
-        file.write_text(render_page(page), encoding="utf-8")
-    Path(f"{paths.site}/L1/N8.html").write_text("no page")
+        file.write_text(render_page(replace(page, id=neuron)), encoding="utf-8")
     Path(f"{paths.site}/L1/Nx.html").write_text("no page")
     return card(page)
 
 
 def test_pages_that_exist_are_found_in_order(site: dict[str, Any]) -> None:
-    assert existing_pages("demo") == [NeuronId(0, 12), NeuronId(1, 7), NeuronId(1, 8)]
-    assert read_cards("demo") == [site, site]
+    assert existing_pages("demo") == [NeuronId(0, 12), NeuronId(1, 7)]
+    assert read_cards("demo") == [{**site, "layer": 0, "neuron": 12}, site]
     assert read_cards("demo", [NeuronId(1, 7)]) == [site]
 
 
-def test_other_files_have_no_card(site: dict[str, Any], tmp_path: Path) -> None:
-    assert read_card("results/demo/site/L1/N8.html") is None
-    damaged = tmp_path / "x.html"
-    damaged.write_text('<script type="application/json" id="card">{"layer": 1</script>')
-    assert read_card(damaged) is None
+def test_a_page_that_is_damaged_or_another_neurons_is_refused(site: dict[str, Any]) -> None:
+    page, other = (Path(f"results/demo/site/{name}.html") for name in ("L1/N7", "L0/N12"))
+    whole = page.read_text(encoding="utf-8")
+    damaged = [
+        "no page",
+        '<script type="application/json" id="card">{"layer": 1</script>',
+        whole.replace('"headline": "', '"headline": "x', 1),
+        other.read_text(encoding="utf-8"),
+    ]
+    for text in damaged:
+        page.write_text(text, encoding="utf-8")
+        with pytest.raises(StoreError, match=r"N7\.html: the page's head: expected") as caught:
+            read_cards("demo")
+        assert caught.value.redo == (str(page),)
+
+
+def test_a_page_of_an_earlier_version_is_read(site: dict[str, Any]) -> None:
+    """Its card has no checksum."""
+    page = Path("results/demo/site/L1/N7.html")
+    text = re.sub(r', "checksum": "\w+"', "", page.read_text(encoding="utf-8")).replace(f'"kind": "{CARD}", ', "", 1)
+    page.write_text(text, encoding="utf-8")
+    assert read_card(page, NeuronId(1, 7)) == site
 
 
 def test_without_javascript_the_index_lists_its_pages(site: dict[str, Any]) -> None:

@@ -202,7 +202,7 @@ def test_texts_that_no_replay_has(run: Run, tmp_path: Path) -> None:
 
 def test_other_data_are_refused(run: Run, tmp_path: Path) -> None:
     plan = Plan("x", [Shard("0000", 0, 2, 7, "another")])
-    with pytest.raises(ShardMismatch, match="another data set"):
+    with pytest.raises(ShardMismatch, match="one of other rows in shard 0000"):
         run_replay(run.spec, run.case.data, plan, "0000", run.summary, CHOSEN, tmp_path / "0000.zarr", device="cpu")
 
 

@@ -17,8 +17,10 @@ async function loadColumns(site, told) {
   window.gluscopeLayer = (text) => { arrived = text; };
   window.gluscopeTokens = (text) => { arrived = text; };
   const block = async (name) => {
+    arrived = undefined;
     await loadScript(`${finder.folder}/${name}`);
     const text = arrived;
+    if (text === undefined) throw new Error(`${name} is damaged`);
     const bytes = await gunzip(fromText(text));
     const length = new DataView(bytes.buffer).getUint32(0, true);
     const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
@@ -27,6 +29,7 @@ async function loadColumns(site, told) {
   table.tokens = (await block("tokens.js"))[0].tokens;
   for (const name of finder.layers) {
     const [{ layer }, arrays] = await block(name);
+    if (name !== `L${layer}.js`) throw new Error(`${name} is the file of layer ${layer}`);
     for (const [key, values] of Object.entries(arrays)) {
       columns[key] ??= key === "token" ? new Uint32Array(finder.rows) : new Float32Array(finder.rows);
       columns[key].set(values, table.rows);
