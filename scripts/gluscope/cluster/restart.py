@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.cluster.damaged import NOTES, remove_noted
-from gluscope.cluster.leftovers import keep_finished_files, take_over
+from gluscope.cluster.leftovers import keep_finished_files
+from gluscope.cluster.owners import take_over
 from gluscope.cluster.queue import QueuedJob, jobs_in_queue, wait_for_earlier_jobs
 from gluscope.core.paths import RESULTS
 from gluscope.store.atomic import remove_unfinished
@@ -39,18 +40,23 @@ def make_good(
 ) -> None:
     """After a start that died: drop its locks, wait for its jobs, keep what they finished, remove the rest.
 
-    After one whose jobs refused a damaged file: remove that. Nothing happens where another start still runs.
+    After one whose jobs refused a damaged file: remove that. Where another start lives nothing is removed.
     """
-    removed = take_over(state)
+    removed, living = take_over(state)
     if removed:
         say("The last start ended without cleaning up; its locks are removed.")
     if any((state / "locks").glob("*.lock")):
         return
     if any(path.is_file() for path in (state / "incomplete").rglob("*")):
-        if wait_for_earlier_jobs(say, queue):
+        known = wait_for_earlier_jobs(say, queue)
+        if living:
+            return
+        if known:
             remove_unfinished(results)
         kept = keep_finished_files(state)
         if kept:
             say(f"Kept {len(kept)} files that jobs of an earlier start finished.")
+    if living:
+        return
     for why in remove_noted(state / NOTES.name, results.name):
         say(f"{why}. Removed; it is made anew.")
