@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from gluscope.cluster.restart import before_jobs, make_good
+from gluscope.cluster.submitted import take_submitted, write_submitted
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
 from gluscope.config.places import stamp
@@ -22,19 +23,27 @@ def make_again(files):
         workflow.dag.forcefiles.update(files)
 
 
+own = take_submitted(config)
 try:
     flow = Workflow(config, Path(workflow.basedir), make_again)
 except ConfigErrors as errors:
     sys.exit(str(errors))
 
-own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+if own is None:
+    own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+as_read = dict(config)
 config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 
+
+def prepare():
+    """Make good for a start that died; jobs get the config as it is now, however late they begin."""
+    make_good(lambda text: print(text, file=sys.stderr, flush=True))
+    submitted = write_submitted(as_read, own, Path(".snakemake"))
+    workflow.config_settings.configfiles = [submitted]
+
+
 if workflow.is_main_process:
-    before_jobs(
-        workflow,
-        lambda: make_good(lambda text: print(text, file=sys.stderr, flush=True)),
-    )
+    before_jobs(workflow, prepare)
 
 
 onstart:
