@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from gluscope.cluster import watchdog
 from gluscope.cluster.restart import before_jobs, make_good
 from gluscope.cluster.submitted import take_submitted, write_submitted
 from gluscope.config.load import ConfigErrors
@@ -38,6 +39,7 @@ config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 def prepare():
     """Make good for a start that died; jobs get the config as it is now, however late they begin."""
     make_good(lambda text: print(text, file=sys.stderr, flush=True))
+    watchdog.install()
     submitted = write_submitted(as_read, own, Path(".snakemake"))
     workflow.config_settings.configfiles = [submitted]
 
