@@ -10,19 +10,22 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 FOLDER = "gluscope-submitted"
-_KEY = "as_submitted"
+_KEY, _FILES = "as_submitted", "as_submitted_from"
 _DAYS = 60  # after which a config that no start has used again is dropped; no job waits that long
 
 
-def write_submitted(config: Mapping[str, Any], state: Path) -> Path:
-    """Write the whole config into `state` (`.snakemake/`); returns the config file that jobs are to be given."""
-    text = json.dumps({_KEY: config}, default=str)
+def write_submitted(config: Mapping[str, Any], own: Sequence[str], state: Path) -> Path:
+    """Write the whole config into `state` (`.snakemake/`); returns the config file that jobs are to be given.
+
+    own: the user's config files, which pages name.
+    """
+    text = json.dumps({_KEY: config, _FILES: list(own)}, default=str)
     file = state / FOLDER / f"{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f"{file.name}.{os.getpid()}")
@@ -34,9 +37,14 @@ def write_submitted(config: Mapping[str, Any], state: Path) -> Path:
     return file.absolute()
 
 
-def take_submitted(config: MutableMapping[str, Any]) -> None:
-    """In a job: make `config` what it was when the job was submitted. Elsewhere nothing changes."""
-    if _KEY in config:
-        whole = dict(config[_KEY])
-        config.clear()
-        config.update(whole)
+def take_submitted(config: MutableMapping[str, Any]) -> list[str] | None:
+    """In a job: make `config` what it was when the job was submitted; returns the user's config files of that time.
+
+    Elsewhere nothing changes, and it returns None.
+    """
+    if _KEY not in config:
+        return None
+    whole, own = dict(config[_KEY]), list(config[_FILES])
+    config.clear()
+    config.update(whole)
+    return own
