@@ -46,6 +46,10 @@ def prepare():
 
 if workflow.is_main_process:
     before_jobs(workflow, prepare)
+else:
+    # A job that fails removes its outputs. By then a later job of another start may have made them: whoever began the
+    # job does that, if it still lives.
+    workflow.execution_settings.keep_incomplete = True
 
 
 onstart:
