@@ -292,7 +292,7 @@ class Workflow:
         return [path_of(shard) for shard in self.shards(run)] if path_of else []
 
     def false_markers(self, run: str) -> list[str]:
-        """Markers of batches of which a page, or what it is made from, has gone; the start page, if a single one has."""
+        """Markers of batches of which a page, or what it is made from, has gone; the start page if a single one has."""
         paths, names = RunPaths(run), functools.cache(_names)
         false = []
         for batch in self.pages(run).batches:

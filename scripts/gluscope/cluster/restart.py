@@ -8,20 +8,21 @@ from typing import Any
 
 from gluscope.cluster.damaged import NOTES, remove_noted
 from gluscope.cluster.leftovers import keep_finished_files
-from gluscope.cluster.owners import take_over
+from gluscope.cluster.owners import forget_other_hosts, take_over
 from gluscope.cluster.queue import QueuedJob, jobs_in_queue, wait_for_earlier_jobs
 from gluscope.core.paths import RESULTS
 from gluscope.store.atomic import remove_unfinished
 
 
-def before_jobs(workflow: Any, prepare: Callable[[], None]) -> None:
+def before_jobs(workflow: Any, prepare: Callable[[], None], state: Path = Path(".snakemake")) -> None:
     """Have `prepare` called when Snakemake is about to run jobs, before it looks at any file, lock or mark.
 
     workflow: Snakemake's, while it reads the Snakefile. It knows what the command line, a profile or a program asked
     for when it calls `workflow.execute`, and for calls that only look (lists, reports, summaries, --unlock) it does not
-    call that at all. A dry run and --touch have executors that say what they are.
+    call that at all. A dry run and --touch have executors that say what they are. With --unlock the user says that no
+    start lives, on other hosts neither.
     """
-    execute = workflow.execute
+    execute, unlock = workflow.execute, workflow.unlock
 
     def prepared(executor_plugin: Any, *rest: Any, **others: Any) -> Any:
         kind = executor_plugin.common_settings
@@ -29,7 +30,11 @@ def before_jobs(workflow: Any, prepare: Callable[[], None]) -> None:
             prepare()
         return execute(executor_plugin, *rest, **others)
 
-    workflow.execute = prepared
+    def unlocked() -> Any:
+        forget_other_hosts(state)
+        return unlock()
+
+    workflow.execute, workflow.unlock = prepared, unlocked
 
 
 def make_good(
