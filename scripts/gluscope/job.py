@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from gluscope.cluster.claims import claimed
 from gluscope.cluster.damaged import NOTES, note, why_noted
 from gluscope.core.errors import GluscopeError, StoreError, one_line
+from gluscope.model.unchanged import models_unchanged
 from gluscope.stages.made import refuse_old
 from gluscope.store.whole import check_whole
 
@@ -67,7 +68,10 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
                     print(f"error: {why}. Next: {_AGAIN}.", file=sys.stderr)
                     raise SystemExit(1)
                 refuse_old(getattr(smk, "input", ()))
-                with claimed(map(str, getattr(smk, "output", ()))):
+                with (
+                    models_unchanged(map(str, getattr(smk, "input", ()))),
+                    claimed(map(str, getattr(smk, "output", ()))),
+                ):
                     yield Job(log)
             except Exception as error:
                 print(f"error: {explain(_noted(error))}", file=sys.stderr)
