@@ -6,8 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from gluscope.as_asked import lines, made_otherwise
 from gluscope.cluster import watchdog
-from gluscope.cluster.restart import before_jobs, make_good
+from gluscope.cluster.restart import before_jobs, make_good, when_planned
 from gluscope.cluster.submitted import take_submitted, write_submitted
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
@@ -44,8 +45,24 @@ def prepare():
     workflow.config_settings.configfiles = [submitted]
 
 
+def look_into_files():
+    """Have made again what was made with other settings than those of now, by what the files say themselves."""
+    if "params" not in map(str, workflow.rerun_triggers):
+        return
+    recorded = lambda file: workflow.persistence.metadata(file) is not None
+    found = [
+        other
+        for job in workflow.dag.jobs
+        for other in made_otherwise(flow, job.rule.name, job.wildcards_dict, recorded)
+    ]
+    workflow.dag.forcefiles.update(other.file for other in found)
+    for line in lines(found):
+        print(line, file=sys.stderr, flush=True)
+
+
 if workflow.is_main_process:
     before_jobs(workflow, prepare)
+    when_planned(workflow, look_into_files)
 else:
     # A job that fails removes its outputs. By then a later job of another start may have made them: whoever began the
     # job does that, if it still lives.

@@ -14,6 +14,24 @@ from gluscope.core.paths import RESULTS
 from gluscope.store.atomic import remove_unfinished
 
 
+def when_planned(workflow: Any, look: Callable[[], None]) -> None:
+    """Have `look` called when Snakemake knows the jobs of a plan and not yet which of them have to run."""
+    prepare_dag = workflow._prepare_dag
+
+    def prepared(*rest: Any, **others: Any) -> Any:
+        done = prepare_dag(*rest, **others)
+        check = workflow.dag.check_incomplete  # where Snakemake itself finds files that have to be made again
+
+        async def checked() -> None:
+            await check()
+            look()
+
+        workflow.dag.check_incomplete = checked
+        return done
+
+    workflow._prepare_dag = prepared
+
+
 def before_jobs(workflow: Any, prepare: Callable[[], None], state: Path = Path(".snakemake")) -> None:
     """Have `prepare` called when Snakemake is about to run jobs, before it looks at any file, lock or mark.
 
