@@ -49,11 +49,13 @@ def look_into_files():
     """Have made again what was made with other settings than those of now, by what the files say themselves."""
     if "params" not in map(str, workflow.rerun_triggers):
         return
-    recorded = lambda file: workflow.persistence.metadata(file) is not None
+    recorded = workflow.persistence.has_metadata
     found = [
         other
         for job in workflow.dag.jobs
-        for other in made_otherwise(flow, job.rule.name, job.wildcards_dict, recorded)
+        for other in made_otherwise(
+            flow, job.rule.name, job.wildcards_dict, recorded(job)
+        )
     ]
     workflow.dag.forcefiles.update(other.file for other in found)
     for line in lines(found):

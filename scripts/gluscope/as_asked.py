@@ -1,4 +1,4 @@
-"""Whether files that are there were made as the config asks now. Each file says with what it was made: settings, versions
+"""Whether files that are there were made as the config asks now. Each says with what it was made: settings, versions
 of stages, and from which inputs.
 
 Snakemake's own record of that lies in `.snakemake/`: there is none for results that were carried to another clone, nor
@@ -38,12 +38,10 @@ class Otherwise:
         return f"{self.file} was made with {self.what} {self.made}, asked for is {self.asked}: it is made again."
 
 
-def made_otherwise(
-    flow: Workflow, rule: str, wildcards: Mapping[str, str], recorded: Callable[[str], bool]
-) -> Iterator[Otherwise]:
+def made_otherwise(flow: Workflow, rule: str, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     """Of the files that a rule makes those that are there and were made otherwise; each is named with the first reason.
 
-    recorded: whether Snakemake has a record of how a file was made. Then it has compared the user's own files by their
+    recorded: whether Snakemake has a record of how they were made. Then it has compared the user's own files by their
     dates; without one they are read. What is damaged is left to its readers.
     """
     stage, _, _ = rule.partition("_with")
@@ -95,10 +93,10 @@ def _compare(files: Iterable[str], asked: Mapping[str, Any]) -> Iterator[Otherwi
             yield from _first(file, asked, made)
 
 
-def _model(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _model(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     file, keys = RunPaths(run).model, flow.settings("fetch_model", run)
-    if recorded(file) or not Path(file).exists():
+    if recorded or not Path(file).exists():
         return
     spec = ModelSpec.read(file)
     if Path(keys["model"]).is_dir():
@@ -111,7 +109,7 @@ def _revision(revision: str) -> dict[str, str]:
     return {"files of revision": revision}
 
 
-def _tokens(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _tokens(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     dataset = wildcards["dataset"]
     file, keys = DatasetPaths(dataset).tokens, flow.settings("tokenise", dataset)
     if not Path(file).exists():
@@ -119,7 +117,7 @@ def _tokens(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[st
     record = TokenRecord.read(DatasetPaths(dataset).folder)
     made = asdict(record.settings)
     found = list(_first(file, {key: value for key, value in keys.items() if key in made}, made))
-    if not found and not recorded(file):
+    if not found and not recorded:
         found = list(_texts(file, keys, record))
     yield from found
 
@@ -143,13 +141,13 @@ def _texts(file: str, keys: Mapping[str, Any], record: TokenRecord) -> Iterator[
             return
 
 
-def _plan(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _plan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     file, asked = RunPaths(wildcards["run"]).plan, flow.settings("plan_shards", wildcards["run"])
     if Path(file).exists():
         yield from _first(file, {"shards": asked["shards"]}, {"shards": len(Plan.read(file).shards)})
 
 
-def _scan(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _scan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run, shard = wildcards["run"], wildcards["shard"]
     paths = RunPaths(run)
     asked = {**flow.scanned_with(run), **_of_model(paths)}
@@ -177,7 +175,7 @@ def _of_tokens(flow: Workflow, run: str) -> dict[str, Any]:
         return {}
 
 
-def _summary(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _summary(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     paths = RunPaths(run)
     asked = flow.scanned_with(run)
@@ -187,7 +185,7 @@ def _summary(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[s
     )
 
 
-def _taken(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _taken(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     keys = flow.settings("take_activations", run)
     asked = {"k": keys["k"], "dtype": keys["dtype"], "stages": flow.version("take_activations", run)}
@@ -201,12 +199,12 @@ def _convention(flow: Workflow, run: str) -> dict[str, str]:
     return {"convention": "refactored" if flow.run(run).refactor_glu else "raw"}
 
 
-def _weights(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _weights(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     paths = RunPaths(wildcards["run"])
     yield from _compare([paths.weights], {"stages": flow.version("weights", wildcards["run"]), **_of_model(paths)})
 
 
-def _replay(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _replay(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     paths = RunPaths(run)
     asked = {"stages": flow.version("replay", run), "settings": flow.settings("replay", run)}
@@ -214,7 +212,7 @@ def _replay(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[st
     yield from _compare(files, {**asked, **_of_model(paths), **_of_tokens(flow, run)})
 
 
-def _version(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[str], bool]) -> Iterator[Otherwise]:
+def _version(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run, stage = wildcards["run"], wildcards["stage"]
     file = RunPaths(run).version(stage)
     if Path(file).exists():
@@ -222,7 +220,7 @@ def _version(flow: Workflow, wildcards: Mapping[str, str], recorded: Callable[[s
         yield from _first(file, {"stages": flow.version(stage), "settings": flow.settings(stage, run)}, made)
 
 
-_Look = Callable[[Workflow, Mapping[str, str], Callable[[str], bool]], Iterator[Otherwise]]
+_Look = Callable[[Workflow, Mapping[str, str], bool], Iterator[Otherwise]]
 _LOOKS: dict[str, _Look] = {
     "fetch_model": _model,
     "tokenise": _tokens,

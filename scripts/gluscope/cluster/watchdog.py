@@ -89,7 +89,7 @@ def _lines(*command: str) -> list[str] | None:
 
 def install() -> None:
     """Watch the jobs of the SLURM executor, if that is loaded."""
-    plugin = sys.modules.get(PLUGIN)
+    plugin: Any = sys.modules.get(PLUGIN)
     if plugin is None or hasattr(plugin.Executor, "gluscope_watch"):
         return
     plugin.Executor.gluscope_watch = watch = Watch(listed_jobs, accounted_state)
