@@ -32,15 +32,25 @@ def when_planned(workflow: Any, look: Callable[[], None]) -> None:
     workflow._prepare_dag = prepared
 
 
-def before_jobs(workflow: Any, prepare: Callable[[], None], state: Path = Path(".snakemake")) -> None:
+def when_unlocked(workflow: Any, state: Path = Path(".snakemake")) -> None:
+    """With --unlock the user says that no start lives, on other hosts neither."""
+    unlock = workflow.unlock
+
+    def unlocked() -> Any:
+        forget_other_hosts(state)
+        return unlock()
+
+    workflow.unlock = unlocked
+
+
+def before_jobs(workflow: Any, prepare: Callable[[], None]) -> None:
     """Have `prepare` called when Snakemake is about to run jobs, before it looks at any file, lock or mark.
 
     workflow: Snakemake's, while it reads the Snakefile. It knows what the command line, a profile or a program asked
     for when it calls `workflow.execute`, and for calls that only look (lists, reports, summaries, --unlock) it does not
-    call that at all. A dry run and --touch have executors that say what they are. With --unlock the user says that no
-    start lives, on other hosts neither.
+    call that at all. A dry run and --touch have executors that say what they are.
     """
-    execute, unlock = workflow.execute, workflow.unlock
+    execute = workflow.execute
 
     def prepared(executor_plugin: Any, *rest: Any, **others: Any) -> Any:
         kind = executor_plugin.common_settings
@@ -48,11 +58,7 @@ def before_jobs(workflow: Any, prepare: Callable[[], None], state: Path = Path("
             prepare()
         return execute(executor_plugin, *rest, **others)
 
-    def unlocked() -> Any:
-        forget_other_hosts(state)
-        return unlock()
-
-    workflow.execute, workflow.unlock = prepared, unlocked
+    workflow.execute = prepared
 
 
 def make_good(

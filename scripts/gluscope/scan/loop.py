@@ -90,8 +90,9 @@ def run_scan(
     record.check_fits(spec, str(folder))
     data, shard = TokenDataset.open(folder), plan.shard(name)
     if shard.stop > len(data) or data.digest(shard.start, shard.stop) != shard.digest:
-        expected, found = f"a plan of {folder}", "one of other rows"
-        raise ShardMismatch(f"shard {name}", expected, found, "run the same command again")
+        expected = f"rows {shard.start}-{shard.stop - 1} of {folder} with digest {shard.digest[:12]}, as in the plan"
+        found = f"{data.digest(shard.start, shard.stop)[:12]}" if shard.stop <= len(data) else f"{len(data)} rows"
+        raise ShardMismatch(f"shard {name}", expected, found, "run the same command again: the plan is made anew")
     sample = _within(choose_sample(settings.seed, data.lengths, settings.samples), shard)
     about = describe_scan(spec, record, plan, shard, settings) | (attributes or {})
     if shard.rows == 0:
