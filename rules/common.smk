@@ -8,7 +8,13 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from gluscope.as_asked import lines, made_otherwise
 from gluscope.cluster import watchdog
-from gluscope.cluster.restart import before_jobs, make_good, when_planned, when_unlocked
+from gluscope.cluster.restart import (
+    before_jobs,
+    keep_outputs,
+    make_good,
+    when_planned,
+    when_unlocked,
+)
 from gluscope.cluster.submitted import take_submitted, write_submitted
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
@@ -67,9 +73,7 @@ if workflow.is_main_process:
     when_planned(workflow, look_into_files)
     when_unlocked(workflow)
 else:
-    # A job that fails removes its outputs. By then a later job of another start may have made them: whoever began the
-    # job does that, if it still lives.
-    workflow.execution_settings.keep_incomplete = True
+    keep_outputs(workflow)
 
 
 onstart:

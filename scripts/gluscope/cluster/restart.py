@@ -43,6 +43,20 @@ def when_unlocked(workflow: Any, state: Path = Path(".snakemake")) -> None:
     workflow.unlock = unlocked
 
 
+def keep_outputs(workflow: Any) -> None:
+    """In a job: have Snakemake leave the outputs of a job that fails.
+
+    By then a later job of another start may have made them. Whoever sent the job removes what it left, if it still lives.
+    """
+    execute = workflow.execute
+
+    def kept(*rest: Any, **others: Any) -> Any:
+        workflow.execution_settings.keep_incomplete = True
+        return execute(*rest, **others)
+
+    workflow.execute = kept
+
+
 def before_jobs(workflow: Any, prepare: Callable[[], None]) -> None:
     """Have `prepare` called when Snakemake is about to run jobs, before it looks at any file, lock or mark.
 
