@@ -46,7 +46,7 @@ def when_unlocked(workflow: Any, state: Path = Path(".snakemake")) -> None:
 def keep_outputs(workflow: Any) -> None:
     """In a job: have Snakemake leave the outputs of a job that fails.
 
-    By then a later job of another start may have made them. Whoever sent the job removes what it left, if it still lives.
+    By then a later job of another start may have made them. Whoever sent the job removes what it left, if it lives.
     """
     execute = workflow.execute
 
