@@ -1,4 +1,4 @@
-"""Takes one of the program's precautions away, for the negative control of `make faults`; only tests put it on the path.
+"""Takes one of the program's precautions away, for the negative control of `make faults`. Only tests put it on a path.
 
 GLUSCOPE_TEST_WITHOUT: `rename`: files are written under their final names. `fsync`: nothing is synced. `lock`: locks of
 Snakemake, jobs of an earlier start, and later jobs of the same file are not looked at.
