@@ -1,5 +1,6 @@
 """Find the model of a run, or fetch it from the hub, and describe it."""
 
+from dataclasses import replace
 from typing import Any
 
 from gluscope.core.paths import RunPaths
@@ -18,7 +19,7 @@ def main(smk: Any) -> None:
         for page in smk.config.get("asked", {}).get(smk.wildcards.run, []):
             neuron = RunPaths(smk.wildcards.run).parse_page(page)
             size.refuse(page, neuron.layer, neuron.neuron)
-        spec.save(smk.output[0])
+        replace(spec, stages=smk.params.version).save(smk.output[0])
         job.say(
             f"{spec.architecture}, {spec.n_layers} layers of {spec.d_mlp} neurons, d_model {spec.d_model}, "
             f"revision {spec.revision}"

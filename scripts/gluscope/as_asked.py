@@ -96,13 +96,20 @@ def _compare(files: Iterable[str], asked: Mapping[str, Any]) -> Iterator[Otherwi
 def _model(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     file, keys = RunPaths(run).model, flow.settings("fetch_model", run)
-    if recorded or not Path(file).exists():
+    if not Path(file).exists():
         return
     spec = ModelSpec.read(file)
-    if Path(keys["model"]).is_dir():
+    old = list(_first(file, _stages(flow, "fetch_model", run), {"stages": spec.stages}))
+    if old or recorded:
+        yield from old
+    elif Path(keys["model"]).is_dir():
         yield from _first(file, {"files of revision": revision_now(Path(keys["model"]))}, _revision(spec.revision))
     else:
         yield from _first(file, {"model": keys["model"]}, {"model": spec.model})
+
+
+def _stages(flow: Workflow, stage: str, run: str | None) -> dict[str, Any]:
+    return {"stages": flow.version(stage, run)}
 
 
 def _revision(revision: str) -> dict[str, str]:
@@ -115,8 +122,9 @@ def _tokens(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Ite
     if not Path(file).exists():
         return
     record = TokenRecord.read(DatasetPaths(dataset).folder)
-    made = asdict(record.settings)
-    found = list(_first(file, {key: value for key, value in keys.items() if key in made}, made))
+    made = {**asdict(record.settings), "stages": record.stages}
+    asked = {key: value for key, value in keys.items() if key in made} | _stages(flow, "tokenise", None)
+    found = list(_first(file, asked, made))
     if not found and not recorded:
         found = list(_texts(file, keys, record))
     yield from found
@@ -144,7 +152,10 @@ def _texts(file: str, keys: Mapping[str, Any], record: TokenRecord) -> Iterator[
 def _plan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     file, asked = RunPaths(wildcards["run"]).plan, flow.settings("plan_shards", wildcards["run"])
     if Path(file).exists():
-        yield from _first(file, {"shards": asked["shards"]}, {"shards": len(Plan.read(file).shards)})
+        plan, stages = Plan.read(file), _stages(flow, "plan_shards", wildcards["run"])
+        yield from _first(
+            file, {"shards": asked["shards"], **stages}, {"shards": len(plan.shards), "stages": plan.stages}
+        )
 
 
 def _scan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -52,11 +52,12 @@ class Plan:
     """All shards of a run, in the order of their rows.
 
     base: names the cut. It stays while rows are only appended, and is another one after every other change; shards
-    with different ones do not belong together.
+    with different ones do not belong together. stages: by name, the version of the stage that cut.
     """
 
     base: str
     shards: list[Shard]
+    stages: dict[str, str] = field(default_factory=dict)
 
     def shard(self, name: str) -> Shard:
         """Raises KeyError for a name that the plan lacks."""
@@ -70,7 +71,7 @@ class Plan:
         """Raises StoreError where the file is missing or is no plan."""
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(raw["base"], [Shard(**shard) for shard in raw["shards"]])
+            return cls(raw["base"], [Shard(**shard) for shard in raw["shards"]], raw.get("stages", {}))
         except FileNotFoundError:
             raise StoreError(str(path), "a plan of shards", "no such file", REDO) from None
         except (ValueError, KeyError, TypeError) as error:

@@ -53,7 +53,8 @@ class TokenRecord:
     max_id: the largest token id. fingerprint: see `fingerprint`. text_column: None where the data hold no text.
     source, tokenizer: {id, revision}; revision is a hub commit, or for files `sha256:...` of them; tokenizer is None
     for data that came with `input_ids`. dropped_empty: source rows without a token. replaced_surrogates: lone
-    surrogates, which no UTF-8 file can hold, that were replaced by U+FFFD.
+    surrogates, which no UTF-8 file can hold, that were replaced by U+FFFD. stages: by name, the version
+    of the stage that made it.
     """
 
     rows: int
@@ -70,6 +71,7 @@ class TokenRecord:
     replaced_surrogates: int = 0
     files: list[StoredFile] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @property

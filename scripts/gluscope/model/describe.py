@@ -104,6 +104,7 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
         dtype=_DTYPES[tensors[gate.format(layer=0)].dtype],
         parameters=sum(_numbers(tensor) for tensor in tensors.values()),
         versions={name: version(name) for name in ("torch", "transformers", "transformer_lens")},
+        stages={},
     )
 
 

@@ -27,7 +27,7 @@ class ModelSpec:
         from the MLP (gate and in the same where they are fused), and `act` unless the model calls a plain function.
     dtype: of the stored gate weights, e.g. "float16".
     parameters: numbers in all weight files.
-    versions: of the packages that described it.
+    versions: of the packages that described it. stages: by name, the version of the stage that did.
     """
 
     model: str
@@ -49,6 +49,7 @@ class ModelSpec:
     dtype: str = "float32"
     parameters: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
 
     @property
     def fused(self) -> bool:

@@ -56,12 +56,17 @@ def _fill() -> None:
     found = flow()
     sources = fetch("texts.jsonl", "my-model")
     RUN.mkdir(parents=True)
-    record = build("results/datasets/mine-texts", sources, TokenSettings.of(found.dataset("mine-texts")))
+    record = build(
+        "results/datasets/mine-texts",
+        sources,
+        TokenSettings.of(found.dataset("mine-texts")),
+        stages=found.version("tokenise"),
+    )
     revision = revision_now(Path("my-model"))
     spec = ModelSpec("my-model", revision, "my-model", "X", 2, 8, 16, 99, "silu", "g", "i", "o", "e", "u")
-    spec.save(RUN / "model.json")
+    replace(spec, stages=found.version("fetch_model", "mine")).save(RUN / "model.json")
     shards = [Shard(name, 0, 1, 2, f"rows of {name}") for name in found.shards("mine")]
-    Plan("the cut", shards).save(RUN / "plan.json")
+    Plan("the cut", shards, found.version("plan_shards", "mine")).save(RUN / "plan.json")
     shared = {**found.scanned_with("mine"), "model_revision": revision, "dataset_fingerprint": record.fingerprint}
     shared["convention"] = "raw"
     for shard in shards:
@@ -147,7 +152,7 @@ def test_results_of_another_model_or_data_set(made: Workflow) -> None:
 
 def test_a_shard_of_other_rows(made: Workflow) -> None:
     plan = Plan.read(RUN / "plan.json")
-    Plan(plan.base, [replace(plan.shards[0], digest="others"), *plan.shards[1:]]).save(RUN / "plan.json")
+    Plan(plan.base, [replace(plan.shards[0], digest="others"), *plan.shards[1:]], plan.stages).save(RUN / "plan.json")
     (other,) = found(made).items()
     assert other == ("mine/scan/0000.zarr.zip", ("rows_digest", "others", "rows of 0000"))
 
@@ -156,7 +161,7 @@ def test_other_versions_of_stages(made: Workflow, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Workflow, "version", lambda self, stage, run=None: {stage: "99"})
     other = found(made)
     assert {what for what, _, _ in other.values()} == {"stages"}
-    assert len(other) == len(made.shards("mine")) + 3
+    assert len(other) == len(made.shards("mine")) + 6
 
 
 def test_what_is_damaged_or_not_there_is_left_to_its_readers(made: Workflow) -> None:
