@@ -67,8 +67,6 @@ def play(site: Site, name: str, seed: int, lacking: str = "") -> Outcome:
         _commands(room, kind, rng)
         room.settle()
         watcher.look()
-        outcome.half = len(watcher.half) if watcher.is_alive() else 0
-        outcome.wrong += watcher.half if watcher.is_alive() else []
         outcome.equal = site.results() == site.reference
         if (made := room.scanned_with("k")) != {4}:
             outcome.equal = False
@@ -82,7 +80,8 @@ def play(site: Site, name: str, seed: int, lacking: str = "") -> Outcome:
         traceback.print_exc()
     finally:
         if watcher is not None and watcher.is_alive():
-            watcher.stop()
+            outcome.half = len(watcher.stop())
+            outcome.wrong += watcher.half
         if subprocess.run(["mountpoint", "-q", room.folder / "results"], check=False).returncode == 0:
             subprocess.run(["umount", "-l", room.folder / "results"], check=False)
     outcome.log = room.log

@@ -10,6 +10,7 @@ a result has got its final name: what was not synced is lost, all else is on the
 import importlib.abc
 import importlib.util
 import os
+import shutil
 import signal
 import sys
 import time
@@ -33,7 +34,8 @@ def in_place(atomic):
     @contextmanager
     def new_folder(target, keep=None):
         target = Path(target)
-        target.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
         yield target
 
     atomic.new_file, atomic.new_folder = new_file, new_folder
