@@ -50,7 +50,7 @@ def made_otherwise(flow: Workflow, rule: str, wildcards: Mapping[str, str], reco
         return
     try:
         yield from look(flow, wildcards, recorded)
-    except (GluscopeError, OSError, ValueError, KeyError, TypeError):
+    except (GluscopeError, OSError, ValueError, KeyError):
         return
 
 
@@ -161,7 +161,7 @@ def _plan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Itera
 def _scan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run, shard = wildcards["run"], wildcards["shard"]
     paths = RunPaths(run)
-    asked = {**flow.scanned_with(run), **_of_model(paths)}
+    asked = _of_model(paths, flow.scanned_with(run))
     if Path(paths.plan).exists():
         plan = Plan.read(paths.plan)
         asked |= {"plan": plan.base, "rows_digest": plan.shard(shard).digest}
@@ -171,12 +171,17 @@ def _scan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Itera
     yield from found
 
 
-def _of_model(paths: RunPaths) -> dict[str, Any]:
-    """The revision that results are to be of; nothing where the model is still to be described."""
+def _of_model(paths: RunPaths, asked: dict[str, Any]) -> dict[str, Any]:
+    """`asked` with the revision that results are to be of, and the number format that `dtype` stands for.
+
+    Where the model is still to be described neither is known, and neither is compared.
+    """
     try:
-        return {"model_revision": ModelSpec.read(paths.model).revision}
+        spec = ModelSpec.read(paths.model)
     except GluscopeError:
-        return {}
+        return {key: value for key, value in asked.items() if (key, value) != ("dtype", "auto")}
+    format = {"dtype": spec.number_format(asked["dtype"])} if "dtype" in asked else {}
+    return {**asked, **format, "model_revision": spec.revision}
 
 
 def _of_tokens(flow: Workflow, run: str) -> dict[str, Any]:
@@ -191,9 +196,8 @@ def _summary(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> It
     paths = RunPaths(run)
     asked = flow.scanned_with(run)
     asked["stages"] = {**asked["stages"], **flow.version("merge", run)}
-    yield from _compare(
-        [paths.summary], {**asked, **_convention(flow, run), **_of_model(paths), **_of_tokens(flow, run)}
-    )
+    about = {**_of_model(paths, asked), **_convention(flow, run), **_of_tokens(flow, run)}
+    yield from _compare([paths.summary], about)
 
 
 def _taken(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
@@ -201,9 +205,8 @@ def _taken(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iter
     keys = flow.settings("take_activations", run)
     asked = {"k": keys["k"], "dtype": keys["dtype"], "stages": flow.version("take_activations", run)}
     paths = RunPaths(run)
-    yield from _compare(
-        [paths.summary], {**asked, **_convention(flow, run), **_of_model(paths), **_of_tokens(flow, run)}
-    )
+    about = {**_of_model(paths, asked), **_convention(flow, run), **_of_tokens(flow, run)}
+    yield from _compare([paths.summary], about)
 
 
 def _convention(flow: Workflow, run: str) -> dict[str, str]:
@@ -212,7 +215,7 @@ def _convention(flow: Workflow, run: str) -> dict[str, str]:
 
 def _weights(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     paths = RunPaths(wildcards["run"])
-    yield from _compare([paths.weights], {"stages": flow.version("weights", wildcards["run"]), **_of_model(paths)})
+    yield from _compare([paths.weights], _of_model(paths, {"stages": flow.version("weights", wildcards["run"])}))
 
 
 def _replay(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
@@ -220,7 +223,7 @@ def _replay(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Ite
     paths = RunPaths(run)
     asked = {"stages": flow.version("replay", run), "settings": flow.settings("replay", run)}
     files = [paths.replay(wildcards["shard"])]
-    yield from _compare(files, {**asked, **_of_model(paths), **_of_tokens(flow, run)})
+    yield from _compare(files, {**_of_model(paths, asked), **_of_tokens(flow, run)})
 
 
 def _version(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
@@ -228,7 +231,8 @@ def _version(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> It
     file = RunPaths(run).version(stage)
     if Path(file).exists():
         made = json.loads(Path(file).read_text(encoding="utf-8"))
-        yield from _first(file, {"stages": flow.version(stage), "settings": flow.settings(stage, run)}, made)
+        if isinstance(made, dict):
+            yield from _first(file, {"stages": flow.version(stage), "settings": flow.settings(stage, run)}, made)
 
 
 _Look = Callable[[Workflow, Mapping[str, str], bool], Iterator[Otherwise]]

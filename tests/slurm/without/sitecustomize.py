@@ -2,7 +2,7 @@
 
 GLUSCOPE_TEST_WITHOUT: `rename`: files are written under their final names. `fsync`: nothing is synced. `lock`: locks of
 Snakemake, jobs of an earlier start, and later jobs of the same file are not looked at.
-GLUSCOPE_TEST_HOLD: seconds that each scan waits before it syncs anything.
+GLUSCOPE_TEST_HOLD: a file for which each scan waits, five minutes at most, before it syncs anything.
 GLUSCOPE_TEST_POWER: a file that exists. The first scan that begins takes it away, and loses its node's power as soon as
 a result has got its final name: what was not synced is lost, all else is on the disk.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 WITHOUT = os.environ.get("GLUSCOPE_TEST_WITHOUT", "")
 POWER = os.environ.get("GLUSCOPE_TEST_POWER", "")
-HOLD = float(os.environ.get("GLUSCOPE_TEST_HOLD", "0"))
+HOLD = os.environ.get("GLUSCOPE_TEST_HOLD", "")
 
 
 def in_place(atomic):
@@ -106,7 +106,9 @@ def held():
     def late(handle):
         if not done:
             done.append(True)
-            time.sleep(HOLD)
+            end = time.monotonic() + 300
+            while not os.path.exists(HOLD) and time.monotonic() < end:
+                time.sleep(0.2)
         fsync(handle)
 
     os.fsync = late

@@ -29,7 +29,7 @@ RUN = Path("results/mine")
 
 def flow(dataset: dict[str, Any] | None = None, **run: Any) -> Workflow:
     raw = copy.deepcopy(CONFIG)
-    raw["runs"]["mine"].update(run)
+    raw["runs"]["mine"].update({"cache": True, "shards": 2, **run})
     raw["datasets"]["mine-texts"].update(dataset or {})
     return Workflow(raw, REPO)
 
@@ -119,6 +119,16 @@ def test_keys_of_the_run(made: Workflow) -> None:
     version = made.run("mine").paths.version("recompute").removeprefix("results/")
     assert found(flow(pages_from="model")).keys() == {version}
     assert found(flow(shards=len(scans) + 1))["mine/plan.json"] == ("shards", str(len(scans) + 1), str(len(scans)))
+
+
+def test_a_number_format_that_the_checkpoint_decides(made: Workflow) -> None:
+    assert found(flow(dtype="auto")) == {}, "this one's is float32"
+    spec = ModelSpec.read(RUN / "model.json")
+    replace(spec, dtype="bfloat16").save(RUN / "model.json")
+    other = found(flow(dtype="auto"))
+    assert set(other.values()) == {("dtype", "bfloat16", "float32")}
+    (RUN / "model.json").unlink()
+    assert found(flow(dtype="auto")) == {}, "not known before the model is described"
 
 
 def test_keys_of_the_data_set(made: Workflow) -> None:
