@@ -67,10 +67,12 @@ $(TEST): $(RUNTIME) envs/test.txt
 	@rm -f $(VENV)/.test-* && touch $@
 
 # make faults ROUNDS=100: faults on a SLURM cluster of this machine's own; writes the table of docs/faults.md. Needs root.
+# make faults WITHOUT=rename ROUNDS=2: the same without a precaution (rename, fsync, lock): files have to come out wrong.
 ROUNDS ?= 18
 RUNNERS ?= 1
+WITHOUT ?=
 faults: $(TEST)
-	@PYTHONPATH=scripts:tests $(BIN)/python -m slurm.run_faults --rounds $(ROUNDS) --runners $(RUNNERS) --write
+	@PYTHONPATH=scripts:tests $(BIN)/python -m slurm.run_faults --rounds $(ROUNDS) --runners $(RUNNERS) --write --without=$(WITHOUT)
 
 # make lock: new pins from envs/*.in, in a fresh environment.
 lock:

@@ -6,8 +6,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from gluscope.as_asked import lines, made_otherwise
+from gluscope.cluster import watchdog
 from gluscope.cluster.altered import unlike_list
-from gluscope.cluster.restart import before_jobs, make_good
+from gluscope.cluster.restart import (
+    before_jobs,
+    keep_outputs,
+    make_good,
+    when_planned,
+    when_unlocked,
+)
+from gluscope.cluster.submitted import take_submitted, write_submitted
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
 from gluscope.config.places import stamp
@@ -23,21 +32,51 @@ def make_again(files):
         workflow.dag.forcefiles.update(files)
 
 
+own = take_submitted(config)
 try:
     flow = Workflow(config, Path(workflow.basedir), make_again)
 except ConfigErrors as errors:
     sys.exit(str(errors))
 
-own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+if own is None:
+    own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+as_read = dict(config)
 config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 
-if workflow.is_main_process:
-    before_jobs(
-        workflow,
-        lambda: make_good(
-            lambda text: print(text, file=sys.stderr, flush=True), asked=sys.argv[1:]
-        ),
+
+def prepare():
+    """Make good for a start that died; jobs get the config as it is now, however late they begin."""
+    make_good(
+        lambda text: print(text, file=sys.stderr, flush=True), asked=sys.argv[1:]
     )
+    watchdog.install()
+    submitted = write_submitted(as_read, own, Path(".snakemake"))
+    workflow.config_settings.configfiles = [submitted]
+
+
+def look_into_files():
+    """Have made again what was made with other settings than those of now, by what the files say themselves."""
+    if "params" not in map(str, workflow.rerun_triggers):
+        return
+    recorded = workflow.persistence.has_metadata
+    found = [
+        other
+        for job in workflow.dag.jobs
+        for other in made_otherwise(
+            flow, job.rule.name, job.wildcards_dict, recorded(job)
+        )
+    ]
+    workflow.dag.forcefiles.update(other.file for other in found)
+    for line in lines(found):
+        print(line, file=sys.stderr, flush=True)
+
+
+if workflow.is_main_process:
+    before_jobs(workflow, prepare)
+    when_planned(workflow, look_into_files)
+    when_unlocked(workflow)
+else:
+    keep_outputs(workflow)
 
 
 onstart:

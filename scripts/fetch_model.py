@@ -1,5 +1,6 @@
 """Find the model of a run, or fetch it from the hub, and describe it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def main(smk: Any) -> None:
             dataset = smk.config["runs"][smk.wildcards.run]["dataset"]
             if smk.config["datasets"][dataset].get("tokenizer") is None:
                 raise no_tokenizer(dataset, spec.model)
-        spec.save(smk.output[0])
+        replace(spec, stages=smk.params.version).save(smk.output[0])
         job.say(
             f"{spec.architecture}, {spec.n_layers} layers of {spec.d_mlp} neurons, d_model {spec.d_model}, "
             f"revision {spec.revision}"

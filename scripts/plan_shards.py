@@ -1,5 +1,6 @@
 """Share out the rows of a run's token data set among its shards."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def main(smk: Any) -> None:
         if asked := asked_in(smk.config, smk.wildcards.run):
             of_plan(asked, ModelSpec.read(smk.input.model), plan, before, job.say)
         with new_file(smk.output[0]) as part:
-            plan.save(part)
+            replace(plan, stages=smk.params.version).save(part)
         sizes = [shard.tokens for shard in plan.shards]
         kept = len(set(before.shards) & set(plan.shards)) if before and before.base == plan.base else 0
         job.say(f"{len(sizes)} shards of {min(sizes):,} to {max(sizes):,} tokens, {kept} of them as before")

@@ -23,7 +23,7 @@ def main(smk: Any) -> None:
             smk.output[0],
             device=smk.resources.device,
             batch_tokens=smk.resources.batch_tokens,
-            attributes={"stages": smk.params.version},
+            attributes={"stages": smk.params.version, "settings": smk.params.settings},
         )
         job.say(f"{done.rows:,} texts, {done.tokens:,} tokens, {done.pairs:,} neurons' texts kept")
 

@@ -20,7 +20,13 @@ def main(smk: Any) -> None:
         else:
             sources = fetch(keys["source"], keys["tokenizer"], keys["revision"])
         made_with = versions("datasets", "tokenizers", "transformers", "pyarrow")
-        record = build(Path(smk.output[0]).parent, sources, TokenSettings.of(SimpleNamespace(**keys)), made_with)
+        record = build(
+            Path(smk.output[0]).parent,
+            sources,
+            TokenSettings.of(SimpleNamespace(**keys)),
+            made_with,
+            stages=smk.params.version,
+        )
         job.say(f"{record.rows} examples, {record.tokens} tokens, the longest {record.longest}")
         for line in record.remarks:
             job.say(line)

@@ -17,8 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
+from gluscope.cluster.claims import claimed
 from gluscope.cluster.damaged import NOTES, note, why_noted
 from gluscope.core.errors import GluscopeError, StoreError, WrongFile, one_line
+from gluscope.model.unchanged import models_unchanged
 from gluscope.stages.made import refuse_old
 from gluscope.store.whole import check_whole
 
@@ -66,7 +68,11 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
                     print(f"error: {why}. Next: {_AGAIN}.", file=sys.stderr)
                     raise SystemExit(1)
                 refuse_old(getattr(smk, "input", ()))
-                yield Job(log)
+                with (
+                    models_unchanged(map(str, getattr(smk, "input", ()))),
+                    claimed(map(str, getattr(smk, "output", ()))),
+                ):
+                    yield Job(log)
             except Exception as error:
                 print(f"error: {explain(_noted(error))}", file=sys.stderr)
                 if file is not None:

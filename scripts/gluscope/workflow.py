@@ -303,7 +303,7 @@ class Workflow:
         return [path_of(shard) for shard in self.shards(run)] if path_of else []
 
     def false_markers(self, run: str) -> list[str]:
-        """Markers of batches of which a page, or what it is made from, has gone."""
+        """Markers of batches of which a page, or what it is made from, has gone; the start page if a single one has."""
         paths, names = RunPaths(run), functools.cache(_names)
         false = []
         for batch in self.pages(run).batches:
@@ -317,6 +317,9 @@ class Workflow:
                 values = names(Path(paths.neuron(batch.layer, 0)).parent)
                 if any(f"N{neuron}.npz" not in values for neuron in gone):
                     false.append(self.recomputed_for(run, batch))
+        single = (paths.page(neuron.layer, neuron.neuron) for neuron in self.pages(run).single)
+        if os.path.exists(paths.index) and not all(map(os.path.exists, single)):
+            false.append(paths.index)
         return list(dict.fromkeys(false))
 
     def unlisted(self, run: str) -> str:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
@@ -237,6 +238,54 @@ def other_model(room: Room, rng: random.Random) -> None:
     room.log.append("files of the new model older than the old results" if older else "newer files")
 
 
+WITHOUT = Path(__file__).with_name("without")
+
+
+def without(room: Room, precaution: str = "") -> None:
+    """Have the command and its jobs read `without/sitecustomize.py`, without one of the program's precautions."""
+    room.environment |= {"PYTHONPATH": str(WITHOUT), "GLUSCOPE_TEST_WITHOUT": precaution}
+
+
+def power_to_lose(room: Room, rng: random.Random) -> None:
+    """The first scan loses its node's power when a result has just got its final name."""
+    without(room, room.environment.get("GLUSCOPE_TEST_WITHOUT", ""))
+    once = room.folder / "power"
+    once.touch()
+    room.environment["GLUSCOPE_TEST_POWER"] = str(once)
+
+
+def other_k_and_late(room: Room, rng: random.Random) -> None:
+    """The command begins with another k, and its scans end late."""
+    without(room, room.environment.get("GLUSCOPE_TEST_WITHOUT", ""))
+    room.write_config(k=3)
+    room.environment["GLUSCOPE_TEST_HOLD"] = str(room.folder / "go-on")
+
+
+def killed_and_changed(room: Room, rng: random.Random) -> None:
+    """Snakemake is killed and the config corrected while scans run that were sent with the old one."""
+    room.running()
+    time.sleep(rng.uniform(3, 6))
+    room.signal(signal.SIGKILL)
+    room.wait()
+    room.write_config()
+    room.environment.pop("GLUSCOPE_TEST_HOLD")
+    threading.Thread(target=_go_on, args=(room,), daemon=True).start()
+
+
+def _go_on(room: Room) -> None:
+    """Let the old scans end when the next command has merged its own, or, where it waits for them, after a while."""
+    room.wait_until(lambda: (room.folder / RUN / "summary.zarr/zarr.json").exists(), 100, 0.2)
+    (room.folder / "go-on").touch()
+
+
+def kill_in_place(room: Room, rng: random.Random) -> None:
+    """Without the rename: kill a scan as soon as its file is there."""
+    job, _ = room.running()
+    before = set((room.folder / RUN / "scan").glob("*.zip"))
+    if room.wait_until(lambda: set((room.folder / RUN / "scan").glob("*.zip")) != before, 60, 0.001):
+        room.kill(job)
+
+
 def _name(record: str) -> str:
     try:
         return urlsafe_b64decode(record).decode()
@@ -268,10 +317,25 @@ KINDS: dict[str, Kind] = {
     ),
     "settings changed (k, dtype)": Kind(before=forgotten, state="other", spared=(), most=6, ends=True),
     "model revision changed": Kind(before=other_model, state="other-model", spared=(), most=4, ends=True),
+    "power lost as a file got its name": Kind(before=power_to_lose, state="half", spared=_TWO, most=1),
+    "Snakemake SIGKILL, then another k": Kind(
+        killed_and_changed, other_k_and_late, state="half", spared=(), most=8, ends=True
+    ),
     "preempted": Kind(
         preempt,
         requeueing,
         arguments=("--set-resources", "scan:slurm_partition=low"),
         most=0,
     ),
+}
+
+# Without a precaution the rounds of these kinds have to go wrong: `make faults WITHOUT=rename`.
+CONTROLS: dict[str, dict[str, Kind]] = {
+    "rename": {"job killed while its file is there": Kind(kill_in_place, state="half", spared=_TWO)},
+    "fsync": {"power lost as a file got its name": KINDS["power lost as a file got its name"]},
+    "lock": {
+        "Snakemake SIGKILL, then another k": replace(
+            KINDS["Snakemake SIGKILL, then another k"], arguments=("--nolock",)
+        )
+    },
 }

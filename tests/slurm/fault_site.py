@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from gluscope.core.errors import StoreError
@@ -35,6 +36,10 @@ runs:
   tiny: {{model: my-model, dataset: mine-texts, neurons: [L0/N3, L1/N7], shards: 4, samples: 64,
          k: {k}, dtype: {dtype}}}
 """
+
+
+def write_config(folder: Path, k: int = 4, dtype: str = "float32") -> None:
+    (folder / "mine.yaml").write_text(CONFIG.format(k=k, dtype=dtype), encoding="utf-8")
 
 
 def scan(shard: str) -> str:
@@ -125,6 +130,14 @@ class Room:
     process: subprocess.Popen[bytes] | None = None
     commands: int = 0
     log: list[str] = field(default_factory=list)  # what the fault did, for people
+    environment: dict[str, str] = field(default_factory=dict)  # of the command, and so of its jobs
+
+    def write_config(self, k: int = 4) -> None:
+        write_config(self.folder, k)
+
+    def scanned_with(self, key: str) -> set[Any]:
+        """What the shards say of a setting."""
+        return {SummaryReader(self.folder / scan(shard)).attributes[key] for shard in SHARDS}
 
     def start(self, *targets: str) -> None:
         """Type the command; it runs on."""
@@ -134,7 +147,8 @@ class Room:
             self.process = subprocess.Popen(
                 [*command, "--max-status-checks-per-second", "10", "--configfile", "mine.yaml"],
                 cwd=self.folder,
-                env=login_environment(self.cluster, str(Path(self.program).parent)) | {"PYTHONDONTWRITEBYTECODE": ""},
+                env=login_environment(self.cluster, str(Path(self.program).parent)) 
+                | {"PYTHONDONTWRITEBYTECODE": "", **self.environment},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -225,7 +239,7 @@ class Site:
         self.reference: dict[str, bytes] = {}
 
     def write_config(self, k: int = 4, dtype: str = "float32") -> None:
-        (self.room_folder / "mine.yaml").write_text(CONFIG.format(k=k, dtype=dtype), encoding="utf-8")
+        write_config(self.room_folder, k, dtype)
 
     def prepare(self, texts: Callable[[Path], None], every: bool = True) -> None:
         """every: all states, not just `last`, `merged` and `done`. What is there is kept."""

@@ -22,7 +22,7 @@ from typing import Any
 from helpers.checkout import REPO
 from helpers.cluster import Cluster
 from slurm.conftest import texts
-from slurm.fault_kinds import KINDS, Kind
+from slurm.fault_kinds import CONTROLS, KINDS, Kind, without
 from slurm.fault_site import RUN, SHARDS, Room, Site, Watcher
 
 TABLE = REPO / "docs/faults.md"
@@ -44,13 +44,19 @@ class Outcome:
     log: list[str] = field(default_factory=list)
 
 
-def play(site: Site, name: str, seed: int) -> Outcome:
-    """One round: a prepared state, a fault, the same command until it is done (two more at most), a comparison."""
-    kind, rng, outcome, start = KINDS[name], random.Random(f"{name} {seed}"), Outcome(name, seed), time.monotonic()
+def play(site: Site, name: str, seed: int, lacking: str = "") -> Outcome:
+    """One round: a prepared state, a fault, the same command until it is done (two more at most), a comparison.
+
+    lacking: the precaution that is taken away, one of CONTROLS.
+    """
+    kinds = CONTROLS[lacking] if lacking else KINDS
+    kind, rng, outcome, start = kinds[name], random.Random(f"{name} {seed}"), Outcome(name, seed), time.monotonic()
     site.load(kind.state)
     site.write_config()
     room = site.new_room()
     room.arguments = list(kind.arguments)
+    if lacking:
+        without(room, lacking)
     watcher = None
     try:
         if kind.before:
@@ -61,9 +67,10 @@ def play(site: Site, name: str, seed: int) -> Outcome:
         _commands(room, kind, rng)
         room.settle()
         watcher.look()
-        outcome.half = len(watcher.half) if watcher.is_alive() else 0
-        outcome.wrong += watcher.half if watcher.is_alive() else []
         outcome.equal = site.results() == site.reference
+        if (made := room.scanned_with("k")) != {4}:
+            outcome.equal = False
+            outcome.wrong.append(f"shards made with k {sorted(made)}, asked for is 4")
         _judge(room, kind, outcome)
         if not outcome.equal:
             different = [key for key, data in site.reference.items() if site.results().get(key) != data]
@@ -73,7 +80,8 @@ def play(site: Site, name: str, seed: int) -> Outcome:
         traceback.print_exc()
     finally:
         if watcher is not None and watcher.is_alive():
-            watcher.stop()
+            outcome.half = len(watcher.stop())
+            outcome.wrong += watcher.half
         if subprocess.run(["mountpoint", "-q", room.folder / "results"], check=False).returncode == 0:
             subprocess.run(["umount", "-l", room.folder / "results"], check=False)
     outcome.log = room.log
@@ -135,11 +143,11 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def rounds_of(count: int, seed: int, only: list[str] | None) -> list[tuple[str, int]]:
+def rounds_of(count: int, seed: int, only: list[str] | None, lacking: str = "") -> list[tuple[str, int]]:
     """Kinds in turn, each turn in another order."""
     rng, names, found = (
         random.Random(seed),
-        [name for name in KINDS if not only or any(part in name for part in only)],
+        [name for name in (CONTROLS[lacking] if lacking else KINDS) if not only or any(part in name for part in only)],
         [],
     )
     while len(found) < count:
@@ -147,7 +155,7 @@ def rounds_of(count: int, seed: int, only: list[str] | None) -> list[tuple[str, 
     return found[:count]
 
 
-def runner(folder: Path, rounds: Any, outcomes: Any, until: float) -> None:
+def runner(folder: Path, rounds: Any, outcomes: Any, until: float, lacking: str) -> None:
     """Play rounds on a cluster of its own: kind and seed of each come from a queue, an Outcome goes out, at last None.
 
     until: of time.monotonic(), after which no round is started.
@@ -163,7 +171,7 @@ def runner(folder: Path, rounds: Any, outcomes: Any, until: float) -> None:
             print(f"SLURM up in {up:.2f} s, reference run and states {time.monotonic() - start:.0f} s", flush=True)
             while time.monotonic() < until:
                 kind, seed = rounds.get_nowait()
-                outcome = play(site, kind, seed)
+                outcome = play(site, kind, seed, lacking)
                 if outcome.wrong:
                     kept = folder / f"failed-{seed}"
                     subprocess.run(["cp", "-a", site.room_folder, kept], check=False)
@@ -174,12 +182,14 @@ def runner(folder: Path, rounds: Any, outcomes: Any, until: float) -> None:
         outcomes.put(None)
 
 
-def played(folder: Path, rounds: list[tuple[str, int]], runners: int, seconds: float) -> Iterator[Outcome]:
+def played(
+    folder: Path, rounds: list[tuple[str, int]], runners: int, seconds: float, lacking: str = ""
+) -> Iterator[Outcome]:
     """What the rounds came to, as they end; `runners` play at a time."""
     todo, done = multiprocessing.Queue(), multiprocessing.Queue()
     for each in rounds:
         todo.put(each)
-    arguments = [(folder / f"runner-{i}", todo, done, time.monotonic() + seconds) for i in range(runners)]
+    arguments = [(folder / f"runner-{i}", todo, done, time.monotonic() + seconds, lacking) for i in range(runners)]
     processes = [multiprocessing.Process(target=runner, args=given) for given in arguments]
     for process in processes:
         process.start()
@@ -203,23 +213,34 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1e9, help="start no round after this long")
     parser.add_argument("--write", action="store_true", help="put the table into docs/faults.md")
     parser.add_argument("--folder", type=Path, help="where the sites are built and left")
+    parser.add_argument("--without", default="", choices=["", *CONTROLS], help="negative control: rounds must go wrong")
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="faults-"))
     outcomes: list[Outcome] = []
-    for outcome in played(folder, rounds_of(given.rounds, given.seed, given.only), given.runners, given.seconds):
+    rounds = rounds_of(given.rounds, given.seed, given.only, given.without)
+    for outcome in played(folder, rounds, given.runners, given.seconds, given.without):
         outcomes.append(outcome)
         said = "ok" if not outcome.wrong else " | ".join(outcome.wrong)
         more = f"{outcome.commands} commands, {outcome.redone} more jobs, {outcome.seconds:.0f} s"
         more += "".join(f", {text}" for text in outcome.log)
         print(f"{len(outcomes):3} {outcome.kind} (seed {outcome.seed}): {more}: {said}", flush=True)
-        if given.write:
+        if given.write and not given.without:
             write_table(outcomes)
+    if given.without:
+        return control(outcomes, given.without)
     print(table(outcomes))
     bad = [outcome for outcome in outcomes if outcome.wrong]
     print(f"{len(outcomes)} rounds, {len(bad)} with something wrong")
     if not bad and given.folder is None:
         shutil.rmtree(folder)
     return bool(bad)
+
+
+def control(outcomes: list[Outcome], lacking: str) -> int:
+    """Say whether a negative control went wrong as it must; the exit status."""
+    hit = [outcome for outcome in outcomes if outcome.half or not outcome.equal]
+    print(f"without {lacking}: {len(hit)} of {len(outcomes)} rounds with half-written or differing files")
+    return 0 if hit else 1
 
 
 def write_table(outcomes: list[Outcome]) -> None:

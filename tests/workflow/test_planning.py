@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from gluscope.cluster.damaged import note
-from gluscope.cluster.leftovers import OWNER
+from gluscope.cluster.owners import Owner
 from helpers.checkout import REPO, user_environment
 from helpers.room import Room
 
@@ -78,7 +78,9 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
     note("results/mine/cache/0000.zarr", "a chunk is damaged", state / "gluscope-redo")
     (state / "locks").mkdir()
     (state / "locks/0.output.lock").write_text("results/mine/summary.zarr/zarr.json\n")
-    (state / OWNER).write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22 + 1, "started": "1"}))
+    died = Owner(socket.gethostname(), 2**22 + 1, "1")
+    died.file(state).parent.mkdir()
+    died.file(state).write_text(json.dumps({"host": died.host, "pid": died.pid, "started": died.started}))
     (state / "incomplete").mkdir()
     (state / "incomplete" / urlsafe_b64encode(b"results/mine/scan/0000.zarr.zip").decode()).write_text("{}")
     (tmp_path / "looking").mkdir()

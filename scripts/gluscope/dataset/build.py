@@ -32,6 +32,7 @@ def build(
     settings: TokenSettings,
     versions: dict[str, str] | None = None,
     report: Report | None = None,
+    stages: dict[str, str] | None = None,
 ) -> TokenRecord:
     """Write the token data set `out`, a folder that `datasets.load_from_disk` opens, and return its tokens.json.
 
@@ -45,6 +46,7 @@ def build(
     Rows are taken in the source's order, or shuffled; the first that would take the sum beyond settings.max_tokens
     ends the choice and is left out. Sources with `input_ids` are taken as they are: only order and sum apply.
 
+    versions, stages: kept in tokens.json.
     report: called now and then with (rows seen, rows of the source, tokens so far).
     The folder appears under its name when it is complete. Raises DatasetError, and StoreError for a full disk.
     """
@@ -92,6 +94,7 @@ def build(
             tokenizer_differs=tokeniser.differs if tokeniser else None,
             files=_checksums(folder),
             versions=versions or {},
+            stages=stages or {},
         )
         record.save(folder)
     return record

@@ -53,12 +53,13 @@ class Plan:
     """All shards of a run, in the order of their rows.
 
     base: names the cut. It stays while rows are only appended, and is another one after every other change; shards
-    with different ones do not belong together.
-    path: the file that it was read from.
+    with different ones do not belong together. stages: by name, the version of the stage that cut. path: the file that
+    it was read from.
     """
 
     base: str
     shards: list[Shard]
+    stages: dict[str, str] = field(default_factory=dict)
     path: str = field(default="", compare=False)
 
     def shard(self, name: str) -> Shard:
@@ -86,7 +87,7 @@ class Plan:
             raise self.mismatch(f"a plan of {where}", f"one of {after} rows")
 
     def save(self, path: str | Path) -> None:
-        content = {"base": self.base, "shards": [asdict(shard) for shard in self.shards]}
+        content = {"base": self.base, "shards": [asdict(shard) for shard in self.shards], "stages": self.stages}
         Path(path).write_text(sealed(KIND, content), encoding="utf-8")
 
     @classmethod
@@ -94,9 +95,9 @@ class Plan:
         """Raises StoreError where the file is missing, damaged or no plan."""
 
         def parse(raw: dict[str, Any]) -> Plan:
-            if raw.keys() != {"base", "shards"}:
-                raise KeyError("base, shards")
-            return cls(raw["base"], [Shard(**shard) for shard in raw["shards"]], str(path))
+            if raw.keys() != {"base", "shards", "stages"}:
+                raise KeyError("base, shards, stages")
+            return cls(raw["base"], [Shard(**shard) for shard in raw["shards"]], raw["stages"], str(path))
 
         return read_sealed(path, KIND, parse)
 

@@ -67,7 +67,8 @@ class TokenRecord:
     row. read_files: names of the source's files that were read, None for a folder of `save_to_disk`; skipped_files: why
     others were not, by name. columns_as_text: columns of the source that are neither numbers nor strings, kept as text;
     columns_left_out: why one was not kept, by name. around: ids before and after every text. tokenizer_differs: what
-    transformers' AutoTokenizer would have done otherwise.
+    transformers' AutoTokenizer would have done otherwise. stages: by name, the
+    version of the stage that made it.
     """
 
     rows: int
@@ -91,6 +92,7 @@ class TokenRecord:
     tokenizer_differs: str | None = None
     files: list[StoredFile] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @property

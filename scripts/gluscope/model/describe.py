@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from gluscope.core.errors import ModelError, one_line
 from gluscope.core.names import is_hub_id
-from gluscope.model.files import FETCH_AGAIN, Tensor, fingerprint, peek, read_json, refuse_two_sets, tensors_of
+from gluscope.model.files import FETCH_AGAIN, Tensor, peek, read_json, refuse_two_sets, tensors_of
 from gluscope.model.spec import ModelSpec
+from gluscope.model.unchanged import revision_now
 
 if TYPE_CHECKING:
     from gluscope.model.adapter import Layout
@@ -106,13 +107,14 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
         parameters=sum(_numbers(tensor) for tensor in tensors.values()),
         positions=_positions(config),
         versions={name: version(name) for name in ("torch", "transformers", "transformer_lens")},
+        stages={},
     )
 
 
 def _revision(model: str, revision: str | None, folder: Path) -> str:
     if not Path(model).is_dir():
         return folder.name
-    found = fingerprint(folder)
+    found = revision_now(folder)
     if revision is not None and revision != found:
         raise ModelError(model, f"revision {revision}", found, "leave `revision` out: it is for hub ids")
     return found

@@ -49,7 +49,7 @@ class ModelSpec:
     dtype: of the stored gate weights, e.g. "float16".
     parameters: numbers in all weight files.
     positions: tokens of the longest text that the config says the model is made for; 0 where it says none.
-    versions: of the packages that described it.
+    versions: of the packages that described it. stages: by name, the version of the stage that did.
     """
 
     model: str
@@ -73,6 +73,7 @@ class ModelSpec:
     parameters: int = 0
     positions: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    stages: dict[str, str] = field(default_factory=dict)
 
     @property
     def fused(self) -> bool:

@@ -33,7 +33,7 @@ def agreement(summary: LayerSummary, found: Recomputed, act: Activation, dtype: 
     """Compare a neuron's lists with its recomputed values.
 
     summary: 1 neuron, raw convention. dtype: of the scan's forward pass. Raises StoreError, which names the neuron,
-    where the two differ by more than number formats explain: then summary and source do not belong together.
+    where the two differ by more than number formats explain (`recompute.diagnosis` says what may be behind it).
     """
     compared, absolute, relative = 0, 0.0, 0.0
     worst: tuple[SignCase, Quantity, int, int] | None = None
@@ -103,5 +103,4 @@ def _explained(
 
 def _apart(found: Recomputed, expected: str, value: str, row: int, position: int) -> StoreError:
     where = f"{NeuronId(found.layer, found.neuron)} from the {found.source}, text {row}, token {position}"
-    wrong = f"{value}: summary and {found.source} do not belong together"
-    return StoreError(where, expected, wrong, "remove the run's results and run the same command again")
+    return StoreError(where, expected, value, "run the same command again")

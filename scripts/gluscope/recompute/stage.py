@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from gluscope.core.activation import Activation, act
+from gluscope.core.activation import act
 from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.core.precision import forward_format
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.agreement import agreement
+from gluscope.recompute.diagnosis import diagnosed
 from gluscope.recompute.examples import example_rows, typical_tokens
 from gluscope.recompute.from_cache import from_cache
 from gluscope.recompute.from_replay import from_replay
@@ -76,7 +77,10 @@ def recompute(
         found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
         for neuron in wanted:
             values = found.pop(neuron)
-            _check_agrees(with_positions(parts[neuron], values, function), values, function, about)
+            try:
+                agreement(with_positions(parts[neuron], values, function), values, function, forward_format(about))
+            except StoreError as error:
+                raise diagnosed(error, origin.source, about, spec, tokens) from error
             values.save(outputs[neuron])
 
 
@@ -95,16 +99,6 @@ def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
         part[neuron] = rows
         size += own
     yield part
-
-
-def _check_agrees(part: LayerSummary, values: Recomputed, function: Activation, about: dict[str, Any]) -> None:
-    try:
-        agreement(part, values, function, forward_format(about))
-    except StoreError as error:
-        if "activations" not in about:
-            raise
-        step = "name, under `model` and `dataset`, what these activations were computed from"
-        raise StoreError(error.where, error.expected, error.found, step) from error
 
 
 def _raw_summaries(path: str | Path, about: dict[str, Any], layer: int, neurons: list[int]) -> dict[int, LayerSummary]:

@@ -90,7 +90,9 @@ def run_scan(
     record.check_fits(spec, str(folder))
     data, shard = TokenDataset.open(folder), plan.shard(name)
     if shard.stop > len(data) or data.digest(shard.start, shard.stop) != shard.digest:
-        raise plan.mismatch(f"a plan of {folder}", f"one of other rows in shard {name}")
+        expected = f"rows {shard.start}-{shard.stop - 1} of {folder} with digest {shard.digest[:12]}, as in the plan"
+        found = f"{data.digest(shard.start, shard.stop)[:12]}" if shard.stop <= len(data) else f"{len(data)} rows"
+        raise plan.mismatch(f"for shard {name} {expected}", found)
     sample = _within(choose_sample(settings.seed, data.lengths, settings.samples), shard)
     about = describe_scan(spec, record, plan, shard, settings) | (attributes or {})
     if shard.rows == 0:

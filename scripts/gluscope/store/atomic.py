@@ -19,6 +19,22 @@ _MARK = ".writing-"
 _OLD = 24 * 3600  # seconds without a change after which an unfinished file of another host is given up
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
+_asked: list[Callable[[], None]] = []
+
+
+@contextmanager
+def before_final_names(ask: Callable[[], None]) -> Iterator[None]:
+    """Inside, `ask()` is called before anything gets its final name; what it raises keeps it from that."""
+    _asked.append(ask)
+    try:
+        yield
+    finally:
+        _asked.remove(ask)
+
+
+def _ask() -> None:
+    for ask in _asked:
+        ask()
 
 
 def _temporary(target: Path) -> Path:
@@ -88,6 +104,7 @@ def new_file(target: str | Path) -> Iterator[Path]:
         try:
             yield temporary
             _sync(temporary)
+            _ask()
             os.replace(temporary, target)
             _sync(target.parent)
         finally:
@@ -111,6 +128,7 @@ def new_folder(target: str | Path, keep: Callable[[Path], bool] | None = None) -
             yield temporary
             for path in [*temporary.rglob("*"), temporary]:
                 _sync(path)
+            _ask()
             if not (keep and target.is_dir() and keep(target)):
                 _take_place(temporary, target)
                 _sync(target.parent)

@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
 from pathlib import Path
 
+import gluscope
 import pytest
-from gluscope.cluster.leftovers import OWNER, keep_finished_files, take_over
+from gluscope.cluster.leftovers import keep_finished_files
+from gluscope.cluster.owners import OWNERS, Owner, forget_other_hosts, take_over
 from gluscope.cluster.queue import QueuedJob, parse_queue, wait_for_earlier_jobs
 from gluscope.cluster.restart import make_good
 
@@ -69,31 +72,71 @@ def test_finished_files_are_kept(tmp_path: Path) -> None:
     assert [name for name, mark in marks.items() if mark.exists()] == [gone, other]
 
 
-def test_locks_of_a_dead_owner_go_and_of_a_live_one_stay(tmp_path: Path) -> None:
-    lock = tmp_path / "locks/0.output.lock"
-    lock.parent.mkdir()
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
 
-    def owned_by(host: str, pid: int, started: str) -> None:
-        lock.write_text("results/x")
-        (tmp_path / OWNER).write_text(json.dumps({"host": host, "pid": pid, "started": started}))
 
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        started = Path(f"/proc/{sleeper.pid}/stat").read_text().rpartition(")")[2].split()[19]
-        owned_by(socket.gethostname(), sleeper.pid, started)
-        assert take_over(tmp_path) == []
-        assert lock.exists()
-        owned_by(socket.gethostname(), sleeper.pid, str(int(started) - 1))  # the pid was given to another process
-        assert take_over(tmp_path) == [lock.name]
-    finally:
-        sleeper.kill()
-        sleeper.wait()
-    owned_by(socket.gethostname(), sleeper.pid, started)
-    assert take_over(tmp_path) == [lock.name]
-    assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
-    owned_by("another-login-node", sleeper.pid, started)
-    assert take_over(tmp_path) == []
+def _started(process: subprocess.Popen[bytes]) -> str:
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def _entered(state: Path, host: str, pid: int, started: str) -> Path:
+    file = Owner(host, pid, started).file(state)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"host": host, "pid": pid, "started": started}))
+    return file
+
+
+def _lock(state: Path) -> Path:
+    lock = state / "locks/0.output.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("results/x")
+    return lock
+
+
+def test_the_lock_of_a_live_start_stays(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    lock, started = _lock(tmp_path), _started(sleeper)
+    entry = _entered(tmp_path, socket.gethostname(), sleeper.pid, started)
+    assert take_over(tmp_path) == ([], [Owner(socket.gethostname(), sleeper.pid, started)])
+    # Another start of the same target came, failed at the lock, and died or ended: the first one lives all the same.
+    _entered(tmp_path, socket.gethostname(), sleeper.pid, str(int(started) - 1))
+    assert take_over(tmp_path)[0] == []
     assert lock.exists()
+    assert entry.exists()
+    sleeper.kill()
+    sleeper.wait()
+    assert take_over(tmp_path) == ([lock.name], [])
+    assert not entry.exists()
+
+
+def test_the_lock_of_a_dead_start_goes(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    lock = _lock(tmp_path)
+    assert take_over(tmp_path) == ([], []), "nobody is known to have died"
+    _entered(tmp_path, socket.gethostname(), sleeper.pid, str(int(_started(sleeper)) - 1))  # its number came again
+    assert take_over(tmp_path) == ([lock.name], [])
+    assert [file.name for file in (tmp_path / OWNERS).iterdir()] == [Owner.this().file(tmp_path).name]
+
+
+def test_what_starts_of_another_host_do_is_not_known(tmp_path: Path) -> None:
+    lock, other = _lock(tmp_path), Owner("another-login-node", 17, "1")
+    _entered(tmp_path, other.host, other.pid, "1")
+    assert take_over(tmp_path) == ([], [other])
+    assert lock.exists()
+    forget_other_hosts(tmp_path)
+    assert take_over(tmp_path) == ([], [])
+
+
+def test_a_start_leaves_when_it_ends(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from gluscope.cluster.owners import take_over; take_over(Path('state'))"
+    again = f"{code}; assert len(list(Path('state/gluscope-owners').iterdir())) == 1; raise SystemExit(3)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(gluscope.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", again], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 3
+    assert not list((tmp_path / "state" / OWNERS).iterdir())
 
 
 def test_a_start_after_a_kill_waits_and_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +158,17 @@ def test_a_start_after_a_kill_waits_and_keeps(tmp_path: Path, monkeypatch: pytes
     assert (len(said), len(asked), mark.exists(), half.exists()) == (1, 1, False, False)
     make_good(said.append, state, queue)
     assert len(asked) == 1, "without marks nobody asks SLURM"
+
+
+def test_nothing_is_removed_while_another_start_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sleeper: subprocess.Popen[bytes]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    state = tmp_path / ".snakemake"
+    mark, half = _mark(state, "results/r/a"), tmp_path / "results/r/b.writing-elsewhere-1-abcd"
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
+    _entered(state, socket.gethostname(), sleeper.pid, _started(sleeper))
+    asked: list[int] = []
+    make_good(pytest.fail, state, lambda: asked.append(1) or [])  # type: ignore[func-returns-value]
+    assert (asked, mark.exists(), half.exists()) == ([1], True, True)

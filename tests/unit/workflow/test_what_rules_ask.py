@@ -194,6 +194,17 @@ def test_the_marker_of_a_batch_is_false_when_one_of_its_pages_has_gone(room: Roo
     assert all((room.folder / name).exists() for name in names)
 
 
+def test_a_start_page_is_made_again_when_a_single_page_has_gone(room: Room) -> None:
+    found, pages = flow(neurons=["L1/N3", "L0/N2"]), [room.folder / "results/mine/site/L1/N3.html"]
+    pages += [room.folder / "results/mine/site" / name for name in ("L0/N2.html", "index.html")]
+    for path in pages:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert found.false_markers("mine") == []
+    pages[0].unlink()
+    assert found.false_markers("mine") == ["results/mine/site/index.html"]
+
+
 def test_pages_of_a_layer_wait_for_values_that_are_computed_together(room: Room) -> None:
     room.fake_model(1, 5000)
     found = flow(neurons=["L0/N*"])
