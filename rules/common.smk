@@ -46,9 +46,7 @@ config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 
 def prepare():
     """Make good for a start that died; jobs get the config as it is now, however late they begin."""
-    make_good(
-        lambda text: print(text, file=sys.stderr, flush=True), asked=sys.argv[1:]
-    )
+    make_good(lambda text: print(text, file=sys.stderr, flush=True), asked=sys.argv[1:])
     watchdog.install()
     submitted = write_submitted(as_read, own, Path(".snakemake"))
     workflow.config_settings.configfiles = [submitted]
