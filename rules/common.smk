@@ -52,14 +52,22 @@ def prepare():
     workflow.config_settings.configfiles = [submitted]
 
 
+def says_changed(job):
+    """Whether Snakemake has recorded other params of a job."""
+    return bool(workflow.persistence.params_changed(job))
+
+
 def look_into_files():
     """Have made again what was made with other settings than those of now, by what the files say themselves."""
     if "params" not in map(str, workflow.rerun_triggers):
         return
     recorded = workflow.persistence.has_metadata
+    # Of these Snakemake says by its own record that they run, and why.
+    known = {job for job in workflow.dag.jobs if says_changed(job)}
     found = [
         other
         for job in workflow.dag.jobs
+        if not known & {job, *workflow.dag.dependencies[job]}
         for other in made_otherwise(
             flow, job.rule.name, job.wildcards_dict, recorded(job)
         )

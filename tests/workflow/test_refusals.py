@@ -90,7 +90,7 @@ def test_a_fetched_model_without_a_tokenizer_for_texts_that_came_as_tokens(
     spec = SimpleNamespace(n_layers=32, d_mlp=11008, folder=str(tmp_path), model="some/model")
     monkeypatch.setattr(fetch_model, "describe", lambda *_: spec)
     smk = SimpleNamespace(
-        params=SimpleNamespace(model="some/model", revision=None),
+        params=SimpleNamespace(settings={"model": "some/model", "revision": None}, version={"fetch_model": "1"}),
         wildcards=SimpleNamespace(run="olmo"),
         output=[str(tmp_path / "model.json")],
         config={

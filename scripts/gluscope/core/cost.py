@@ -85,7 +85,7 @@ def cost(size: ModelSize, work: Work) -> Cost:
         "pages": texts * _PAGE_BYTES,
     }
     files = work.shards * (1 + (size.n_layers + 6 if work.cache else 0)) + 15 * work.replay_shards + 2 * work.listed
-    files += 19 * size.n_layers + 45 + 8  # summary and weights; model, plan, versions, start page and finder
+    files += 19 * size.n_layers + 45 + 9  # summary and weights; model, plan, versions, start page, finder and its list
     return Cost(
         {what: count for what, count in found.items() if count},
         files,
