@@ -45,7 +45,7 @@ def _told(
             return _bad_name(_where(loc[:-2]), msg, input)
         case "extra_forbidden" | "invalid_key":
             key = input if type == "invalid_key" else loc[-1]
-            return ConfigError(_where(loc[:-1]), "a known key", _shown(key), nearest(key, _section(loc).known()))
+            return ConfigError(_where(loc[:-1]), "a known key", repr(key), nearest(key, _section(loc).known()))
         case "missing":
             step = f"add it: {_section(loc).meanings()[str(loc[-1])]}".rstrip(".")
             return ConfigError(_where(loc[:-1]), f"the key {loc[-1]!r}", "none", step)
@@ -55,10 +55,10 @@ def _told(
             pass
         case _:
             msg = _EXPECTED.get(type, "keys with values")
-    step = (
-        _quote(input) if type == "text" and isinstance(input, int | float | date) else "correct it in your config file"
+    meant_as_text = type == "text" and isinstance(input, int | float | date)
+    return ConfigError(
+        _where(loc), msg, _shown(input), _quote(input) if meant_as_text else "correct it in your config file"
     )
-    return ConfigError(_where(loc), msg, _shown(input), step)
 
 
 def _section(loc: tuple[str | int, ...]) -> type[Section]:
