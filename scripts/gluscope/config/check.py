@@ -63,7 +63,8 @@ def _told(
 
 def _section(loc: tuple[str | int, ...]) -> type[Section]:
     """The class whose key the last part of a place in the config is."""
-    return {"datasets": DatasetConfig, "runs": RunConfig}[str(loc[0])] if len(loc) > 1 else ConfigFile
+    entries: dict[str | int, type[Section]] = {"datasets": DatasetConfig, "runs": RunConfig}
+    return entries[loc[0]] if len(loc) > 1 else ConfigFile
 
 
 def _where(loc: tuple[str | int, ...]) -> str:

@@ -24,7 +24,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)"
 NEURON = r"^L(0|[1-9]\d*|\*)/N(0|[1-9]\d*|\*)$(?!\n)"
 NAMED = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
 ENTRY = "\0name"  # where an entry's class finds its name: a key that no YAML file can hold
-_ONLY_THESE: dict[str, Any] = {"json_schema_extra": {"additionalProperties": False}}
+_ONLY_THESE: dict[str, Any] = {"additionalProperties": False}
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,11 @@ class RunConfig(Section):
 class ConfigFile(Section):
     """The config as a whole; a file given with `--configfile` adds to it."""
 
-    datasets: Annotated[dict[DatasetName, DatasetConfig], BeforeValidator(_with_names)] = Field({}, **_ONLY_THESE)
+    datasets: Annotated[dict[DatasetName, DatasetConfig], BeforeValidator(_with_names)] = Field(
+        {}, json_schema_extra=_ONLY_THESE
+    )
     """Token data sets by name."""
-    runs: Annotated[dict[RunName, RunConfig], BeforeValidator(_with_names)] = Field({}, **_ONLY_THESE)
+    runs: Annotated[dict[RunName, RunConfig], BeforeValidator(_with_names)] = Field({}, json_schema_extra=_ONLY_THESE)
     """Runs by name. Letters, digits, `.`, `_` and `-`; not `datasets` or `sources`. In quotes where YAML would take the
     name for a number or a date: `"7"`, `"2026-01-01"`."""
     all: list[Text] = []
