@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RUNTIME := $(VENV)/.runtime-$(shell cksum < envs/runtime.txt | tr -d ' ')
 TEST := $(VENV)/.test-$(shell cat envs/runtime.txt envs/test.txt | cksum | tr -d ' ')
 
-.PHONY: help env demo status why stages test check bench faults lock clean
+.PHONY: help env demo status why config stages test check bench faults lock clean
 help:
 	@sed -n 's/^# *\(make .*\)/\1/p' Makefile
 
@@ -40,6 +40,10 @@ check: $(TEST)
 # CONFIGFILE=mine.yaml for runs of your own.
 why:
 	@$(BIN)/python scripts/why.py $(TARGET) $(if $(CONFIGFILE),--configfile $(CONFIGFILE))
+
+# make config: config/config.schema.json and the tables of config/README.md, from scripts/gluscope/config/keys.py.
+config:
+	@PYTHONPATH=scripts $(BIN)/python -m gluscope.config.document
 
 # make stages: which stages have code that nobody has decided on. SAME="scan merge" (or all): their results are as before;
 # RAISE=scan WHY="what changes": they are not. docs/decisions/stages.md

@@ -1,36 +1,30 @@
-"""Check a raw config against its JSON schema, with one line for each mistake.
-
-The part of JSON Schema that `schema()` uses is checked here, because a user is better served by "expected a whole
-number of at least 1, found 'ten'" than by a validator's output. A test holds that jsonschema agrees.
-"""
+"""What pydantic finds wrong with a config, as users are told it: one line for each mistake."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from gluscope.config.keys import ConfigFile, DatasetConfig, RunConfig, Section
 from gluscope.core.errors import ConfigError
 
+_EXPECTED = {"bool_type": "true or false", "list_type": "a list"}
 _KINDS = {bool: "a truth value", int: "a number", float: "a number", date: "a date", datetime: "a time"}
-_TYPES = {"object": Mapping, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)}
 
 
-def check(raw: Any, schema: dict[str, Any], where: str = "config") -> list[ConfigError]:
-    """Everything in which `raw` differs from `schema`; empty if nothing."""
-    if "enum" in schema:
-        plain = isinstance(raw, str | None)
-        return [] if plain and raw in schema["enum"] else [_wrong(where, schema, raw)]
-    allowed = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if not any(_is(raw, name) for name in allowed):
-        return [_wrong(where, schema, raw)]
-    if isinstance(raw, Mapping):
-        return _check_object(raw, schema, where)
-    if isinstance(raw, list):
-        return [error for i, item in enumerate(raw) for error in check(item, schema["items"], f"{where}[{i}]")]
-    return [] if _within(raw, schema) else [_wrong(where, schema, raw)]
+def check(raw: Any) -> ConfigFile | list[ConfigError]:
+    """The typed config that YAML gave as `raw`, or everything that is wrong with its keys and values."""
+    try:
+        return ConfigFile.model_validate(raw, by_alias=True, by_name=False)
+    except ValidationError as found:
+        mistakes: list[Any] = found.errors(include_url=False)
+    # Of an entry without an allowed name, only the name is told.
+    unnamed = {mistake["loc"][:-1] for mistake in mistakes if mistake["type"] == "name"}
+    return [_told(**one) for one in mistakes if one["type"] == "name" or one["loc"][:2] not in unnamed]
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
@@ -42,57 +36,50 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"choose one of {', '.join(names)}" if names else "add an entry of that name"
 
 
-def _check_object(raw: Mapping, schema: dict[str, Any], where: str) -> list[ConfigError]:
-    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    errors = []
-    for key, value in raw.items():
-        entry = known.get(key) or _named_entry(key, patterns)
-        if entry is not None:
-            errors += check(value, entry, f"{where}: {key}")
-        elif patterns:
-            errors.append(_bad_name(where, key))
-        else:
-            errors.append(ConfigError(where, "a known key", repr(key), nearest(key, known)))
-    for key in schema.get("required", []):
-        if key not in raw:
-            step = f"add it: {known[key]['description']}".rstrip(".")
-            errors.append(ConfigError(where, f"the key {key!r}", "none", step))
-    return errors
+def _told(
+    type: str, loc: tuple[str | int, ...], msg: str, input: Any, ctx: Mapping[str, Any] | None = None
+) -> ConfigError:
+    """One of pydantic's mistakes in our words."""
+    match type:
+        case "name":
+            return _bad_name(_where(loc[:-2]), msg, input)
+        case "extra_forbidden" | "invalid_key":
+            key = input if type == "invalid_key" else loc[-1]
+            return ConfigError(_where(loc[:-1]), "a known key", repr(key), nearest(key, _section(loc).known()))
+        case "missing":
+            step = f"add it: {_section(loc).meanings()[str(loc[-1])]}".rstrip(".")
+            return ConfigError(_where(loc[:-1]), f"the key {loc[-1]!r}", "none", step)
+        case "literal_error":
+            msg = "one of " + str((ctx or {})["expected"]).replace("'", "").replace(" or ", ", ")
+        case "text" | "value":
+            pass
+        case _:
+            msg = _EXPECTED.get(type, "keys with values")
+    meant_as_text = type == "text" and isinstance(input, int | float | date)
+    return ConfigError(
+        _where(loc), msg, _shown(input), _quote(input) if meant_as_text else "correct it in your config file"
+    )
 
 
-def _named_entry(key: object, patterns: dict[str, dict]) -> dict[str, Any] | None:
-    """Schema of an entry whose name the user chose; None if it is no allowed name."""
-    allowed = (entry for name, entry in patterns.items() if isinstance(key, str) and re.fullmatch(name, key))
-    return next(allowed, None)
+def _section(loc: tuple[str | int, ...]) -> type[Section]:
+    """The class whose key the last part of a place in the config is."""
+    entries: dict[str | int, type[Section]] = {"datasets": DatasetConfig, "runs": RunConfig}
+    return entries[loc[0]] if len(loc) > 1 else ConfigFile
 
 
-def _is(raw: Any, name: str) -> bool:
-    return isinstance(raw, _TYPES[name]) and not (name == "integer" and isinstance(raw, bool))
+def _where(loc: tuple[str | int, ...]) -> str:
+    return "config" + "".join(f"[{part}]" if isinstance(part, int) else f": {part}" for part in loc)
 
 
-def _within(raw: Any, schema: dict[str, Any]) -> bool:
-    if isinstance(raw, str):
-        return "pattern" not in schema or re.fullmatch(schema["pattern"], raw) is not None
-    if isinstance(raw, int):
-        return bool(schema.get("minimum", raw) <= raw <= schema.get("maximum", raw))
-    return True
-
-
-def _wrong(where: str, schema: dict[str, Any], raw: Any) -> ConfigError:
-    words = schema.get("words", "keys with values")
+def _shown(raw: Any) -> str:
     try:
         found = "nothing" if raw is None else repr(raw)
     except RecursionError:
         found = "lists or keys nested too deeply to show"
-    found = found if len(found) <= 80 else found[:77] + "..."
-    meant_as_text = "string" in schema.get("type", ()) and isinstance(raw, int | float | date)
-    return ConfigError(where, words, found, _quote(raw) if meant_as_text else "correct it in your config file")
+    return found if len(found) <= 80 else found[:77] + "..."
 
 
-def _bad_name(where: str, key: object) -> ConfigError:
-    expected = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
-    if where.endswith("runs"):
-        expected += ", and is not datasets or sources"
+def _bad_name(where: str, expected: str, key: object) -> ConfigError:
     if isinstance(key, int | float | date):
         return ConfigError(where, expected, f"{_plainly(key)}, which YAML takes for {_KINDS[type(key)]}", _quote(key))
     return ConfigError(where, expected, repr(key), "choose another name")

@@ -1,45 +1,107 @@
-"""Every key of the config: name, type, default and meaning, in one place.
+"""Every key of the config: name, type, default and meaning, in one place, a pydantic class for each section.
 
-The JSON schema, the check and config/README.md are made from these classes. A field without a default is a
-required key; the text below a field is its documentation.
+The check, the JSON schema for editors and the tables of config/README.md come from these classes: `make config` after
+an edit. A field without a default is a required key; the text below a field is its documentation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+import ast
+import inspect
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from gluscope.core.paths import DatasetPaths, RunPaths
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-NEURON = r"L(0|[1-9]\d*|\*)/N(0|[1-9]\d*|\*)"
+from gluscope.core.paths import RESERVED_RUN_NAMES, DatasetPaths, RunPaths
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)"
+NEURON = r"^L(0|[1-9]\d*|\*)/N(0|[1-9]\d*|\*)$(?!\n)"
+NAMED = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
+ENTRY = "\0name"  # where an entry's class finds its name: a key that no YAML file can hold
+_ONLY_THESE: dict[str, Any] = {"additionalProperties": False}
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a value must keep to beyond its type; `words` say it to people."""
+class Words:
+    """What a user is told to write, in place of pydantic's message; `kind` is the type of that error."""
 
     words: str
-    minimum: int | None = None
-    maximum: int | None = None
-    pattern: str | None = None
+    kind: Literal["name", "text", "value"] = "value"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source), custom_error_type=self.kind, custom_error_message=self.words
+        )
 
 
-Text = Annotated[str, Limits("a text that is not empty", pattern=r"[\s\S]*\S[\s\S]*")]
-Neuron = Annotated[str, Limits("a neuron such as L5/N10602, or L5/N* for a whole layer", pattern=NEURON)]
-AtLeast0 = Annotated[int, Limits("a whole number of at least 0", minimum=0)]
-AtLeast1 = Annotated[int, Limits("a whole number of at least 1", minimum=1)]
-Length = Annotated[int, Limits("a whole number of at least 2", minimum=2)]
-Shards = Annotated[int, Limits("a whole number from 1 to 9999", minimum=1, maximum=9999)]
-ListLength = Annotated[int, Limits("a whole number from 1 to 1024", minimum=1, maximum=1024)]
-Samples = Annotated[int, Limits("a whole number from 0 to 1000000", minimum=0, maximum=1_000_000)]
+def _with_names(raw: Any) -> Any:
+    """Entries that know the names that they have in the file."""
+    if not isinstance(raw, Mapping):
+        return raw
+    return {name: {**keys, ENTRY: name} if isinstance(keys, Mapping) else keys for name, keys in raw.items()}
 
 
-@dataclass(frozen=True)
-class DatasetConfig:
+Text = Annotated[str, Field(pattern=r"\S"), Words("a text that is not empty", "text")]
+Neuron = Annotated[str, Field(pattern=NEURON), Words("a neuron such as L5/N10602, or L5/N* for a whole layer", "text")]
+AtLeast0 = Annotated[int, Field(ge=0), Words("a whole number of at least 0")]
+AtLeast1 = Annotated[int, Field(ge=1), Words("a whole number of at least 1")]
+Length = Annotated[int, Field(ge=2), Words("a whole number of at least 2")]
+Shards = Annotated[int, Field(ge=1, le=9999), Words("a whole number from 1 to 9999")]
+ListLength = Annotated[int, Field(ge=1, le=1024), Words("a whole number from 1 to 1024")]
+Samples = Annotated[int, Field(ge=0, le=1_000_000), Words("a whole number from 0 to 1000000")]
+DatasetName = Annotated[str, Field(pattern=f"^{NAME}"), Words(NAMED, "name")]
+RunName = Annotated[
+    str,
+    Field(pattern=f"^(?!({'|'.join(sorted(RESERVED_RUN_NAMES))})$){NAME}"),
+    Words(f"{NAMED}, and is not {' or '.join(sorted(RESERVED_RUN_NAMES))}", "name"),
+]
+
+
+class Section(BaseModel):
+    """A mapping of the config. Keys that it does not have are mistakes, and no value is turned into another type."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        regex_engine="python-re",
+        validate_by_name=True,
+        validate_by_alias=True,
+        defer_build=True,
+    )
+
+    @classmethod
+    def known(cls) -> dict[str, FieldInfo]:
+        """The keys that a user may write, each with its type and default."""
+        return {key: field for key, field in cls.model_fields.items() if field.validation_alias != ENTRY}
+
+    @classmethod
+    def meanings(cls) -> dict[str, str]:
+        """The text below each key.
+
+        Read when asked for: pydantic's `use_attribute_docstrings` would look for this file among all loaded modules,
+        a tenth of a second of every plan and job, and thousands of looks at file names.
+        """
+        (declared,) = ast.parse(inspect.getsource(cls)).body
+        body = declared.body if isinstance(declared, ast.ClassDef) else []
+        found = {}
+        for key, below in itertools.pairwise(body):
+            match key, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=text)):
+                    found[name] = " ".join(str(text).split())
+        return found
+
+
+class DatasetConfig(Section):
     """A token data set, an entry under `datasets:`. Its name is the entry's."""
 
-    name: str = field(metadata={"key": False})
+    name: SkipJsonSchema[str] = Field(validation_alias=ENTRY)
     source: Text
     """Where the texts are: a file or folder of jsonl, json, csv, tsv, parquet or txt (one text a row; a txt file is one
     text; all but parquet also as .gz, .bz2, .xz or .zst), a folder written by `datasets`' `save_to_disk`, a hub id, or
@@ -69,11 +131,10 @@ class DatasetConfig:
         return DatasetPaths(self.name)
 
 
-@dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Section):
     """A model on a data set, an entry under `runs:`. Its name is the entry's, and its folder's under `results/`."""
 
-    name: str = field(metadata={"key": False})
+    name: SkipJsonSchema[str] = Field(validation_alias=ENTRY)
     model: Text
     """Folder (config.json, safetensors files) or hub id of the model."""
     dataset: Text
@@ -119,6 +180,13 @@ class RunConfig:
     go_on: bool = False
     """Scan all the same."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _scans_nothing(cls, raw: Any) -> Any:
+        """A run with published activations keeps no cache."""
+        given = isinstance(raw, dict) and raw.get("activations") is not None
+        return {"cache": False, **raw} if given else raw
+
     @property
     def paths(self) -> RunPaths:
         return RunPaths(self.name)
@@ -129,16 +197,17 @@ class RunConfig:
         return self.pages_from or ("cache" if self.cache else "model")
 
 
-@dataclass(frozen=True)
-class ConfigFile:
+class ConfigFile(Section):
     """The config as a whole; a file given with `--configfile` adds to it."""
 
-    datasets: dict[str, DatasetConfig] = field(default_factory=dict)
+    datasets: Annotated[dict[DatasetName, DatasetConfig], BeforeValidator(_with_names)] = Field(
+        {}, json_schema_extra=_ONLY_THESE
+    )
     """Token data sets by name."""
-    runs: dict[str, RunConfig] = field(default_factory=dict)
+    runs: Annotated[dict[RunName, RunConfig], BeforeValidator(_with_names)] = Field({}, json_schema_extra=_ONLY_THESE)
     """Runs by name. Letters, digits, `.`, `_` and `-`; not `datasets` or `sources`. In quotes where YAML would take the
     name for a number or a date: `"7"`, `"2026-01-01"`."""
-    all: list[Text] = field(default_factory=list)
+    all: list[Text] = []
     """Runs whose sites `snakemake` makes when no target is named."""
     every_edit: bool = False
     """For developers: every edit of a stage's code makes it run again, not only a new version of the stage

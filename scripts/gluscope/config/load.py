@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gluscope.config.check import check, nearest
-from gluscope.config.keys import ConfigFile, DatasetConfig, RunConfig
-from gluscope.config.schema import schema
+from gluscope.config.keys import ConfigFile, RunConfig
 from gluscope.core.errors import ConfigError
 
 
@@ -21,17 +20,11 @@ class ConfigErrors(Exception):
 
 def load(raw: Mapping[str, Any]) -> ConfigFile:
     """Typed config from what YAML gave. Raises ConfigErrors with everything that is wrong."""
-    errors = check(raw, schema())
-    if errors:
-        raise ConfigErrors(errors)
-    config = ConfigFile(
-        datasets={name: DatasetConfig(name=name, **keys) for name, keys in raw.get("datasets", {}).items()},
-        runs={name: _run(name, keys) for name, keys in raw.get("runs", {}).items()},
-        all=list(raw.get("all", [])),
-        every_edit=bool(raw.get("every_edit", False)),
-    )
+    config = check(raw)
+    if not isinstance(config, ConfigFile):
+        raise ConfigErrors(config)
     errors = [error for run in config.runs.values() for error in _impossible(run, config)]
-    errors += [error for name, keys in raw.get("runs", {}).items() for error in _beside_activations(name, keys)]
+    errors += [error for run in config.runs.values() for error in _beside_activations(run)]
     errors += [unknown_run(name, config, "config: all") for name in config.all if name not in config.runs]
     if errors:
         raise ConfigErrors(errors)
@@ -57,23 +50,17 @@ def _impossible(run: RunConfig, config: ConfigFile) -> list[ConfigError]:
     return errors
 
 
-def _run(name: str, keys: Mapping[str, Any]) -> RunConfig:
-    """A run with published activations scans nothing, so it keeps no cache."""
-    without = {"cache": False} if keys.get("activations") is not None else {}
-    return RunConfig(name=name, **{**without, **keys})
-
-
-def _beside_activations(name: str, keys: Mapping[str, Any]) -> list[ConfigError]:
+def _beside_activations(run: RunConfig) -> list[ConfigError]:
     """Keys that are for scans, in a run that has published activations instead."""
-    if keys.get("activations") is None:
+    if run.activations is None:
         return []
-    useless = {key: keys[key] for key in ("samples", "seed", "cache_dtype") if key in keys}
-    useless |= {"cache": True} if keys.get("cache") else {}
-    useless |= {"pages_from": "cache"} if keys.get("pages_from") == "cache" else {}
+    useless = {"samples", "seed", "cache_dtype"} & run.model_fields_set
+    useless |= {"cache"} if run.cache else set()
+    useless |= {"pages_from"} if run.pages_from == "cache" else set()
     # A replay is a pass over shards of its own.
-    useless |= {"shards": keys["shards"]} if "shards" in keys and keys.get("pages_from") != "replay" else {}
-    expected = "nothing of a scan beside `activations`"
+    useless |= {"shards"} & run.model_fields_set if run.pages_from != "replay" else set()
+    expected, where = "nothing of a scan beside `activations`", f"config: runs: {run.name}"
     return [
-        ConfigError(f"config: runs: {name}: {key}", expected, repr(value), f"leave {key} out, or `activations`")
-        for key, value in useless.items()
+        ConfigError(f"{where}: {key}", expected, repr(getattr(run, key)), f"leave {key} out, or `activations`")
+        for key in sorted(useless)
     ]

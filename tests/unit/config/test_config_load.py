@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import fields
+import json
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 from gluscope.config.check import check
-from gluscope.config.document import schema_text, with_tables
+from gluscope.config.document import SECTIONS, schema_text, with_tables
 from gluscope.config.keys import ConfigFile, DatasetConfig, RunConfig
 from gluscope.config.load import ConfigErrors, load
-from gluscope.config.schema import field_docs, key_fields, schema
 from helpers.checkout import REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +23,9 @@ SMALL: dict[str, Any] = {
     "runs": {"mine": {"model": "my-model/", "dataset": "mine-texts", "neurons": ["L0/N3", "L1/N7"]}},
     "all": ["mine"],
 }
+
+
+SCHEMA = json.loads(schema_text())
 
 
 def changed(where: str, value: Any) -> dict[str, Any]:
@@ -86,6 +88,12 @@ def test_a_run_without_cache_computes_pages_with_the_model() -> None:
         ("runs/mine/neurons", ["L0/N3\n"], "neurons[0]: expected a neuron"),
         ("runs/mine/neurons", [3], "found 3"),
         ("runs/mine", None, "runs: mine: expected keys with values, found nothing"),
+        ("runs/mine/name", "x", "config: runs: mine: expected a known key, found 'name'. Next: choose one of model, d"),
+        ("runs/mine/7", 7, "config: runs: mine: expected a known key, found '7'"),
+        ("datasets/mine-texts/source", KeyError, "Next: add it: Where the texts are: a file or folder of jsonl, json,"),
+        ("runs/datasets", {}, "config: runs: expected a name of letters, digits, '.', '_' and '-' that begins with a "
+            "letter or digit, and is not datasets or sources, found 'datasets'. Next: choose another name."),
+        ("runs/mine/pages_from", 3, "pages_from: expected one of cache, replay, model, found 3. Next: correct it in"),
         ("runs/datasets", {}, "not datasets or sources, found 'datasets'"),
         ("runs/a b", {}, "found 'a b'"),
         ("runs/.hidden", {}, "found '.hidden'"),
@@ -158,26 +166,32 @@ def test_shipped_config_is_good() -> None:
 
 
 def test_files_made_from_the_classes_are_up_to_date() -> None:
-    how = "run `python -m gluscope.config` in scripts/"
+    how = "run `make config`"
     assert (REPO / "config/config.schema.json").read_text(encoding="utf-8") == schema_text(), how
     readme = (REPO / "config/README.md").read_text(encoding="utf-8")
     assert with_tables(readme) == readme, how
-    for cls in (ConfigFile, DatasetConfig, RunConfig):
-        assert all(f"| `{field.name}` |" in readme for field in key_fields(cls))
+    for section in SECTIONS.values():
+        assert all(f"| `{key}` |" in readme for key in section.known())
 
 
 def test_every_key_has_documentation() -> None:
-    for cls in (ConfigFile, DatasetConfig, RunConfig):
-        assert set(field_docs(cls)) == {field.name for field in fields(cls)} - {"name"}
+    for section in SECTIONS.values():
+        assert list(section.meanings()) == list(section.known())
 
 
 def test_schema_is_a_schema_and_holds_defaults_that_it_allows() -> None:
-    jsonschema.Draft202012Validator.check_schema(schema())
-    for kind in ("datasets", "runs"):
-        (entry,) = schema()["properties"][kind]["patternProperties"].values()
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for entry in SCHEMA["$defs"].values():
         for key, part in entry["properties"].items():
             assert ("default" in part) != (key in entry["required"])
-            assert "default" not in part or check(part["default"], part) == []
+            if "default" in part:
+                jsonschema.validate(part["default"], part)
+
+
+def test_defaults_are_values_that_are_allowed() -> None:
+    for section, needed in ((DatasetConfig, {"source": "s"}), (RunConfig, SMALL["runs"]["mine"])):
+        keys = {key: field.default for key, field in section.known().items() if not field.is_required()}
+        assert section(name="a", **needed, **keys) == section(name="a", **needed)
 
 
 VALUES = st.sampled_from(
@@ -187,19 +201,21 @@ VALUES = st.sampled_from(
 
 @settings(max_examples=400, deadline=None)
 @given(st.data())
-def test_our_check_agrees_with_jsonschema(data: st.DataObject) -> None:
+def test_the_schema_for_editors_agrees_with_the_check(data: st.DataObject) -> None:
     raw = copy.deepcopy(SMALL)
     for _ in range(data.draw(st.integers(0, 3))):
         cls, entry = data.draw(
             st.sampled_from([(RunConfig, raw["runs"]["mine"]), (DatasetConfig, raw["datasets"]["mine-texts"])])
         )
-        key = data.draw(st.sampled_from([field.name for field in key_fields(cls)] + ["other"]))
+        key = data.draw(st.sampled_from([*cls.known(), "other", "name"]))
         if data.draw(st.booleans()):
             entry[key] = data.draw(VALUES)
         else:
             entry.pop(key, None)
-    validator = jsonschema.Draft202012Validator(schema())
-    assert (check(raw, schema()) == []) == validator.is_valid(raw)
+    for kind, name in (("runs", "datasets"), ("runs", "b\n"), ("datasets", "datasets"), ("datasets", ".c")):
+        if data.draw(st.integers(0, 9)) == 0:
+            raw[kind][name] = next(iter(SMALL[kind].values()))
+    assert isinstance(check(raw), ConfigFile) == jsonschema.Draft202012Validator(SCHEMA).is_valid(raw)
 
 
 @pytest.mark.parametrize(

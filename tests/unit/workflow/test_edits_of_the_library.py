@@ -39,7 +39,7 @@ EDITS = {
     "page/finder.py": {"site_index"},
     "export/hf.py": {"export_hf"},
     "compare/lists.py": {"compare"},
-    "config/schema.py": set(),
+    "config/keys.py": set(),
     "cluster/queue.py": set(),
     "stages/table.py": set(),
     "job.py": set(),
