@@ -12,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
-
-from gluscope.bench.shapes import Shape, lengths_of_texts
 from gluscope.core.paths import DatasetPaths, RunPaths, shard_name
 from gluscope.dataset.build import build
 from gluscope.dataset.record import TokenSettings
@@ -27,6 +24,9 @@ from gluscope.store.summary import write_summary
 from gluscope.store.weights import write_weights
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import CONVENTIONS, COSINES, NEAREST, QUANTILES, TOKENS, VECTORS, LayerWeights
+from safetensors.numpy import save_file
+
+from benchmark.shapes import Shape, lengths_of_texts
 
 RUN, DATA, K = "madeup", "texts", 16
 _GATE, _IN = "model.layers.{layer}.mlp.gate_proj.weight", "model.layers.{layer}.mlp.up_proj.weight"
