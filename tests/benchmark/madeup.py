@@ -64,7 +64,7 @@ def make_run(folder: Path, shape: Shape, tokens: int, neurons: int, shards: int,
     whole = _widened(summary, shape.d_mlp)
     sign = np.ones((1, shape.d_mlp), np.int8)
     write_summary(folder / paths.summary, [whole], n_layers=1, sample=sample, attributes=about, sign=sign)
-    _write_weights(folder / paths.weights, shape, rng)
+    _write_weights(folder / paths.weights, shape, rng, about)
     (folder / "code.txt").write_text("code\n")
     return MadeUp(folder, shape, neurons, int(lengths.sum()), caches)
 
@@ -162,7 +162,7 @@ def _widened(layer: LayerSummary, neurons: int) -> LayerSummary:
     return LayerSummary(**{name: getattr(layer, name)[again] for name in LayerSummary.__dataclass_fields__})
 
 
-def _write_weights(path: Path, shape: Shape, rng: np.random.Generator) -> None:
+def _write_weights(path: Path, shape: Shape, rng: np.random.Generator, about: dict[str, object]) -> None:
     n, half = shape.d_mlp, np.float32
     tokens, near = (n, len(VECTORS), 2, TOKENS), (n, NEAREST)
     layer = LayerWeights(
@@ -179,4 +179,4 @@ def _write_weights(path: Path, shape: Shape, rng: np.random.Generator) -> None:
         nearest_sign=np.ones(near, np.int8),
         chance=np.zeros((len(CONVENTIONS), len(COSINES), len(QUANTILES)), half),
     )
-    write_weights(path, [layer], np.zeros(len(QUANTILES)), {"stages": {}})
+    write_weights(path, [layer], np.zeros(len(QUANTILES)), about)
