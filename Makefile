@@ -50,7 +50,7 @@ config:
 stages:
 	@PYTHONPATH=scripts $(BIN)/python -m gluscope.stages $(if $(SAME),same $(SAME),$(if $(RAISE),raise $(RAISE) "$(WHY)"))
 
-# make bench: what a scan and a page cost here, into docs/performance.md; seven minutes, best on a quiet machine.
+# make bench: what a scan and a page cost here, into docs/performance.md; minutes, best on a quiet machine.
 bench: $(RUNTIME)
 	@$(BIN)/python scripts/bench.py
 

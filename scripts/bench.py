@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+REPO = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPO / "scripts"), str(REPO / "tests")]
 os.environ.update(dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"), "1"))
 
 
@@ -17,25 +17,20 @@ def main(arguments: list[str]) -> None:
     given = parser().parse_args(arguments)
 
     import torch
-    from gluscope.bench.report import markdown, picture, put
-    from gluscope.bench.run import SECTIONS, plan_for, run
-    from gluscope.bench.tables import groups, on_paper_table, tables
+    from benchmark.report import markdown, put
+    from benchmark.run import SECTIONS, plan_for, run
 
-    if given.paper:
-        print(markdown([on_paper_table()], [], ""))
-        return
     only = given.only.split(",") if given.only else []
     if unknown := sorted(set(only) - set(SECTIONS)):
         sys.exit(f"error: expected --only with some of {', '.join(SECTIONS)}, found {unknown[0]}. Next: name those.")
     dtype = getattr(torch, given.dtype or ("float32" if given.device == "cpu" else "bfloat16"))
-    out = given.out or (None if given.quick or only else HERE.parent / "docs/performance.md")
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that its files go away
+    out = given.out or (None if given.quick or only else REPO / "docs/performance.md")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that its files go away
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="gluscope-bench-") as folder:
         room = 0.8 * shutil.disk_usage(folder).free
         plan = plan_for(given.device, given.quick, only, min(given.most_gb * 1e9, room))
         found = run(plan, given.device, dtype, Path(folder), say)
-    name = f"{out.stem if out else 'performance'}{'' if given.device == 'cpu' else '-gpu'}.svg"
-    text = markdown(tables(found), found.conditions, name if found.forward else "")
+    text = markdown(found)
     print(text)
     if found.failed:
         failed = "; ".join(f"{name}: {why}" for name, why in found.failed.items())
@@ -44,8 +39,6 @@ def main(arguments: list[str]) -> None:
         )
     if out is not None:
         out.write_text(put(out.read_text(encoding="utf-8"), text, given.device), encoding="utf-8")
-        if found.forward:
-            out.with_name(name).write_text(picture(groups(found)), encoding="utf-8")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,12 +48,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="float32 on a CPU, else bfloat16")
     made.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, the times mean nothing")
-    made.add_argument("--only", help="some of merge, pages, fixed, forward, growth, profile, with commas; prints them")
+    made.add_argument("--only", help="some of merge, pages, writing, forward, with commas; prints them")
     made.add_argument("--most-gb", type=float, default=20, help="most that a cache may take on the disk (20)")
     made.add_argument(
         "--out", type=Path, help="the document to fill in (docs/performance.md); with --quick, --only: none"
     )
-    made.add_argument("--paper", action="store_true", help="print the estimates for A100 and H100, measure nothing")
     made.add_argument("--folder", type=Path, help="a folder on a local disk for some gigabytes (the system's own)")
     return made
 

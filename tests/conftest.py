@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-LONG_FIRST = ("docs", "slurm", "workflow", "bench", "browser")
+LONG_FIRST = ("docs", "slurm", "workflow", "benchmark", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.recompute.types import Recomputed
 from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import read_layer_weights
+from gluscope.store.weights import WeightsReader
 from helpers.checkout import REPO
 
 GOLDEN = REPO / "tests/golden/results.npz"
@@ -35,7 +35,7 @@ def collect(folder: Path) -> dict[str, np.ndarray]:
     }
     filled = len(data)  # a list holds a text once
     for layer in range(summary.n_layers):
-        whole, weights = summary.layer(layer), read_layer_weights(folder / RUN.weights, layer)
+        whole, weights = summary.layer(layer), WeightsReader(folder / RUN.weights).layer(layer)
         tied = _tied(whole.extreme_value)
         whole.extreme_example[tied] = whole.extreme_position[tied] = -2
         for name in _SUMMARY:

@@ -19,6 +19,7 @@ from gluscope.model.describe import describe
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.loop import Scanned, ScanSettings, run_scan
 from helpers.tiny_models import make
+from helpers.token_rows import all_ids
 
 K = 4
 _WORDS = "the cat sat on the mat and dog by door neuron reads token Paris Rome one two é"
@@ -55,5 +56,4 @@ def prepare(folder: Path, architecture: str, **how: Any) -> Case:
     build(folder / "tokens", fetch(str(source), str(model)), TokenSettings(max_length=12))
     data = TokenDataset.open(folder / "tokens")
     plan_of = functools.partial(make_plan, data)
-    ids = [row.tolist() for row in data.rows(0, len(data))]
-    return Case(model, describe(str(model), None), folder / "tokens", ids, plan_of)
+    return Case(model, describe(str(model), None), folder / "tokens", all_ids(data), plan_of)

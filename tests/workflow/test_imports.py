@@ -24,7 +24,6 @@ LAYERS = [
     {"recompute"},
     {"page"},
     {"export", "compare"},
-    {"bench"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {
@@ -33,7 +32,7 @@ COMMON = {
     "gluscope.weights.types", "gluscope.weights.classes", "gluscope.weights",
 }  # fmt: skip
 # Other people's packages that only one part may import, at the top or in a function.
-OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model", "bench"}}
+OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model"}}
 
 
 def library() -> dict[str, Path]:

@@ -54,10 +54,6 @@ class TokenDataset:
         chunk, inner = self._place(row)
         return self._ids[chunk].tokens(inner, inner + 1)
 
-    def rows(self, start: int, stop: int) -> list[np.ndarray]:
-        """`input_ids` of the rows start to stop - 1."""
-        return [self.input_ids(row) for row in range(start, stop)]
-
     def digest(self, start: int, stop: int) -> str:
         """Digest, in hex, of lengths and token ids of the rows start to stop - 1: all that a scan sees of them.
 
@@ -83,11 +79,6 @@ class TokenDataset:
             file.compare_bytes(at + 8 * low, at + 8 * high)
             found.append(values[low:high] >= 0)
         return np.concatenate(found)
-
-    def text(self, row: int) -> str | None:
-        """The row's text; None where the data set holds none. With long texts split: this piece's part."""
-        column = self.record.text_column
-        return None if column is None else self._value(column, row)
 
     def metadata(self, row: int) -> dict[str, Any]:
         """All other columns of the source, and `source_row`, the row there (and `source_offset`, see build.py)."""

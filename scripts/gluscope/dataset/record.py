@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ class TokenRecord:
     """What tokens.json says.
 
     rows, tokens: examples and tokens stored, beginning-of-sequence tokens included. longest: tokens of the longest.
-    max_id: the largest token id. fingerprint: see `fingerprint`. text_column: None where the data hold no text.
+    max_id: the largest token id. fingerprint: see `seal`. text_column: None where the data hold no text.
     source, tokenizer: {id, revision}; revision is a hub commit, or for files `sha256:...` of them; tokenizer is None
     for data that came with `input_ids`. dropped_empty: source rows without a token. replaced_surrogates: lone
     surrogates, which no UTF-8 file can hold, that were replaced by U+FFFD. copies: rows that have the tokens of a lower
@@ -179,19 +178,11 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(ids: Iterable[np.ndarray], lengths: np.ndarray, settings: TokenSettings) -> str:
-    """sha256 over what a scan sees of a data set, in hex: settings, row lengths and all token ids.
-
-    ids: the rows' token ids as int32, in order, in arrays cut anywhere. lengths: int64 [row].
-    """
-    tokens = hashlib.sha256()
-    for part in ids:
-        tokens.update(np.ascontiguousarray(part, dtype="<i4").tobytes())
-    return seal(tokens.digest(), lengths, settings)
-
-
 def seal(tokens_digest: bytes, lengths: np.ndarray, settings: TokenSettings) -> str:
-    """The fingerprint, where the sha256 of the token ids is known already."""
+    """The fingerprint, in hex: sha256 over what a scan sees of a data set: settings, row lengths and all token ids.
+
+    tokens_digest: sha256 of the token ids as int32, row after row. lengths: int64 [row].
+    """
     whole = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     whole.update(np.ascontiguousarray(lengths, dtype="<i8").tobytes())
     whole.update(tokens_digest)

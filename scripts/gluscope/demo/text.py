@@ -85,11 +85,6 @@ def write_documents(path: str | os.PathLike[str]) -> int:
     return count
 
 
-def is_held_out(text: str) -> bool:
-    """True for about one document in twenty, by a hash of its text: these the demo model was not trained on."""
-    return hashlib.sha256(text.encode()).digest()[0] < 13
-
-
 def _modules(root: Path) -> list[Path]:
     """Source files below `root` by path, without the folders that are left out."""
     found: list[Path] = []

@@ -19,7 +19,6 @@ from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity
 MASKED = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))  # instructions take a mask
 WIDTH = 16 if MASKED else 8
 N_LISTS, N_CASES, N_SUMS = len(LISTS), len(CASES), len(CASES) * len(QUANTITIES)
-MOST_TOKENS = 255  # of a tile: the four counts of a neuron share an int32
 CHANGED, NOT_FINITE = 1, 2
 _AHEAD = 128  # bytes to the right of what is read, fetched into the cache: neurons that come next
 
@@ -37,7 +36,7 @@ def make_tile(dtype: str) -> Any:
 
     @intrinsic
     def tile(typing, gate, in_, act, post, in_row, out_row, tokens, start, best, tile_of, number, total, count):  # type: ignore[no-untyped-def]
-        """Take 1 to MOST_TOKENS tokens of WIDTH neighbouring neurons into their statistics.
+        """Take 1 to 255 tokens of WIDTH neighbouring neurons into their statistics (their four counts share an int32).
 
         gate, in_, act, post: addresses of the first token's values. in_row, out_row: bytes from a token to the next,
         in gate and in_, and in act and post.

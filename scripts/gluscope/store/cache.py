@@ -247,12 +247,6 @@ class CacheReader:
                 at = max(0, low)
                 yield at, chunk[at - low : length - low]
 
-    def read_many(self, layer: int, rows: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Row and x of several texts, each once, in the order of the file; memory holds one at a time."""
-        ordered = sorted(set(rows), key=self._place.__getitem__)
-        self.will_read(layer, ordered)
-        return ((row, self.read(layer, row)) for row in ordered)
-
     def will_read(self, layer: int, rows: Iterable[int]) -> None:
         """Tell the system which texts come next, so that a disk looks for them while others are worked on.
 

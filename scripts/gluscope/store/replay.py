@@ -176,10 +176,10 @@ class NeuronTexts:
 
 
 class ReplayReader:
-    """Reads single neurons of a shard's replay; bytes_read counts. Raises StoreError for what is missing or damaged."""
+    """Reads single neurons of a shard's replay. Raises StoreError for what is missing or damaged."""
 
     def __init__(self, path: str | Path) -> None:
-        self.folder, self.bytes_read = folder_of(path), 0
+        self.folder = folder_of(path)
         if not (self.folder / "zarr.json").is_file():
             raise StoreError(str(self.folder), "a replay", "no such file", MISSING)
         with refused(self.folder, "zarr.json"):
@@ -224,12 +224,7 @@ class ReplayReader:
                 self._files[name] = handle, os.fstat(handle).st_size
             handle, size = self._files[name]
             mark = self._marks.of(key)
-            return layout.decode_range(begin, end, size, lambda at, length: self._pread(handle, at, length), mark)
-
-    def _pread(self, handle: int, start: int, length: int) -> bytes:
-        data = os.pread(handle, length, start)
-        self.bytes_read += len(data)
-        return data
+            return layout.decode_range(begin, end, size, lambda at, length: os.pread(handle, length, at), mark)
 
 
 def _key(dimensions: int) -> str:

@@ -128,21 +128,6 @@ class WeightsReader:
                 return file.decode_item(item, size, lambda at, length: os.pread(number, length, at), mark)
 
 
-def read_neuron_weights(path: str | Path, layer: int, neuron: int) -> NeuronWeights:
-    """The weight statistics of one neuron; see WeightsReader."""
-    return WeightsReader(path).neuron(layer, neuron)
-
-
-def read_layer_weights(path: str | Path, layer: int) -> LayerWeights:
-    """The weight statistics of one layer; see WeightsReader."""
-    return WeightsReader(path).layer(layer)
-
-
-def read_weights_attributes(path: str | Path) -> dict[str, Any]:
-    """Attributes of the group: model, revision, versions."""
-    return WeightsReader(path).attributes
-
-
 def _layout(stored: StoredArray, shape: tuple[int, ...], per_chunk: int | None = None) -> ItemFile:
     """Of the file of one layer (or of an array without layers), the first axis of `shape` cut into chunks.
 

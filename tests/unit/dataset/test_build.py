@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,10 +20,11 @@ from gluscope.dataset import build as build_module
 from gluscope.dataset.build import build
 from gluscope.dataset.choose import Examples, take_order, up_to
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.record import TokenRecord, TokenSettings, fingerprint
+from gluscope.dataset.record import TokenRecord, TokenSettings, seal
 from gluscope.dataset.sources import fetch
 from gluscope.dataset.tokenise import Piece
 from helpers.tiny_models import make, make_tokenizer
+from helpers.token_rows import all_ids, all_texts
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -68,8 +70,10 @@ def made(out: Path, source: Path, tokenizer: Path | None, **settings: Any) -> To
     return TokenDataset.open(out)
 
 
-def all_ids(data: TokenDataset) -> list[list[int]]:
-    return [ids.tolist() for ids in data.rows(0, len(data))]
+def fingerprint(ids: Sequence[Sequence[int]], settings: TokenSettings) -> str:
+    """From whole rows."""
+    flat = np.concatenate([np.array(row, "<i4") for row in ids])
+    return seal(hashlib.sha256(flat.tobytes()).digest(), np.array([len(row) for row in ids]), settings)
 
 
 def bodies(tokenizer: Path, texts: list[str]) -> list[list[int]]:
@@ -92,7 +96,7 @@ def test_default_is_what_the_tokenizer_does(tmp_path: Path, texts: Path, tokeniz
     assert data.record.dropped_empty == 1
     assert [data.metadata(row)["source_row"] for row in range(len(data))] == [0, 1, 3, 4, 5, 6]
     assert [data.metadata(row)["id"] for row in range(len(data))] == [10, 11, 13, 14, 15, 16]
-    assert [data.text(row) for row in range(len(data))] == [text for text in TEXTS if text]
+    assert all_texts(data) == [text for text in TEXTS if text]
 
 
 def test_record_says_what_is_stored(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
@@ -103,7 +107,7 @@ def test_record_says_what_is_stored(tmp_path: Path, texts: Path, tokenizer: Path
     assert record.source["id"] == str(texts)
     assert record.tokenizer is not None
     assert record.tokenizer["id"] == str(tokenizer)
-    assert record.fingerprint == fingerprint(data.rows(0, 6), data.lengths, record.settings)
+    assert record.fingerprint == fingerprint(all_ids(data), record.settings)
     for file in record.files:
         content = (tmp_path / "out" / file.name).read_bytes()
         assert (file.bytes, file.sha256) == (len(content), hashlib.sha256(content).hexdigest())
@@ -158,8 +162,8 @@ def test_bos_and_long_texts(
 def test_a_split_texts_pieces_hold_their_part_of_it(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
     data = made(tmp_path / "out", texts, tokenizer, long_texts="split", max_length=10)
     by_source: dict[int, list[str]] = {}
-    for row in range(len(data)):
-        by_source.setdefault(data.metadata(row)["source_row"], []).append(data.text(row) or "")
+    for row, text in enumerate(all_texts(data)):
+        by_source.setdefault(data.metadata(row)["source_row"], []).append(text)
     assert {row: "".join(parts) for row, parts in by_source.items()} == {
         i: text for i, text in enumerate(TEXTS) if text
     }
@@ -220,15 +224,14 @@ def test_same_input_gives_the_same_files(tmp_path: Path, texts: Path, tokenizer:
 
 
 def test_fingerprint_sees_ids_cuts_and_settings() -> None:
-    ids, settings = [np.array([1, 2, 3], np.int32)], TokenSettings()
-    base = fingerprint(ids, np.array([3]), settings)
-    assert base == fingerprint([np.array([1]), np.array([2, 3])], np.array([3]), settings)
-    others = [
-        fingerprint([np.array([1, 2, 4])], np.array([3]), settings),
-        fingerprint(ids, np.array([1, 2]), settings),
-        fingerprint(ids, np.array([3]), TokenSettings(bos=False)),
-    ]
-    assert len({base, *others}) == 4
+    settings = TokenSettings()
+    found = {
+        fingerprint([[1, 2, 3]], settings),
+        fingerprint([[1, 2, 4]], settings),
+        fingerprint([[1], [2, 3]], settings),
+        fingerprint([[1, 2, 3]], TokenSettings(bos=False)),
+    }
+    assert len(found) == 4
 
 
 def test_saved_folders_with_and_without_splits(tmp_path: Path, tokenizer: Path) -> None:
@@ -237,7 +240,7 @@ def test_saved_folders_with_and_without_splits(tmp_path: Path, tokenizer: Path) 
     datasets.DatasetDict(train=part, test=part.select([1])).save_to_disk(str(tmp_path / "splits"))
     assert len(made(tmp_path / "a", tmp_path / "saved", tokenizer, text_column="body")) == 2
     data = made(tmp_path / "b", tmp_path / "splits", tokenizer, text_column="body", split="test")
-    assert [data.text(row) for row in range(len(data))] == ["three"]
+    assert all_texts(data) == ["three"]
     assert data.metadata(0) == {"tag": "[]", "source_row": 0, "source_offset": 0}
     with pytest.raises(DatasetError, match=r"expected the split 'val', found train, test"):
         made(tmp_path / "c", tmp_path / "splits", tokenizer, text_column="body", split="val")
@@ -259,7 +262,6 @@ def test_pretokenised_rows_are_taken_as_they_are(tmp_path: Path, kind: str) -> N
     assert all_ids(data) == [row for row in rows if row]
     assert data.record.dropped_empty == sum(not row for row in rows)
     assert (data.record.pretokenised, data.record.tokenizer, data.record.text_column) == (True, None, None)
-    assert data.text(0) is None
     assert data.input_ids(0).dtype == np.int32
 
 
@@ -275,7 +277,7 @@ def test_what_a_mask_hides_is_left_out(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = made(tmp_path / "out", file, None)
     assert all_ids(data) == [[4, 5], [6, 7], [8, 9], [3, 3]]
-    assert [data.text(row) for row in range(4)] == ["right", "left", "whole", "without"]
+    assert all_texts(data)[:4] == ["right", "left", "whole", "without"]
     assert data.record.dropped_empty == 1
 
 
@@ -313,7 +315,7 @@ def test_a_data_set_made_here_is_a_source_itself(tmp_path: Path, texts: Path, to
     again = made(tmp_path / "again", tmp_path / "first", None)
     assert all_ids(again) == all_ids(first)
     assert [again.metadata(row)["source_row"] for row in range(len(again))] == list(range(len(first)))
-    assert again.text(1) == first.text(1)
+    assert all_texts(again)[1] == all_texts(first)[1]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +364,7 @@ def test_lone_surrogates_do_not_stop_the_tokenizer(tmp_path: Path, tokenizer: Pa
     file = tmp_path / "in.jsonl"
     file.write_bytes(rb'{"text": "a\ud800b"}')
     data = made(tmp_path / "out", file, tokenizer)
-    assert data.text(0) == "a\ufffdb"
+    assert all_texts(data)[0] == "a\ufffdb"
     assert all_ids(data) == [[BOS, *bodies(tokenizer, ["a\ufffdb"])[0]]]
     assert data.record.replaced_surrogates == 1
 
@@ -455,7 +457,7 @@ def test_memory_for_a_split_text_is_in_proportion_to_it(tmp_path: Path, tokenize
     finally:
         pa.set_memory_pool(before)
     assert len(data) > 5000
-    assert "".join(data.text(row) or "" for row in range(len(data))) == text
+    assert "".join(all_texts(data)) == text
     assert {data.metadata(row)["more"] for row in range(0, len(data), 100)} == {'{"a": 1}'}
     assert pool.max_memory() < 40 * len(text)
 

@@ -14,6 +14,7 @@ from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import TokenRecord, TokenSettings
 from gluscope.dataset.sources import Located, fetch
 from gluscope.dataset.tokenise import Tokeniser
+from helpers.token_rows import all_ids
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 TEXTS = [
@@ -67,7 +68,7 @@ def made(folder: Path, out: Path, **settings: Any) -> tuple[list[list[int]], Tok
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     record = build(out, fetch(str(source), str(folder)), TokenSettings(**settings))
     data = TokenDataset.open(out)
-    return [ids.tolist() for ids in data.rows(0, len(data))], record
+    return all_ids(data), record
 
 
 def straight(folder: Path, **how: Any) -> list[list[int]]:

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import demo_text
 import pytest
 from gluscope.core.errors import DatasetError
-from gluscope.demo.text import LONGEST, SHORTEST, Document, is_held_out, iter_documents
+from gluscope.demo.text import LONGEST, SHORTEST, Document, iter_documents
 from gluscope.store.listing import own_listing
+from train_demo import is_held_out
 
 DEMO = Path(__file__).parents[3] / "config" / "demo"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from gluscope.demo import train as demo_train
+import train_demo
 from gluscope.demo.text import Document
-from gluscope.demo.train import TrainSettings, encode, mean_loss, pack, rate_at, train, train_tokenizer
+from train_demo import TrainSettings, encode, mean_loss, pack, rate_at, train, train_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 SMALL = TrainSettings(
@@ -23,7 +23,7 @@ SMALL = TrainSettings(
 @pytest.fixture
 def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found = [f"Return item {n} of the list.\n    é it raises KeyError{n % 7} <b>if absent" for n in range(200)]
-    monkeypatch.setattr(demo_train, "iter_documents", lambda: iter([Document(text, "here") for text in found]))
+    monkeypatch.setattr(train_demo, "iter_documents", lambda: iter([Document(text, "here") for text in found]))
     return found
 
 
@@ -36,7 +36,7 @@ def test_training_learns_and_the_saved_folder_says_so(texts: list[str], tmp_path
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True)
     assert model.dtype == torch.float16
-    held_out = [tokenizer(text).input_ids for text in texts if demo_train.is_held_out(text)]
+    held_out = [tokenizer(text).input_ids for text in texts if train_demo.is_held_out(text)]
     assert mean_loss(model.float(), held_out, SMALL.window) == pytest.approx(loss, rel=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     again = train(tmp_path / "again", replace(SMALL, save_every=30), said.append)
@@ -59,7 +59,7 @@ def test_packing_wastes_nothing_but_the_end() -> None:
 
 def test_every_pass_has_another_order_but_the_same_tokens() -> None:
     ids = [[0, n] for n in range(1, 33)]
-    batches = list(islice(demo_train.training_windows(ids, replace(SMALL, batch=15, window=4)), 2))
+    batches = list(islice(train_demo.training_windows(ids, replace(SMALL, batch=15, window=4)), 2))
     assert batches[0].shape == (15, 5)
     assert not torch.equal(*batches)
 

@@ -14,8 +14,8 @@ from gluscope.core.cases import CASES, LISTS, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.paths import NeuronId
 from gluscope.export.site_folder import entries, example, merge_into, merged, title, write_neuron, write_site
-from gluscope.page.published import published_stats, read_published
 from helpers.pages import HOSTILE, make
+from helpers.published_site import published_stats, read_published
 
 ARCHIVE = Path(__file__).parents[3].parent / "shared/data/olmo-7b-0424-L5-N10602.tar.xz"
 MODEL = "OLMo-7B-0424"

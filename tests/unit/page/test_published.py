@@ -11,10 +11,10 @@ from gluscope.core.errors import StoreError
 from gluscope.core.paths import NeuronId
 from gluscope.page.build import largest_difference
 from gluscope.page.headline import peaks
-from gluscope.page.published import read_published
 from gluscope.page.record import NeuronPage
 from gluscope.page.render import render_page
 from helpers.published_neuron import unpacked
+from helpers.published_site import read_published
 
 
 @pytest.fixture(scope="module")

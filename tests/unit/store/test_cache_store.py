@@ -74,10 +74,6 @@ def test_round_trip(tmp_path: Path, dtype: str, lengths: list[int]) -> None:
                 found = cache.read(layer, row)
                 assert found.dtype == np.float32
                 np.testing.assert_array_equal(found, as_float32(x[layer, begin : begin + length]))
-            many = dict(cache.read_many(layer, [*cache.rows[::-1], cache.rows[0]]))
-            assert list(many) == cache.rows.tolist()
-            for row in cache.rows:
-                np.testing.assert_array_equal(many[row], cache.read(layer, row))
 
 
 @settings(max_examples=25, deadline=None)

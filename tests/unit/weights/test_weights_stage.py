@@ -16,7 +16,7 @@ from gluscope.core.errors import StoreError
 from gluscope.core.schema import WEIGHTS
 from gluscope.model.describe import describe
 from gluscope.model.rows import WeightRows
-from gluscope.store.weights import read_layer_weights, read_neuron_weights, read_weights_attributes
+from gluscope.store.weights import WeightsReader
 from gluscope.weights import nearest, stage, tokens
 from gluscope.weights.classes import rw_class
 from gluscope.weights.folded import signs_of
@@ -99,7 +99,7 @@ def some(case: Case) -> list[tuple[int, int]]:
 
 def test_cosines_norms_sign_and_class(case: Case) -> None:
     for layer, neuron in some(case):
-        found = read_neuron_weights(case.path, layer, neuron)
+        found = WeightsReader(case.path).neuron(layer, neuron)
         vectors = {kind: case.vector(kind, layer, neuron) for kind in Vector}
         expected = {kind: cosine(*(vectors[v] for v in kind.vectors)) for kind in COSINES}
         assert found.cosine == pytest.approx(expected, abs=1e-6)
@@ -120,7 +120,7 @@ def test_tokens_against_a_sort_of_the_whole_vocabulary(case: Case) -> None:
         length = np.linalg.norm(embed, axis=1, keepdims=True)
     unit = embed / np.where(length > 0, length, 1)
     for layer, neuron in some(case):
-        found = read_neuron_weights(case.path, layer, neuron)
+        found = WeightsReader(case.path).neuron(layer, neuron)
         for kind in Vector:
             vector = case.vector(kind, layer, neuron)
             scores = unembed @ vector if kind is Vector.OUT else unit @ vector * np.sqrt(case.spec.d_model)
@@ -134,7 +134,7 @@ def test_a_token_is_read_as_the_model_reads_its_embedding(case: Case) -> None:
     """The score is the gate of a residual stream that is the embedding alone, through the model's own norm."""
     embed = case.hf.get_input_embeddings().weight.detach()
     for layer in range(case.spec.n_layers):
-        found, block = read_layer_weights(case.path, layer), case.hf.model.layers[layer]
+        found, block = WeightsReader(case.path).layer(layer), case.hf.model.layers[layer]
         norm = getattr(block, "pre_feedforward_layernorm", block.post_attention_layernorm)
         stream = embed * 1e3  # so that eps plays no part
         if type(block).__name__.endswith("AttentionDecoderLayer") and "Hybrid" in type(block).__name__ and layer == 1:
@@ -166,17 +166,17 @@ def test_nearest_over_all_layers(case: Case) -> None:
         own = case.vector(Vector.OUT, layer, neuron)
         cosines = {at: cosine(own, case.vector(Vector.OUT, *at)) for at in everyone if at != (layer, neuron)}
         expected = sorted(cosines, key=lambda at: -abs(cosines[at]))[:NEAREST]
-        found = read_neuron_weights(case.path, layer, neuron).nearest
+        found = WeightsReader(case.path).neuron(layer, neuron).nearest
         assert [(other.layer, other.neuron) for other in found] == expected
         assert [other.cosine for other in found] == pytest.approx([cosines[at] for at in expected], abs=1e-6)
-        assert [other.sign for other in found] == [read_neuron_weights(case.path, *at).sign for at in expected]
+        assert [other.sign for other in found] == [WeightsReader(case.path).neuron(*at).sign for at in expected]
 
 
 def test_signs_of_a_model_are_what_is_stored(case: Case) -> None:
     found = signs_of(case.spec)
     assert set(found.ravel().tolist()) == {-1, 1}
     for layer in range(case.spec.n_layers):
-        np.testing.assert_array_equal(found[layer], read_layer_weights(case.path, layer).sign)
+        np.testing.assert_array_equal(found[layer], WeightsReader(case.path).layer(layer).sign)
 
 
 def test_refactored_view_is_what_refactored_weights_give(case: Case, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_refactored_view_is_what_refactored_weights_give(case: Case, tmp_path: P
         case.hf = transformers.AutoModelForCausalLM.from_pretrained(case.folder, dtype=torch.float64)
     flipped = 0
     for layer, neuron in itertools.product(range(case.spec.n_layers), range(8)):
-        stored, expected = (read_neuron_weights(at, layer, neuron) for at in (case.path, tmp_path / "weights.zarr"))
+        stored, expected = (WeightsReader(at).neuron(layer, neuron) for at in (case.path, tmp_path / "weights.zarr"))
         view, flipped = stored.refactored, flipped + (stored.sign < 0)
         assert view.refactored is view
         assert view.convention == "refactored"
@@ -228,8 +228,8 @@ def test_stored_form(case: Case) -> None:
         assert {name: opened[name].dims for name in WEIGHTS} == {name: s.dims for name, s in WEIGHTS.items()}
         assert {name: opened[name].dtype.name for name in WEIGHTS} == {name: s.dtype for name, s in WEIGHTS.items()}
         assert opened["pair"].values.tolist() == [kind.value for kind in COSINES]
-        np.testing.assert_array_equal(opened["cosine"][1].values, read_layer_weights(case.path, 1).cosine)
-    about = read_weights_attributes(case.path)
+        np.testing.assert_array_equal(opened["cosine"][1].values, WeightsReader(case.path).layer(1).cosine)
+    about = WeightsReader(case.path).attributes
     assert (about["model_revision"], about["convention"], about["code"]) == (case.spec.revision, "raw", "abc")
     assert len(case.said) == 2 * case.spec.n_layers
     files = [path for path in case.path.rglob("*") if path.is_file()]
@@ -239,9 +239,9 @@ def test_stored_form(case: Case) -> None:
 
 
 def test_a_neuron_is_the_layers_row(case: Case) -> None:
-    layer = read_layer_weights(case.path, 1)
+    layer = WeightsReader(case.path).layer(1)
     assert {field.name for field in fields(LayerWeights)} < set(WEIGHTS)
-    neuron = read_neuron_weights(case.path, 1, 5)
+    neuron = WeightsReader(case.path).neuron(1, 5)
     assert [entry.token for entry in neuron.tokens[Vector.OUT].bottom] == layer.token_id[5, 2, 1].tolist()
     assert list(neuron.cosine.values()) == layer.cosine[5].tolist()
 
@@ -249,7 +249,7 @@ def test_a_neuron_is_the_layers_row(case: Case) -> None:
 def test_neurons_that_do_not_exist(case: Case) -> None:
     for layer, neuron in ((case.spec.n_layers, 0), (0, case.spec.d_mlp), (-1, 0), (0, -1)):
         with pytest.raises(IndexError):
-            read_neuron_weights(case.path, layer, neuron)
+            WeightsReader(case.path).neuron(layer, neuron)
 
 
 def cut(path: Path) -> None:
@@ -270,6 +270,6 @@ def test_damage_is_refused_by_name(case: Case, tmp_path: Path, damage: Callable[
     copy = shutil.copytree(case.path, tmp_path / "weights.zarr")
     damage(copy / name)
     with pytest.raises(StoreError, match=r"weights\.zarr" if name == "zarr.json" else name):
-        read_neuron_weights(copy, 0, 0)
+        WeightsReader(copy).neuron(0, 0)
     with pytest.raises(StoreError, match="no such file"):
-        read_neuron_weights(tmp_path / "nothing.zarr", 0, 0)
+        WeightsReader(tmp_path / "nothing.zarr").neuron(0, 0)

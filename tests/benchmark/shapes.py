@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import transformers
-
 from gluscope.model.adapter import layout
 from gluscope.model.capture import GatedModel
 from gluscope.model.spec import ModelSpec
@@ -31,15 +30,10 @@ class Shape:
     n_vocab: int
 
     @property
-    def block_parameters(self) -> int:
-        """Weights of one block's matrices."""
-        head = self.d_model // self.n_heads
-        return 2 * self.d_model * (self.d_model + head * self.n_kv_heads) + 3 * self.d_model * self.d_mlp
-
-    @property
     def flop_per_token(self) -> int:
         """Of all blocks' matrix products. Attention's own products and the logits are left out."""
-        return 2 * self.n_layers * self.block_parameters
+        heads = self.d_model + self.d_model // self.n_heads * self.n_kv_heads
+        return 2 * self.n_layers * (2 * self.d_model * heads + 3 * self.d_model * self.d_mlp)
 
     @property
     def cache_bytes_per_token(self) -> int:
@@ -61,46 +55,23 @@ SHAPES = {
 def make_model(shape: Shape, device: str, dtype: torch.dtype, seed: int = 0) -> GatedModel:
     """The plain Hugging Face class with random weights, made on the device; nothing goes through a file."""
     config = transformers.AutoConfig.for_model(
-        "llama",
-        hidden_size=shape.d_model,
-        intermediate_size=shape.d_mlp,
-        num_hidden_layers=shape.n_layers,
-        num_attention_heads=shape.n_heads,
-        num_key_value_heads=shape.n_kv_heads,
-        vocab_size=shape.n_vocab,
-        max_position_embeddings=LONGEST,
-        architectures=["LlamaForCausalLM"],
-    )
+        "llama", hidden_size=shape.d_model, intermediate_size=shape.d_mlp, num_hidden_layers=shape.n_layers,
+        num_attention_heads=shape.n_heads, num_key_value_heads=shape.n_kv_heads, vocab_size=shape.n_vocab,
+        max_position_embeddings=LONGEST, architectures=["LlamaForCausalLM"],
+    )  # fmt: skip
     found = layout(config, shape.name)
     torch.manual_seed(seed)
     with torch.device(device):
         hf_model = transformers.AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     block = f"{found.layers}.{{layer}}.{found.mlp}"
+    modules = {"layers": found.layers, "mlp": found.mlp, "gate": found.gate, "in": found.in_, "out": found.out}
     spec = ModelSpec(
-        model=shape.name,
-        revision="random",
-        folder="",
-        architecture=found.architecture,
-        n_layers=shape.n_layers,
-        d_model=shape.d_model,
-        d_mlp=shape.d_mlp,
-        n_vocab=shape.n_vocab,
-        act_fn=found.act_fn,
-        gate=f"{block}.{found.gate}.weight",
-        in_=f"{block}.{found.in_}.weight",
-        out=f"{block}.{found.out}.weight",
-        embed=f"{found.embed}.weight",
-        unembed=f"{found.unembed}.weight",
-        modules={
-            "layers": found.layers,
-            "mlp": found.mlp,
-            "gate": found.gate,
-            "in": found.in_,
-            "out": found.out,
-            **({"act": found.act} if found.act else {}),
-        },
-        dtype=str(dtype).removeprefix("torch."),
-    )
+        model=shape.name, revision="random", folder="", architecture=found.architecture, n_layers=shape.n_layers,
+        d_model=shape.d_model, d_mlp=shape.d_mlp, n_vocab=shape.n_vocab, act_fn=found.act_fn,
+        gate=f"{block}.{found.gate}.weight", in_=f"{block}.{found.in_}.weight", out=f"{block}.{found.out}.weight",
+        embed=f"{found.embed}.weight", unembed=f"{found.unembed}.weight",
+        modules=modules | ({"act": found.act} if found.act else {}), dtype=str(dtype).removeprefix("torch."),
+    )  # fmt: skip
     return GatedModel(hf_model.eval().requires_grad_(False), spec)
 
 
@@ -111,16 +82,8 @@ def lengths_of_texts(rng: np.random.Generator, tokens: int, longest: int = LONGE
     return lengths[: max(1, int(np.searchsorted(np.cumsum(lengths), tokens)))]
 
 
-def batches_of_texts(
-    rng: np.random.Generator, lengths: np.ndarray, first_row: int, n_vocab: int, max_tokens: int, padding: float
-) -> list[TokenBatch]:
-    """Random texts of these lengths, rows from `first_row` on, cut as the scan cuts them."""
-    ids = [rng.integers(0, n_vocab, length) for length in lengths]
-    return cut(ids, first_row, max_tokens, padding)
-
-
 def cut(ids: Sequence[np.ndarray], first_row: int, max_tokens: int, padding: float) -> list[TokenBatch]:
-    """Texts in batches. padding: see `make_batches`."""
+    """Texts, rows from `first_row` on, in batches as the scan cuts them. padding: see `make_batches`."""
     lengths = np.array([len(text) for text in ids], np.int64)
     batches = []
     for places in make_batches(lengths, max_tokens, padding):

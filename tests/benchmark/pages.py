@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gluscope.bench.madeup import DATA, RUN, MadeUp
-from gluscope.bench.timing import Spread
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.core.ranges import as_ranges
 from gluscope.recompute.types import Recomputed
 
-SCRIPTS = Path(__file__).resolve().parents[2]
+from benchmark.madeup import DATA, RUN, MadeUp
+from benchmark.timing import Spread
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 HEAVY = ("torch", "transformers", "transformer_lens", "datasets", "zarr", "numba", "pandas", "scipy")
 # What runs in the process that is timed: a rule's script with what Snakemake would hand it, then what it has used.
 _CHILD = """

@@ -11,21 +11,20 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from gluscope.bench.rounds import Effort, Texts, cache_writer, plain_pass
-from gluscope.bench.shapes import Shape, cut
-from gluscope.bench.straight import Straightforward
-from gluscope.bench.timing import Spans, Spread, has_events, in_turn, ratios, seconds
 from gluscope.model.capture import GatedModel
 from gluscope.recompute.examples import example_rows
 from gluscope.recompute.replay_passes import ReplayPasses
 from gluscope.scan.batches import TokenBatch
+from gluscope.scan.loop import WRITERS
 from gluscope.scan.passes import Passes
 from gluscope.scan.reduce import Reducer, make_reducer
 from gluscope.store.cache import CacheWriter
 from gluscope.store.replay import LayerPairs, ReplayWriter
-from gluscope.store.summary import write_summary
 from gluscope.summary.types import SampleTokens
+
+from benchmark.rounds import Effort, Texts, plain_pass
+from benchmark.shapes import Shape
+from benchmark.timing import Spread, between, has_events, in_turn, mark, seconds
 
 K = 16
 _PLAIN_PADDING = {"one text at a time": 0.0, "up to 5 % padding": 0.05, "any padding": 1.0}
@@ -36,11 +35,10 @@ class Forward:
     """What was found for one shape.
 
     times: by round, seconds of each way. reduction: seconds in the reducer by round, of the scan without cache.
-    tokens, texts: by round. batching: the fastest for the plain pass, of `tried`, in microseconds a token. close:
-    seconds to finish the cache. write_out: to write the statistics. cache_bytes: of all rounds. replay: its pass
-    against the plain one over the texts of the first quarter of the rounds, and replay_bytes what it keeps of them.
-    plans: seconds of a first pass with the attention that torch itself chooses on a GPU, over one with the same
-    batches after it.
+    tokens, texts: by round. batching: the fastest for the plain pass, of `tried`, in microseconds a token.
+    cache_bytes: of all rounds. replay: its pass against the plain one over the texts of the first quarter of the
+    rounds, and replay_bytes what it keeps of them. plans: seconds of a first pass with the attention that torch itself
+    chooses on a GPU, over one with the same batches after it.
     """
 
     shape: Shape
@@ -50,12 +48,10 @@ class Forward:
     reduction: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     texts: list[int] = field(default_factory=list)
-    close: float = 0.0
     cache_bytes: int = 0
     replay_bytes: int = 0
     replay: Spread = field(default_factory=lambda: Spread(0, 0, 0))
     reducer: str = ""
-    write_out: float = 0.0
     plans: tuple[float, float] | None = None
 
     def has(self, name: str) -> bool:
@@ -63,7 +59,8 @@ class Forward:
         return any(name in times for times in self.times)
 
     def ratio(self, name: str) -> Spread:
-        return ratios(self.times, name, "plain")
+        """To the plain pass of the same round."""
+        return Spread.of([one[name] / one["plain"] for one in self.times if name in one])
 
     @property
     def reduction_share(self) -> Spread:
@@ -89,38 +86,36 @@ def measure(model: GatedModel, shape: Shape, effort: Effort, folder: Path, most_
 
     most_bytes: of the cache, which is written in as many rounds as that allows.
     """
-    texts = Texts(shape, effort, model.device.type)
-    found = Forward(shape, tokens=texts.tokens, texts=texts.counts)
-    found.batching, plain_batches = _fastest_batching(model, texts, effort, found)
+    found, texts = Forward(shape), Texts(shape, effort, model.device.type)
+    plain_batches = _fastest_batching(model, texts, effort, found)
     fitting = effort.fitting(found.tried[found.batching])
     if fitting.rounds < effort.rounds:
-        effort, texts = fitting, Texts(shape, fitting, model.device.type)
-        found.tokens, found.texts = texts.tokens, texts.counts
+        effort = fitting
+        texts = Texts(shape, effort, model.device.type)
+        plain_batches = texts.cut(_most(model, effort), _PLAIN_PADDING[found.batching])
+    found.tokens, found.texts = texts.tokens, texts.counts
     scan, cached_rounds = _Scan(model, texts, None), texts.rounds_within(most_bytes, shape)
-    with cache_writer(folder / "cache.zarr", shape, texts, cached_rounds) as writer:
+    rows = texts.order(cached_rounds)
+    with CacheWriter(
+        folder / "cache.zarr", n_layers=shape.n_layers, d_model=shape.d_model, dtype="float16", rows=rows,
+        lengths=texts.lengths[rows], attributes={}, threads=WRITERS[model.device.type],
+    ) as writer:  # fmt: skip
         cached = _Scan(model, texts, writer)
         found.reducer = type(scan.reducer.inner).__name__
-        straight = Straightforward(model, K) if effort.straight else None
-        _warm_up(model, texts, straight)
+        _warm_up(model, texts)
         for number in range(effort.rounds):
+            plain = partial(plain_pass, model, plain_batches[number])
             ways: dict[str, Callable[[], object]] = {
-                "plain": partial(plain_pass, model, plain_batches[number]),
-                "plain again": partial(plain_pass, model, plain_batches[number]),
-                "scan": partial(scan.run, number),
-            }
+                "plain": plain, "plain again": plain, "scan": partial(scan.run, number),
+            }  # fmt: skip
             if number < cached_rounds:
                 ways["scan with cache"] = partial(cached.run, number)
-            if straight is not None and number % max(1, effort.rounds // effort.straight) == 0:
-                ways["straightforward"] = partial(straight.run, texts.batches[number])
             found.times.append(in_turn(ways, model.device, number))
-            found.reduction.append(scan.reducer.spans.take().get("reduction", 0.0))
-            cached.reducer.spans.take()
-        del straight
-        found.close = seconds(writer.finish, model.device)
+            found.reduction.append(scan.reducer.take())
+            cached.reducer.take()
     found.cache_bytes = _bytes_in(folder / "cache.zarr")
     shutil.rmtree(folder / "cache.zarr")
-    found.write_out = seconds(partial(_write_out, shape, scan.reducer, folder / "scan.zarr.zip"), model.device)
-    _measure_replay(model, texts, scan.reducer, plain_batches, effort, folder / "replay.zarr", found)
+    _measure_replay(model, texts, scan.reducer, plain_batches, effort, folder, found)
     return found
 
 
@@ -128,15 +123,22 @@ class _Timed:
     """A reducer that knows how long it took."""
 
     def __init__(self, inner: Reducer, device: torch.device) -> None:
-        self.inner, self.spans = inner, Spans(device)
+        self.inner, self._device = inner, device
         self.kind, self.takes_padding = inner.kind, inner.takes_padding
+        self._marks: list[tuple[Any, Any]] = []
 
     def update(self, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
-        with self.spans.span("reduction"):
-            self.inner.update(layer, rows, lengths, *values)
+        begin = mark(self._device)
+        self.inner.update(layer, rows, lengths, *values)
+        self._marks.append((begin, mark(self._device)))
 
     def layer_summary(self, layer: int) -> Any:
         return self.inner.layer_summary(layer)
+
+    def take(self) -> float:
+        """Seconds since the last `take`."""
+        marks, self._marks = self._marks, []
+        return sum(between(*own) for own in marks)
 
 
 class _Scan:
@@ -155,73 +157,57 @@ class _Scan:
             passes.finish()
 
 
-def _fastest_batching(
-    model: GatedModel, texts: Texts, effort: Effort, found: Forward
-) -> tuple[str, list[list[TokenBatch]]]:
-    """Try all on the first texts, twice each after a warm-up."""
-    firsts = np.cumsum([0, *texts.counts])
-    most = effort.batch_tokens if model.device.type == "cuda" else min(4096, effort.batch_tokens)
-    made = {
-        name: [cut(ids, int(first), most, padding) for ids, first in zip(texts.ids, firsts, strict=False)]
-        for name, padding in _PLAIN_PADDING.items()
-    }
+def _most(model: GatedModel, effort: Effort) -> int:
+    """Tokens of a plain pass's batch."""
+    return effort.batch_tokens if model.device.type == "cuda" else min(4096, effort.batch_tokens)
+
+
+def _fastest_batching(model: GatedModel, texts: Texts, effort: Effort, found: Forward) -> list[list[TokenBatch]]:
+    """Try all on the first texts, twice each after a warm-up; returns the batches of the fastest."""
+    made = {name: texts.cut(_most(model, effort), padding) for name, padding in _PLAIN_PADDING.items()}
     plain_pass(model, texts.batches[0])
     if has_events(model.device):
         chosen = partial(plain_pass, model, texts.batches[0], own_choice=True)
-        first, again = (seconds(chosen, model.device) for _ in range(2))
-        found.plans = first, again
+        found.plans = seconds(chosen, model.device), seconds(chosen, model.device)
     for name, rounds in made.items():
         taken = [seconds(partial(plain_pass, model, rounds[0]), model.device) for _ in range(2)]
         found.tried[name] = min(taken) / texts.tokens[0] * 1e6
-    best = min(found.tried, key=found.tried.__getitem__)
-    return best, made[best]
+    found.batching = min(found.tried, key=found.tried.__getitem__)
+    return made[found.batching]
 
 
-def _warm_up(model: GatedModel, texts: Texts, straight: Straightforward | None) -> None:
-    """Compile and allocate, outside the times: fixed costs are shown by themselves."""
+def _warm_up(model: GatedModel, texts: Texts) -> None:
+    """Compile and allocate, outside the times."""
     shortest = min((batch for part in texts.batches for batch in part), key=lambda batch: batch.tokens)
     nothing = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
-    spec = model.spec
-    with Passes(model, make_reducer(spec.n_layers, spec.d_mlp, K, model.device.type), nothing, None, "float16") as one:
-        one.run(shortest)
-        one.finish()
-    if straight is not None:
-        straight.run([shortest])
-
-
-def _write_out(shape: Shape, reducer: _Timed, path: Path) -> None:
-    nothing = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
-    layers = (reducer.layer_summary(layer) for layer in range(shape.n_layers))
-    write_summary(path, layers, n_layers=shape.n_layers, sample=nothing, attributes={})
+    reducer = make_reducer(model.spec.n_layers, model.spec.d_mlp, K, model.device.type)
+    with Passes(model, reducer, nothing, None, "float16") as passes:
+        passes.run(shortest)
+        passes.finish()
 
 
 def _measure_replay(
-    model: GatedModel,
-    texts: Texts,
-    reducer: _Timed,
-    plain_batches: list[list[TokenBatch]],
-    effort: Effort,
-    out: Path,
+    model: GatedModel, texts: Texts, reducer: _Timed, plain: list[list[TokenBatch]], effort: Effort, folder: Path,
     found: Forward,
-) -> None:
+) -> None:  # fmt: skip
     """A replay of some neurons of every layer; only texts that one of them lists go through the model."""
     pairs, some = [], -(-effort.rounds // 4)
     for layer in range(model.spec.n_layers):
         whole = reducer.layer_summary(layer)
         chosen = range(min(effort.replay_neurons, model.spec.d_mlp))
-        found_rows = {neuron: example_rows(whole.neuron(neuron)) for neuron in chosen}
-        rows = {neuron: own[own < sum(texts.counts[:some])] for neuron, own in found_rows.items()}
-        row = np.concatenate(list(rows.values()))
-        owner = np.concatenate([np.full(len(own), neuron) for neuron, own in rows.items()])
+        listed = [example_rows(whole.neuron(neuron)) for neuron in chosen]
+        rows = [own[own < sum(texts.counts[:some])] for own in listed]
+        row, owner = np.concatenate(rows), np.repeat(np.array(chosen), [len(own) for own in rows])
         order = np.lexsort((owner, row))
         pairs.append(LayerPairs(row[order], owner[order]))
-    batches = [batch for part in texts.batches[:some] for batch in part]
-    taken = []
-    plain = partial(plain_pass, model, [batch for part in plain_batches[:some] for batch in part])
+    batches, plain_batches = ([batch for part in all_[:some] for batch in part] for all_ in (texts.batches, plain))
+    path, taken = folder / "replay.zarr", []
     for attempt in range(min(3, effort.rounds)):
-        path = out.with_name(f"replay-{attempt}.zarr")
-        replay = partial(_replay, model, pairs, texts.lengths, batches, path)
-        times = in_turn({"replay": replay, "plain": plain}, model.device, attempt)
+        ways = {
+            "replay": partial(_replay, model, pairs, texts.lengths, batches, path),
+            "plain": partial(plain_pass, model, plain_batches),
+        }
+        times = in_turn(ways, model.device, attempt)
         taken.append(times["replay"] / times["plain"])
         found.replay_bytes = _bytes_in(path)
         shutil.rmtree(path)
@@ -232,8 +218,8 @@ def _replay(
     model: GatedModel, pairs: list[LayerPairs], lengths: np.ndarray, batches: list[TokenBatch], out: Path
 ) -> None:
     tokens = [lengths[own.row] for own in pairs]
+    wanted = np.unique(np.concatenate([own.row for own in pairs]))
     with ReplayWriter(out, pairs, tokens, model.spec.d_mlp, {}) as writer, ReplayPasses(model, pairs, writer) as passes:
-        wanted = np.unique(np.concatenate([own.row for own in pairs]))
         for batch in batches:
             if np.isin(batch.rows, wanted).any():
                 passes.run(batch)

@@ -1,27 +1,24 @@
-"""Rounds of texts that are measured, the plain pass over them, and the cache that a scan of them writes."""
+"""Rounds of texts that are measured, and the plain pass over them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-
-from gluscope.bench.shapes import LONGEST, Shape, batches_of_texts, lengths_of_texts
 from gluscope.model.attention import without_plans
 from gluscope.model.capture import GatedModel
 from gluscope.scan.batches import PADDING, TokenBatch
-from gluscope.scan.loop import WRITERS
 from gluscope.scan.passes import to_device
 from gluscope.scan.sample import choose_sample
-from gluscope.store.cache import CacheWriter
 from gluscope.summary.types import SampleTokens
 
+from benchmark.shapes import Shape, cut, lengths_of_texts
+
 _SEED = 0
+_WAYS = 4  # plain twice, scan, scan with cache
 
 
 @dataclass(frozen=True)
@@ -29,24 +26,18 @@ class Effort:
     """How much is measured.
 
     rounds: at most; fewer where they would take longer than `seconds`. tokens: of a round. batch_tokens: of a forward
-    pass. straight: rounds of the slow way.
+    pass. replay_neurons: of a layer.
     """
 
     rounds: int = 16
     tokens: int = 3000
     batch_tokens: int = 16384
-    straight: int = 4
     replay_neurons: int = 64
     seconds: float = 115.0
 
-    def within(self, most_bytes: float, shape: Shape) -> Effort:
-        """The same with no more tokens than a cache of so many bytes holds of all rounds together."""
-        fits = int(most_bytes / shape.cache_bytes_per_token / self.rounds)
-        return replace(self, tokens=min(self.tokens, max(LONGEST, fits)))
-
     def fitting(self, microseconds: float) -> Effort:
         """The same with as many rounds as fit, at least 4, where a plain pass takes so long a token."""
-        of_round = (4 + 5 * self.straight / self.rounds) * self.tokens * microseconds / 1e6
+        of_round = _WAYS * self.tokens * microseconds / 1e6
         return replace(self, rounds=min(self.rounds, max(4, int(self.seconds / of_round))))
 
 
@@ -54,66 +45,33 @@ class Texts:
     """Texts of all rounds; rows go on from round to round."""
 
     def __init__(self, shape: Shape, effort: Effort, device: str) -> None:
-        rng, self.device = np.random.default_rng(_SEED), device
-        self.batches: list[list[TokenBatch]] = []
-        self.ids: list[list[np.ndarray]] = []
-        lengths, first = [], 0
-        for _ in range(effort.rounds):
-            own = lengths_of_texts(rng, effort.tokens)
-            batches = batches_of_texts(rng, own, first, shape.n_vocab, effort.batch_tokens, PADDING[device])
-            self.batches.append(batches)
-            self.ids.append([ids[:n] for b in batches for ids, n in zip(b.input_ids, b.lengths, strict=True)])
-            lengths.append(own)
-            first += len(own)
+        rng = np.random.default_rng(_SEED)
+        lengths = [lengths_of_texts(rng, effort.tokens) for _ in range(effort.rounds)]
+        self.ids = [[rng.integers(0, shape.n_vocab, length) for length in own] for own in lengths]
         self.lengths = np.concatenate(lengths)
         self.tokens, self.counts = [int(own.sum()) for own in lengths], [len(own) for own in lengths]
+        self.batches = self.cut(effort.batch_tokens, PADDING[device])
         # As many as a shard of 64 has in a run with 4096.
         self.sample = choose_sample(_SEED, self.lengths, 64)
+
+    def cut(self, max_tokens: int, padding: float) -> list[list[TokenBatch]]:
+        """Batches of each round."""
+        firsts = np.cumsum([0, *self.counts]).tolist()
+        return [cut(ids, first, max_tokens, padding) for ids, first in zip(self.ids, firsts, strict=False)]
 
     def sample_of(self, number: int) -> SampleTokens:
         first = sum(self.counts[:number])
         part = slice(*np.searchsorted(self.sample.example, [first, first + self.counts[number]]))
         return SampleTokens(self.sample.example[part], self.sample.position[part])
 
-    def order(self, rounds: int | None = None) -> np.ndarray:
+    def order(self, rounds: int) -> np.ndarray:
         """Rows of the first rounds in the order in which they are processed."""
         nothing = np.zeros(0, np.int64)
         return np.concatenate([nothing, *(batch.rows for batches in self.batches[:rounds] for batch in batches)])
 
     def rounds_within(self, most_bytes: float, shape: Shape) -> int:
         """How many of the first rounds a cache of so many bytes holds."""
-        needed = np.cumsum(self.tokens) * shape.cache_bytes_per_token
-        return int((needed <= most_bytes).sum())
-
-
-class Writer(CacheWriter):
-    """A cache whose end is timed by itself."""
-
-    def finish(self) -> None:
-        super().__exit__(None, None, None)
-
-    def __enter__(self) -> Writer:
-        super().__enter__()
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is not None:
-            super().__exit__(kind, error, trace)
-
-
-def cache_writer(path: Path, shape: Shape, texts: Texts, rounds: int | None = None) -> Writer:
-    """Of the texts of the first rounds; of all if None."""
-    rows = texts.order(rounds)
-    return Writer(
-        path,
-        n_layers=shape.n_layers,
-        d_model=shape.d_model,
-        dtype="float16",
-        rows=rows,
-        lengths=texts.lengths[rows],
-        attributes={},
-        threads=WRITERS[texts.device],
-    )
+        return int((np.cumsum(self.tokens) * shape.cache_bytes_per_token <= most_bytes).sum())
 
 
 @torch.inference_mode()

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.paths import NeuronId

@@ -12,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
-
-from gluscope.bench.shapes import Shape, lengths_of_texts
 from gluscope.core.paths import DatasetPaths, RunPaths, shard_name
 from gluscope.dataset.build import build
 from gluscope.dataset.record import TokenSettings
@@ -27,6 +24,9 @@ from gluscope.store.summary import write_summary
 from gluscope.store.weights import write_weights
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import CONVENTIONS, COSINES, NEAREST, QUANTILES, TOKENS, VECTORS, LayerWeights
+from safetensors.numpy import save_file
+
+from benchmark.shapes import Shape, lengths_of_texts
 
 RUN, DATA, K = "madeup", "texts", 16
 _GATE, _IN = "model.layers.{layer}.mlp.gate_proj.weight", "model.layers.{layer}.mlp.up_proj.weight"
@@ -64,7 +64,7 @@ def make_run(folder: Path, shape: Shape, tokens: int, neurons: int, shards: int,
     whole = _widened(summary, shape.d_mlp)
     sign = np.ones((1, shape.d_mlp), np.int8)
     write_summary(folder / paths.summary, [whole], n_layers=1, sample=sample, attributes=about, sign=sign)
-    _write_weights(folder / paths.weights, shape, rng)
+    _write_weights(folder / paths.weights, shape, rng, about)
     (folder / "code.txt").write_text("code\n")
     return MadeUp(folder, shape, neurons, int(lengths.sum()), caches)
 
@@ -162,7 +162,7 @@ def _widened(layer: LayerSummary, neurons: int) -> LayerSummary:
     return LayerSummary(**{name: getattr(layer, name)[again] for name in LayerSummary.__dataclass_fields__})
 
 
-def _write_weights(path: Path, shape: Shape, rng: np.random.Generator) -> None:
+def _write_weights(path: Path, shape: Shape, rng: np.random.Generator, about: dict[str, object]) -> None:
     n, half = shape.d_mlp, np.float32
     tokens, near = (n, len(VECTORS), 2, TOKENS), (n, NEAREST)
     layer = LayerWeights(
@@ -179,4 +179,4 @@ def _write_weights(path: Path, shape: Shape, rng: np.random.Generator) -> None:
         nearest_sign=np.ones(near, np.int8),
         chance=np.zeros((len(CONVENTIONS), len(COSINES), len(QUANTILES)), half),
     )
-    write_weights(path, [layer], np.zeros(len(QUANTILES)), {"stages": {}})
+    write_weights(path, [layer], np.zeros(len(QUANTILES)), about)

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from gluscope.core.cases import LISTS
 from gluscope.store.summary import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 K = 16
-_SCRIPTS = Path(__file__).resolve().parents[2]
+_SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 _CHILD = """
 import json, sys, time
 sys.path.insert(0, sys.argv[1])

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from gluscope.store.appender import LayerFile
 from gluscope.store.checksum import compiled
 

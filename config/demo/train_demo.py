@@ -1,26 +1,34 @@
 """Train the embedded demo's tokenizer and model on the demo's texts, from nothing, on a CPU.
 
+`.venv/bin/python config/demo/train_demo.py --out config/demo/model` takes about half an hour on two cores. No rule
+calls it: the model it made is kept in the repository.
+
 The model is a plain OLMo (the first: rotary positions, layer norms without parameters, SwiGLU, no biases) with tied
 embeddings. It is small enough to be kept in the repository and to be scanned in a minute.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import math
 import os
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedModel
 
-from gluscope.demo.text import is_held_out, iter_documents
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+from gluscope.demo.text import iter_documents
 
 BOS = "<|endoftext|>"
 
@@ -99,6 +107,11 @@ def train(out: Path, settings: TrainSettings, say: Callable[[str], None] = print
             save(out, model, tokenizer, report)
             say(f"step {step}: saved, train {report['train_loss']}, held out {report['held_out_loss']} nats a token")
     return held_out_loss
+
+
+def is_held_out(text: str) -> bool:
+    """True for about one document in twenty, by a hash of its text: these the model is not trained on."""
+    return hashlib.sha256(text.encode()).digest()[0] < 13
 
 
 def train_tokenizer(texts: list[str], n_vocab: int) -> Tokenizer:
@@ -229,3 +242,22 @@ def _as_saved(model: OlmoForCausalLM) -> OlmoForCausalLM:
 
 def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Read the arguments, train, print progress."""
+    defaults = TrainSettings()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model; replaced if it exists")
+    parser.add_argument("--steps", type=int, default=defaults.steps, help=f"of the plan (default {defaults.steps})")
+    parser.add_argument("--stop", type=int, default=defaults.stop, help=f"step to end at (default {defaults.stop})")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16: for CPUs that are slow at it")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    settings = TrainSettings(steps=given.steps, stop=given.stop, bfloat16=not given.float32)
+    train(given.out, settings, partial(print, flush=True))
+
+
+if __name__ == "__main__":
+    main()
