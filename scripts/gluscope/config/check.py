@@ -43,6 +43,8 @@ def nearest(name: object, known: Iterable[str]) -> str:
 
 
 def _check_object(raw: Mapping, schema: dict[str, Any], where: str) -> list[ConfigError]:
+    if schema.get("additionalProperties", True):
+        return []
     known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     errors = []
     for key, value in raw.items():

@@ -7,7 +7,7 @@ required key; the text below a field is its documentation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from gluscope.core.paths import DatasetPaths, RunPaths
 
@@ -53,6 +53,11 @@ class DatasetConfig:
     """Split of a hub source, of a copy of one, or of a saved folder that has several."""
     text_column: Text = "text"
     """Column that holds the text."""
+    messages_column: Text | None = None
+    """Column that holds chats, instead of texts: lists of messages `{role, content}`, or `{from, value}` as ShareGPT
+    has them, also as JSON text. The tokenizer's own chat template makes texts of them."""
+    template_kwargs: dict[str, Any] | None = None
+    """Variables for the chat template, such as `{add_generation_prompt: true, enable_thinking: false}`."""
     max_length: Length = 1024
     """Longest example in tokens, a beginning-of-sequence token included."""
     long_texts: Literal["truncate", "split"] = "truncate"
@@ -62,7 +67,8 @@ class DatasetConfig:
     shuffle_seed: AtLeast0 | None = None
     """Take rows in an order shuffled with this seed. Left out: in the source's order."""
     bos: bool | None = None
-    """Put the tokenizer's beginning-of-sequence token before every example. Left out: as `tokenizer.json` says."""
+    """Put the tokenizer's beginning-of-sequence token before every example. Left out: as `tokenizer.json`
+    says, or the chat template."""
 
     @property
     def paths(self) -> DatasetPaths:

@@ -74,6 +74,8 @@ def _value(hint: Any) -> dict[str, Any]:
         return {"enum": list(arguments), "words": f"one of {', '.join(arguments)}"}
     if origin is list:
         return {"type": "array", "items": _value(arguments[0]), "words": "a list"}
+    if origin is dict and arguments[1] is Any:
+        return {"type": "object", "words": "names with values"}
     if origin is dict:
         named = {PATTERNS[arguments[1]]: _object(arguments[1])}
         return {"type": "object", "patternProperties": named, "additionalProperties": False}
