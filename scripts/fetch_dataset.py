@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gluscope.dataset.files import has_template, no_template
 from gluscope.dataset.sources import fetch
 from gluscope.job import start
 from gluscope.store.atomic import new_file
@@ -13,6 +14,8 @@ def main(smk: Any) -> None:
         keys = smk.params.settings
         job.say(f"Fetching {keys['source']}" + (f", {keys['tokenizer']}" if keys["tokenizer"] else ""))
         sources = fetch(keys["source"], keys["tokenizer"], keys["revision"])
+        if keys.get("messages_column") and sources.tokenizer and not has_template(sources.tokenizer.folder):
+            raise no_template(sources.tokenizer.id)
         with new_file(smk.output[0]) as part:
             sources.save(part)
 

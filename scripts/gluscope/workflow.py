@@ -20,7 +20,7 @@ from gluscope.core.errors import ConfigError, ShardMismatch, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
-from gluscope.dataset.files import inputs, no_tokenizer
+from gluscope.dataset.files import has_template, inputs, no_template, no_tokenizer
 from gluscope.dataset.plan import Plan
 from gluscope.forecast import Asked
 from gluscope.model.files import peek
@@ -106,8 +106,11 @@ class Workflow:
         return inputs(place) if place else []
 
     def tokenizer_files(self, dataset: str) -> list[str]:
-        place = self._place(dataset, "tokenizer")
-        return places.tokenizer_files(place) if place else []
+        """Files of a local tokenizer. Raises DatasetError for one that has no template for chats."""
+        place, chat = self._place(dataset, "tokenizer"), self.dataset(dataset).messages_column is not None
+        if place and chat and not has_template(place):
+            raise no_template(place)
+        return places.tokenizer_files(place, chat) if place else []
 
     def tokenizer_of_pages(self, run: str) -> list[str]:
         """The model's own tokenizer, where a run's texts came as tokens; none if the data set has one.
@@ -150,6 +153,8 @@ class Workflow:
             "source": self.source, "tokenizer": self.tokenizer,
         }  # fmt: skip
         found = {key: stands_for[key](name) if key in stands_for else getattr(entry, key) for key in about.keys}
+        if isinstance(entry, DatasetConfig) and entry.messages_column is None:
+            found = {key: value for key, value in found.items() if key not in ("messages_column", "template_kwargs")}
         if isinstance(entry, RunConfig):
             if "pages_from" in found:
                 found["pages_from"] = entry.pages_source

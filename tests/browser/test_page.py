@@ -278,3 +278,29 @@ def test_the_largest_page_opens_quickly(open_page: Open, tmp_path: Path) -> None
     milliseconds = tab.evaluate("performance.getEntriesByName('ready')[0].startTime")
     print(f"largest page: ready after {milliseconds:.0f} ms")
     assert milliseconds < 5000, "2 cores shared with other tests; alone it takes a few hundred"
+
+
+def test_messages_of_a_chat_have_their_role(open_page: Open, page: NeuronPage, tmp_path: Path) -> None:
+    """At their first token, and where a cut text begins within one; roles are text, whatever they say."""
+    hostile = "<img src=x onerror=window.hacked=1>\u202e"
+    turns = {row: [(2, 20, "user"), (25, len(one.tokens), hostile)] for row, one in page.examples.items()}
+    chat = {row: replace(one, turns=turns[row]) for row, one in page.examples.items()}
+    path = tmp_path / "chat.html"
+    path.write_text(render_page(replace(page, examples=chat)), encoding="utf-8", newline="\n")
+    tab = open_page(path)
+    script = """() => [...document.querySelectorAll("li.example .text")].map((text) => {
+        const tokens = [...text.querySelectorAll(".t")].map((one) => one.place);
+        const roles = [...text.querySelectorAll(".role")].map((one) => [one.nextSibling.place, one.textContent]);
+        return { from: tokens[0], to: tokens.at(-1) + 1, length: text.example.ids.length, roles };
+    })"""
+    shown = tab.evaluate(script)
+    assert shown
+    assert any(one["from"] > 0 for one in shown)
+    visible = hostile.replace("\u202e", "⟨U+202E⟩")
+    for one in shown:
+        spans = [(2, 20, "user"), (25, one["length"], visible)]
+        starts = [(max(begin, one["from"]), min(end, one["to"]), role) for begin, end, role in spans]
+        assert one["roles"] == [[begin, role] for begin, end, role in starts if begin < end]
+    tab.locator("li.example .text .role + .t").first.hover()
+    assert any(f"· {role}" in tab.locator(".tip-head").inner_text() for role in ("user", visible))
+    assert open_page(path).locator(".tip img").count() == 0

@@ -52,6 +52,9 @@ class Rows:
     def input_ids(self, row: int) -> np.ndarray:
         return self.ids[row]
 
+    def turns(self, row: int) -> list[tuple[int, int, str]]:
+        return []
+
     def metadata(self, row: int) -> dict[str, Any]:
         return self.source[row]
 

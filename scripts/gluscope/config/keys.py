@@ -55,6 +55,7 @@ Length = Annotated[int, Field(ge=2), Words("a whole number of at least 2")]
 Shards = Annotated[int, Field(ge=1, le=9999), Words("a whole number from 1 to 9999")]
 ListLength = Annotated[int, Field(ge=1, le=1024), Words("a whole number from 1 to 1024")]
 Samples = Annotated[int, Field(ge=0, le=1_000_000), Words("a whole number from 0 to 1000000")]
+Variables = Annotated[dict[Any, Any], Words("names with values")]
 DatasetName = Annotated[str, Field(pattern=f"^{NAME}"), Words(NAMED, "name")]
 RunName = Annotated[
     str,
@@ -115,6 +116,11 @@ class DatasetConfig(Section):
     """Split of a hub source, of a copy of one, or of a saved folder that has several."""
     text_column: Text = "text"
     """Column that holds the text."""
+    messages_column: Text | None = None
+    """Column that holds chats, instead of texts: lists of messages `{role, content}`, or `{from, value}` as ShareGPT
+    has them, also as JSON text. The tokenizer's own chat template makes texts of them."""
+    template_kwargs: Variables | None = None
+    """Variables for the chat template, such as `{add_generation_prompt: true, enable_thinking: false}`."""
     max_length: Length = 1024
     """Longest example in tokens, a beginning-of-sequence token included."""
     long_texts: Literal["truncate", "split"] = "truncate"
@@ -124,7 +130,8 @@ class DatasetConfig(Section):
     shuffle_seed: AtLeast0 | None = None
     """Take rows in an order shuffled with this seed. Left out: in the source's order."""
     bos: bool | None = None
-    """Put the tokenizer's beginning-of-sequence token before every example. Left out: as `tokenizer.json` says."""
+    """Put the tokenizer's beginning-of-sequence token before every example. Left out: as `tokenizer.json`
+    says, or the chat template."""
 
     @property
     def paths(self) -> DatasetPaths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gluscope.config.chat import chat_mistakes
 from gluscope.config.check import check, nearest
 from gluscope.config.keys import ConfigFile, RunConfig
 from gluscope.core.errors import ConfigError
@@ -24,6 +25,7 @@ def load(raw: Mapping[str, Any]) -> ConfigFile:
     if not isinstance(config, ConfigFile):
         raise ConfigErrors(config)
     errors = [error for run in config.runs.values() for error in _impossible(run, config)]
+    errors += [error for data in config.datasets.values() for error in chat_mistakes(data)]
     errors += [error for run in config.runs.values() for error in _beside_activations(run)]
     errors += [unknown_run(name, config, "config: all") for name in config.all if name not in config.runs]
     if errors:

@@ -15,6 +15,8 @@ _FILE = re.compile(r".*\.(jsonl?|ndjson|parquet|txt|arrow|csv|tsv|gz|bz2|xz|zst|
 _MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
 
+_TEMPLATES = ("chat_template.jinja", "additional_chat_templates/*.jinja")
+
 
 def locate(text: str, where: str, workflow: Path) -> str | None:
     """The file or folder that `text` names, or None if it is a hub id.
@@ -39,9 +41,9 @@ def model_files(folder: str) -> list[str]:
     return _matching(folder, _MODEL)
 
 
-def tokenizer_files(folder: str) -> list[str]:
-    """What a tokenizer is made of in a local folder; config.json, which some need, included."""
-    return _matching(folder, (*_TOKENIZER, "config.json"))
+def tokenizer_files(folder: str, chat: bool = False) -> list[str]:
+    """What a tokenizer is made of in a local folder; config.json, which some need, included. chat: its template too."""
+    return _matching(folder, (*_TOKENIZER, "config.json", *(_TEMPLATES if chat else ())))
 
 
 def source_files(path: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.errors import DatasetError
-from gluscope.dataset.choose import Examples, take_order, taken_over, tokenised, up_to
-from gluscope.dataset.reader import COPY_OF, IDS, MASK, OWN_COLUMNS, SOURCE_OFFSET, SOURCE_ROW
+from gluscope.dataset.chat import ChatTemplate
+from gluscope.dataset.choose import Examples, rendered, take_order, taken_over, tokenised, up_to
+from gluscope.dataset.reader import COPY_OF, IDS, MASK, OWN_COLUMNS, SOURCE_OFFSET, SOURCE_ROW, TURNS
 from gluscope.dataset.record import TOKENS_JSON, StoredFile, TokenRecord, TokenSettings, file_sha256, seal
 from gluscope.dataset.sources import TOKENIZER_FILES, Sources, open_source, revision_of
 from gluscope.dataset.table import Table
@@ -40,7 +42,9 @@ def build(
     `input_ids` int32 [token], `attention_mask` int8 [token] (all 1), `source_row` int64 (row in the source),
     `source_offset` int64 (tokens of the text, special ones not counted, before this piece of it; 0 unless long texts
     are split) and `copy_of` int64 (the first row with the same tokens, -1 for that row itself). A split text's pieces
-    hold their own part of the text. Source columns of the last three names give way. Rows lie in the order in which
+    hold their own part of the text. Of chat data the column of messages holds the text that the template made of them,
+    and `chat_turns` where in it each message stands: JSON, a list of [first token, token behind the last, role]. Source
+    columns of the last four names give way. Rows lie in the order in which
     they were taken. Beside them lies the `tokenizer.json` of the texts, if there is one.
 
     Rows are taken in the source's order, or shuffled; the first that would take the sum beyond settings.max_tokens
@@ -58,7 +62,7 @@ def build(
         plain = IDS in source.columns.types
         _check(source, sources, settings)
         order = take_order(len(source), settings.shuffle_seed)
-        tokeniser = None
+        tokeniser = template = None
         if plain:
             examples = taken_over(source, order, sources.source.id)
             if sources.tokenizer is not None:
@@ -67,7 +71,11 @@ def build(
             assert sources.tokenizer is not None
             tokeniser = Tokeniser(sources.tokenizer, settings.bos)
             tokeniser.save(folder / TOKENIZER_JSON)
-            examples = tokenised(source, order, tokeniser, settings)
+            if settings.messages_column is None:
+                examples = tokenised(source, order, tokeniser, settings)
+            else:
+                template = ChatTemplate(tokeniser.with_template, sources.tokenizer.id, settings)
+                examples = rendered(source, order, tokeniser, template, settings, sources.source.id)
         totals = _write(up_to(examples, settings.max_tokens), source, settings, scratch / "tokens.arrow", report)
         _refuse_empty(totals, sources.source.id, settings)
         _save(scratch / "tokens.arrow", folder, totals.fingerprint(settings))
@@ -82,7 +90,7 @@ def build(
             source={"id": sources.source.id, "revision": opened.revision},
             tokenizer=None if plain else _tokenizer_of(sources),
             pretokenised=plain,
-            text_column=settings.text_column if _is_text(source, settings.text_column) else None,
+            text_column=settings.column if _is_text(source, settings.column) else None,
             dropped_empty=totals.empty,
             replaced_surrogates=opened.surrogates,
             copies=totals.copies,
@@ -90,8 +98,10 @@ def build(
             skipped_files=opened.skipped,
             columns_as_text=source.columns.as_text,
             columns_left_out=source.columns.left_out,
-            around=tokeniser.around if tokeniser else None,
+            around=tokeniser.around if tokeniser and not template else None,
             tokenizer_differs=tokeniser.differs if tokeniser else None,
+            without_turns=totals.without_turns if template else None,
+            writes_date=template.writes_date if template else None,
             files=_checksums(folder),
             versions=versions or {},
             stages=stages or {},
@@ -107,6 +117,7 @@ class _Totals:
     empty: int = 0
     seen: int = 0
     copies: int = 0
+    without_turns: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
     _first: dict[bytes, int] = field(default_factory=dict)
@@ -124,6 +135,7 @@ class _Totals:
             self.digest.update(ids)
         self.copies += sum(first >= 0 for first in copy_of)
         self.empty += len(some.empty)
+        self.without_turns += some.without_turns
         self.seen += len(some.source_rows)
         return copy_of
 
@@ -133,21 +145,24 @@ class _Totals:
 
 def _check(source: Table, sources: Sources, settings: TokenSettings) -> None:
     """What can be known before the first row is tokenised. Raises DatasetError."""
-    where, column, names = sources.source.id, settings.text_column, list(source.columns.types)
+    where, column, names = sources.source.id, settings.column, list(source.columns.types)
+    chat = settings.messages_column is not None
+    key, holds = ("messages_column", "lists of messages") if chat else ("text_column", "texts")
     if len(source) == 0:
         raise DatasetError(where, "at least one text", "none", "check the source and its split")
     if IDS in names:
-        if settings.bos is not None:
-            step = "leave `bos` out: such data are taken as they are"
-            raise DatasetError(where, "texts, because `bos` is set", "a source with `input_ids`", step)
+        if chat or settings.bos is not None:
+            name = "messages_column" if chat else "bos"
+            step = f"leave `{name}` out: such data are taken as they are"
+            raise DatasetError(where, f"texts, because `{name}` is set", "a source with `input_ids`", step)
         return
     if column not in names:
         near = get_close_matches(column, names, n=1, cutoff=0.0)
-        step = f"set `text_column`, perhaps to {near[0]!r}" if near else "check the source"
+        step = f"set `{key}`, perhaps to {near[0]!r}" if near else "check the source"
         raise DatasetError(where, f"a column {column!r}", f"columns {', '.join(names) or 'without text'}", step)
     if not _is_text(source, column):
         found = str(source.columns.types[column])
-        raise DatasetError(where, f"texts in the column {column!r}", found, "set `text_column` to one that holds texts")
+        raise DatasetError(where, f"{holds} in the column {column!r}", found, f"set `{key}` to one that holds {holds}")
     if sources.tokenizer is None:
         raise DatasetError(where, "a tokenizer for texts", "none", "add `tokenizer` to the data set's entry")
 
@@ -172,6 +187,8 @@ def _write(
         SOURCE_OFFSET: whole,
         COPY_OF: whole,
     }
+    if settings.messages_column is not None:
+        own[TURNS] = pa.string()
     # With the types of `datasets` in its metadata.
     schema = Features.from_arrow_schema(pa.schema({**kept, **own})).arrow_schema
     totals = _Totals()
@@ -180,7 +197,7 @@ def _write(
             copy_of = totals.add(some)
             for first in range(0, len(some.pieces), PIECES_AT_ONCE):
                 part = slice(first, first + PIECES_AT_ONCE)
-                writer.write_table(_table(some, some.pieces[part], copy_of[part], schema, settings.text_column))
+                writer.write_table(_table(some, some.pieces[part], copy_of[part], schema, settings.column))
             if report:
                 report(totals.seen, len(source), sum(totals.lengths))
     return totals
@@ -206,6 +223,8 @@ def _table(some: Examples, pieces: list[Piece], copy_of: list[int], schema: Any,
     columns[SOURCE_ROW] = pa.array(some.source_rows[rows])
     columns[SOURCE_OFFSET] = pa.array(np.array([piece.offset for piece in pieces], np.int64))
     columns[COPY_OF] = pa.array(np.array(copy_of, np.int64))
+    if TURNS in schema.names:
+        columns[TURNS] = pa.array([json.dumps(piece.turns or [], ensure_ascii=False) for piece in pieces], pa.string())
     return pa.table(columns).select(schema.names).cast(schema)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.errors import DatasetError
+from gluscope.dataset.chat import ChatTemplate, chat_pieces
 from gluscope.dataset.reader import IDS, MASK
 from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.table import Table
@@ -22,13 +23,15 @@ class Examples:
     """Some examples, made of the rows of one table of the source.
 
     table: pyarrow.Table, rows of the source in the order in which they are taken. source_rows: int64 [table row].
-    pieces: the examples; `piece.text` is a row of `table`. empty: rows of `table` that gave none.
+    pieces: the examples; `piece.text` is a row of `table`. empty: rows of `table` that gave none. without_turns:
+    conversations in which no message was found.
     """
 
     table: Any
     source_rows: np.ndarray
     pieces: list[Piece]
     empty: list[int] = field(default_factory=list)
+    without_turns: int = 0
 
     def cut(self, tokens: int) -> bool:
         """Leave out all from the first example on that would take the sum beyond `tokens`. True if there was one."""
@@ -69,6 +72,26 @@ def tokenised(source: Table, order: np.ndarray, tokeniser: Tokeniser, settings: 
         pieces = tokeniser.pieces(texts, settings)
         kept = {piece.text for piece in pieces}
         yield Examples(table, rows, pieces, [i for i in range(len(rows)) if i not in kept])
+
+
+def rendered(
+    source: Table, order: np.ndarray, tokeniser: Tokeniser, template: ChatTemplate, settings: TokenSettings, where: str
+) -> Iterator[Examples]:
+    """Examples of a source's conversations. In the tables the messages have given way to the text made of them.
+
+    Raises DatasetError, with the row, for what is no list of messages, or nothing that the template takes.
+    """
+    import pyarrow as pa
+
+    for table, rows in _tables(source, order):
+        messages = table.column(settings.column).to_pylist()
+        chats = [template.render(one, f"{where}, row {row}") for one, row in zip(messages, rows, strict=True)]
+        at = table.schema.names.index(settings.column)
+        table = table.set_column(at, settings.column, pa.array([chat.text for chat in chats], pa.string()))
+        pieces = chat_pieces(chats, tokeniser, settings)
+        kept = {piece.text for piece in pieces}
+        empty = [i for i in range(len(rows)) if i not in kept]
+        yield Examples(table, rows, pieces, empty, sum(bool(chat.text) and not chat.turns for chat in chats))
 
 
 def taken_over(source: Table, order: np.ndarray, where: str) -> Iterator[Examples]:

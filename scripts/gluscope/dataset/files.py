@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -107,6 +108,25 @@ def no_tokenizer(dataset: str, model: str) -> DatasetError:
     where, found = f"config: datasets: {dataset}", f"none, and no tokenizer.json in {model}"
     step = "add `tokenizer`, the folder or hub id of the one that made the tokens"
     return DatasetError(where, "a `tokenizer`, for pages to show texts that came as tokens", found, step)
+
+
+def has_template(tokenizer: str | Path) -> bool:
+    """Whether a tokenizer's folder has a chat template, as far as its files tell without reading the tokenizer."""
+    folder = Path(tokenizer)
+    if (folder / "chat_template.jinja").is_file() or (folder / "additional_chat_templates").is_dir():
+        return True
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return bool(settings.get("chat_template"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def no_template(tokenizer: str) -> DatasetError:
+    """The error for chat messages with a tokenizer that has no chat template."""
+    expected = "a tokenizer with a chat template (chat_template in tokenizer_config.json, or chat_template.jinja)"
+    step = "name the chat model's own tokenizer, or leave `messages_column` out"
+    return DatasetError(tokenizer, expected, "none", step)
 
 
 def digest(root: Path, files: Iterable[Path]) -> str:

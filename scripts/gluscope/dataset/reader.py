@@ -21,7 +21,8 @@ from gluscope.store.damage import to_redo
 
 IDS, MASK, SOURCE_ROW, SOURCE_OFFSET = "input_ids", "attention_mask", "source_row", "source_offset"
 COPY_OF = "copy_of"
-OWN_COLUMNS = (IDS, MASK, SOURCE_ROW, SOURCE_OFFSET, COPY_OF)
+TURNS = "chat_turns"
+OWN_COLUMNS = (IDS, MASK, SOURCE_ROW, SOURCE_OFFSET, COPY_OF, TURNS)
 
 
 class TokenDataset:
@@ -82,9 +83,15 @@ class TokenDataset:
 
     def metadata(self, row: int) -> dict[str, Any]:
         """All other columns of the source, and `source_row`, the row there (and `source_offset`, see build.py)."""
-        hidden = {IDS, MASK, COPY_OF, self.record.text_column}
+        hidden = {IDS, MASK, COPY_OF, TURNS, self.record.text_column}
         names = self._batches[0][1].schema.names
         return {name: self._value(name, row) for name in names if name not in hidden}
+
+    def turns(self, row: int) -> list[tuple[int, int, str]]:
+        """Where each message of chat data stands: (first token, token behind the last, role); else none."""
+        if self.record.settings.messages_column is None:
+            return []
+        return [(begin, end, role) for begin, end, role in json.loads(self._value(TURNS, row))]
 
     @cached_property
     def _batches(self) -> list[tuple[ArrowFile, Any]]:

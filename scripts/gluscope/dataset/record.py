@@ -31,11 +31,23 @@ class TokenSettings:
     shuffle_seed: int | None = None
     bos: bool | None = None
     split: str = "train"
+    messages_column: str | None = None
+    template_kwargs: dict[str, Any] | None = None
+
+    @property
+    def column(self) -> str:
+        """The source's column that texts are made of."""
+        return self.text_column if self.messages_column is None else self.messages_column
+
+    def as_sealed(self) -> dict[str, Any]:
+        """What fingerprints are made of: without the keys of chat data in data sets that have none."""
+        of_chats = () if self.messages_column is not None else ("messages_column", "template_kwargs")
+        return {key: value for key, value in asdict(self).items() if key not in of_chats}
 
     @classmethod
     def of(cls, config: Any) -> TokenSettings:
         """Those of an object with the same attributes and more, such as the config's entry."""
-        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
+        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__ if hasattr(config, name)})
 
 
 @dataclass(frozen=True)
@@ -59,15 +71,17 @@ class TokenRecord:
     """What tokens.json says.
 
     rows, tokens: examples and tokens stored, beginning-of-sequence tokens included. longest: tokens of the longest.
-    max_id: the largest token id. fingerprint: see `seal`. text_column: None where the data hold no text.
+    max_id: the largest token id. fingerprint: see `seal`. text_column: None where the data hold no text; of chat data
+    the column of messages, which holds what the template made of them.
     source, tokenizer: {id, revision}; revision is a hub commit, or for files `sha256:...` of them; tokenizer is None
     for data that came with `input_ids`. dropped_empty: source rows without a token. replaced_surrogates: lone
     surrogates, which no UTF-8 file can hold, that were replaced by U+FFFD. copies: rows that have the tokens of a lower
     row. read_files: names of the source's files that were read, None for a folder of `save_to_disk`; skipped_files: why
     others were not, by name. columns_as_text: columns of the source that are neither numbers nor strings, kept as text;
     columns_left_out: why one was not kept, by name. around: ids before and after every text. tokenizer_differs: what
-    transformers' AutoTokenizer would have done otherwise. stages: by name, the
-    version of the stage that made it.
+    transformers' AutoTokenizer would have done otherwise. without_turns: conversations of whose messages
+    none was found again in their text; writes_date: whether the template may write the day into texts; both None
+    without chat data. stages: by name, the version of the stage that made it.
     """
 
     rows: int
@@ -89,6 +103,8 @@ class TokenRecord:
     columns_left_out: dict[str, str] = field(default_factory=dict)
     around: dict[str, list[int]] | None = None
     tokenizer_differs: str | None = None
+    without_turns: int | None = None
+    writes_date: bool | None = None
     files: list[StoredFile] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
@@ -114,6 +130,9 @@ class TokenRecord:
         lines += [f"Columns kept as text: {', '.join(self.columns_as_text)}"] if self.columns_as_text else []
         lines += [f"Rows without a token, left out: {self.dropped_empty}"] if self.dropped_empty else []
         lines += [f"Rows with the tokens of an earlier one: {self.copies}"] if self.copies else []
+        lines += [f"Conversations without marked turns: {self.without_turns}"] if self.without_turns else []
+        step = "date_string under `template_kwargs` keeps texts the same on other days"
+        lines += [f"The chat template may write today's date: {step}"] if self.writes_date else []
         lines += [f"tokenizer.json was taken: {self.tokenizer_differs}"] if self.tokenizer_differs else []
         return lines
 
@@ -183,7 +202,7 @@ def seal(tokens_digest: bytes, lengths: np.ndarray, settings: TokenSettings) -> 
 
     tokens_digest: sha256 of the token ids as int32, row after row. lengths: int64 [row].
     """
-    whole = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    whole = hashlib.sha256(json.dumps(settings.as_sealed(), sort_keys=True).encode())
     whole.update(np.ascontiguousarray(lengths, dtype="<i8").tobytes())
     whole.update(tokens_digest)
     return whole.hexdigest()

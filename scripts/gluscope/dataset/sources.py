@@ -134,7 +134,7 @@ def open_source(located: Located, settings: TokenSettings, scratch: Path) -> Ope
     scratch: a folder on the disk of the results, where files are turned into Arrow.
     Raises DatasetError for a missing split, no files, or files that cannot be read.
     """
-    folder, asked = Path(located.folder), (settings.text_column, IDS, MASK)
+    folder, asked = Path(located.folder), _asked(settings)
     if not folder.exists():
         raise DatasetError(located.id, "the files that were fetched", f"no {folder}", "run the same command again")
     if is_saved(folder):
@@ -162,15 +162,20 @@ def _read(located: Located, found: Found, settings: TokenSettings, scratch: Path
     check_listed(found.root.parent, whole=True, store=found.root, listing=own_listing(found.root))
     revision = located.revision or digest(found.root, found.files)
     if found.kind != "parquet":
-        rows = RowTable(found, settings.text_column, scratch)
+        rows = RowTable(found, settings.column, scratch, messages=settings.messages_column is not None)
         return Opened(rows, revision, found.names, found.skipped, rows.surrogates)
     import datasets
 
-    path, asked = scratch / "rows.arrow", (settings.text_column, IDS, MASK)
+    path, asked = scratch / "rows.arrow", _asked(settings)
     columns = write_parquet(found.files, asked, path)
     table = ArrowTable(datasets.Dataset.from_file(str(path)), asked, located.id)
     table.columns = columns
     return Opened(table, revision, found.names, found.skipped)
+
+
+def _asked(settings: TokenSettings) -> tuple[str, ...]:
+    """Columns that keep the type that they have. Messages do not: they become JSON text, whatever holds them."""
+    return (IDS, MASK) if settings.messages_column is not None else (settings.text_column, IDS, MASK)
 
 
 def _others(folder: Path, splits: dict[str, list[Path]], split: str) -> dict[str, str]:

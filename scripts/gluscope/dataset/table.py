@@ -53,12 +53,13 @@ class ArrowTable:
 
 class RowTable:
     """Rows of text files. The columns that are asked for have their own; all others lie together as JSON, and get
-    types when the last row was seen."""
+    types when the last row was seen. messages: whether the text's column holds chat messages, which become JSON text.
+    """
 
-    def __init__(self, found: Found, text_column: str, scratch: Path) -> None:
+    def __init__(self, found: Found, text_column: str, scratch: Path, messages: bool = False) -> None:
         import datasets
 
-        self._text, self._surrogates = text_column, Surrogates()
+        self._text, self._messages, self._surrogates = text_column, messages, Surrogates()
         self._kinds: dict[str, set[str]] = {}
         path = scratch / "rows.arrow"
         self._write(found, path)
@@ -110,7 +111,7 @@ class RowTable:
         texts, rest = [], []
         for where, row in rows:
             text = row.get(self._text)
-            if text is not None and not isinstance(text, str) and IDS not in row:
+            if not (self._messages or text is None or isinstance(text, str) or IDS in row):
                 step = "set `text_column` to one that holds texts"
                 found = f"{plain_columns.as_json(text)[:40]} ({type(text).__name__})"
                 raise DatasetError(where, f"a text in the column {self._text!r}", found, step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ class Piece:
     """An example made of one text, or of a part of it.
 
     text: index of the text. ids: int32 [token]. offset: tokens of the text before this piece. begin, end: the
-    characters that it covers; None to the end.
+    characters that it covers; None to the end. turns: of a conversation, where each message's words stand in `ids`:
+    (first token, token behind the last, role).
     """
 
     text: int
@@ -34,6 +35,7 @@ class Piece:
     offset: int = 0
     begin: int = 0
     end: int | None = None
+    turns: Sequence[tuple[int, int, str]] | None = None
 
 
 class Tokeniser:
@@ -56,7 +58,7 @@ class Tokeniser:
         self.auto_class = type(self._auto).__name__
         prefix, suffix = self._around(located, self._tokenizer)
         self._around_differs = bos is None and self._auto is not None and _whole(self._auto) != _whole(self._tokenizer)
-        first = self._tokenizer.bos_token_id
+        first = self.bos_id = self._tokenizer.bos_token_id
         if bos is not None:
             prefix = [token for token in prefix if token != first]
         if bos:
@@ -69,6 +71,11 @@ class Tokeniser:
     def save(self, path: Path) -> None:
         """Write the tokenizer that is used as a `tokenizer.json`."""
         self._backend.save(str(path), pretty=False)
+
+    @property
+    def with_template(self) -> Any:
+        """transformers' tokenizer, which has the chat template."""
+        return self._tokenizer
 
     @property
     def around(self) -> dict[str, list[int]]:
@@ -121,6 +128,13 @@ class Tokeniser:
                 else:
                     pieces += self._split(i, some[i - first], ids, room)
         return pieces
+
+    def encoded(self, texts: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        """Texts by their index, encoded with the characters of each token, and with nothing around them."""
+        for first, some in _some_at_once(list(texts)):
+            encoded = self._backend.encode_batch(some, add_special_tokens=False)
+            self._compare(some, encoded)
+            yield from enumerate(encoded, start=first)
 
     def _compare(self, texts: list[str], encoded: list[Any]) -> None:
         """Count the texts of which AutoTokenizer's makes other tokens, if it is another one at all."""

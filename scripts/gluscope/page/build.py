@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +53,8 @@ class TokenRows(Protocol):
     def input_ids(self, row: int) -> np.ndarray: ...
 
     def metadata(self, row: int) -> Mapping[str, Any]: ...
+
+    def turns(self, row: int) -> Sequence[tuple[int, int, str]]: ...
 
 
 def build_page(
@@ -163,7 +165,8 @@ def _examples(
             raise _stale(run, neuron, f"{len(ids)} tokens in text {row}", str(part.stop - part.start))
         gate, in_ = (np.asarray(values[part], np.float32) for values in (recomputed.gate, recomputed.in_))
         in_ = negated(in_) if flip else in_
-        examples[row] = Example(row, texts.tokens(ids.tolist()), gate, in_, dict(dataset.metadata(row)))
+        tokens, source = texts.tokens(ids.tolist()), dict(dataset.metadata(row))
+        examples[row] = Example(row, tokens, gate, in_, source, dataset.turns(row))
     return examples
 
 

@@ -185,7 +185,12 @@ def _header(page: NeuronPage) -> dict[str, Any]:
         "headline": {name: headline(page.in_convention(name)) for name in CONVENTIONS},
         "cases": {case.value: stats_as_json(page.cases[case]) for case in CASES},
         "examples": [
-            {"row": example.row, "length": len(example.tokens), "source": _plain(example.source)}
+            {
+                "row": example.row,
+                "length": len(example.tokens),
+                "source": _plain(example.source),
+                **({"turns": [list(turn) for turn in example.turns]} if example.turns else {}),
+            }
             for example in page.examples.values()
         ],
         "weights": page.weights and {name: asdict(view) for name, view in page.weights.items()},

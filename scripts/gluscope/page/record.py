@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -44,13 +44,15 @@ class CaseStats:
 
 @dataclass(frozen=True)
 class Example:
-    """One text. gate, in_: float32 [token], in the page's convention. source: the data set's other columns."""
+    """One text. gate, in_: float32 [token], in the page's convention. source: the data set's other columns. turns:
+    of a chat, where each message stands: (first token, token behind the last, role)."""
 
     row: int
     tokens: list[Token]
     gate: np.ndarray
     in_: np.ndarray
     source: dict[str, Any] = field(default_factory=dict)
+    turns: Sequence[tuple[int, int, str]] = ()
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,12 @@ class Stage:
 
 _TEXTS = (
     "source", "tokenizer", "revision", "split", "text_column", "max_length", "long_texts", "max_tokens",
-    "shuffle_seed", "bos",
+    "shuffle_seed", "bos", "messages_column", "template_kwargs",
 )  # fmt: skip
 STAGES: dict[str, Stage] = {
     "demo_text": Stage(1, ""),
     "fetch_model": Stage(2, "a model's description says which norm stands before each MLP", keys=("model", "revision")),
-    "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split")),
+    "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split", "messages_column")),
     "fetch_activations": Stage(1, "", keys=("activations",)),
     "tokenise": Stage(
         2,

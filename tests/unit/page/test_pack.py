@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,3 +115,14 @@ def test_the_largest_page_is_below_a_megabyte(largest: NeuronPage) -> None:
     html = render_page(largest)
     assert len(html.encode()) <= 1_000_000
     assert "tokens from an extreme and farther: within" in html
+
+
+def test_turns_of_chats_are_in_the_block_and_other_pages_know_nothing_of_them(page: NeuronPage) -> None:
+    header, arrays = unpack(pack_as(page, PRECISIONS[0]))
+    assert all(example.keys() == {"row", "length", "source"} for example in header["examples"])
+    row = next(iter(page.examples))
+    example = replace(page.examples[row], turns=[(1, 4, "user"), (5, 9, "<b>")])
+    chat, same = unpack(pack_as(replace(page, examples={**page.examples, row: example}), PRECISIONS[0]))
+    assert chat["examples"][0].pop("turns") == [[1, 4, "user"], [5, 9, "<b>"]]
+    assert chat == header
+    assert all((same[name] == arrays[name]).all() for name in arrays)

@@ -313,9 +313,7 @@ def test_a_plan_of_other_data_is_refused(tmp_path: Path, case: Case) -> None:
         return replace(plan, shards=[replace(shard, digest="other") for shard in plan.shards])
 
     other = replace(case, plan_of=other_rows)
-    with pytest.raises(
-        ShardMismatch, match=r"shard 0000 rows .* with digest other, as in the plan, found \w+"
-    ):
+    with pytest.raises(ShardMismatch, match=r"shard 0000 rows .* with digest other, as in the plan, found \w+"):
         other.scan(tmp_path / "out.zarr.zip")
 
 

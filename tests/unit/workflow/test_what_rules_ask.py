@@ -317,3 +317,28 @@ def test_every_edit_counts_where_a_developer_asks_for_it(room: Room, tmp_path: P
     assert versions(tmp_path / "edited", "cpu") == versions(REPO, "cpu")
     after = versions(tmp_path / "edited", "auto")
     assert (after["scan"] == before["scan"], after["triton"] == before["triton"]) == (True, False)
+
+
+def test_a_local_tokenizer_without_chat_template_is_refused_while_planning(room: Room) -> None:
+    chat = {"messages_column": "messages"}
+    assert flow().tokenizer_files("mine-texts") == ["my-model/config.json", "my-model/tokenizer.json"]
+    with pytest.raises(DatasetError, match="my-model: expected a tokenizer with a chat template"):
+        flow(dataset=chat).tokenizer_files("mine-texts")
+    (room.folder / "my-model/chat_template.jinja").write_text("{{ messages }}")
+    assert "my-model/chat_template.jinja" in flow(dataset=chat).tokenizer_files("mine-texts")
+    assert "my-model/chat_template.jinja" not in flow().tokenizer_files("mine-texts")
+    (room.folder / "my-model/chat_template.jinja").unlink()
+    (room.folder / "my-model/tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    assert "my-model/tokenizer_config.json" in flow(dataset=chat).tokenizer_files("mine-texts")
+
+
+@pytest.mark.parametrize("stage", ["tokenise", "fetch_dataset"])
+def test_data_sets_without_chats_have_the_settings_that_they_had(room: Room, stage: str) -> None:
+    """Else every one of them would be made again."""
+    plain = flow().settings(stage, "mine-texts")
+    assert not {"messages_column", "template_kwargs"} & plain.keys()
+    assert "add_generation_prompt" not in repr(plain)
+    chat = flow(dataset={"messages_column": "m", "template_kwargs": {"add_generation_prompt": True}})
+    found = chat.settings(stage, "mine-texts")
+    assert found["messages_column"] == "m"
+    assert ("template_kwargs" in found) == (stage == "tokenise")

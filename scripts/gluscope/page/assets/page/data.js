@@ -58,9 +58,9 @@ async function openBlock(text) {
   };
   let start = 0;
   const examples = new Map();
-  for (const { row, length: count, source } of header.examples) {
+  for (const { row, length: count, source, turns = [] } of header.examples) {
     const part = (name) => texts[name].subarray(start, start + count);
-    examples.set(row, { row, source, ids: part("ids"), gate: part("gate"), in: part("in") });
+    examples.set(row, { row, source, turns, ids: part("ids"), gate: part("gate"), in: part("in") });
     start += count;
   }
   const sample = {

@@ -10,11 +10,18 @@ function paint(element, value, scale) {
   element.classList.toggle("strong", strength > 0.1);
 }
 
+/** The turn of a chat that a token is in: [first token, token behind the last, role]. */
+function turnAt(example, i) {
+  return example.turns?.find(([begin, end]) => begin <= i && i < end);
+}
+
 /** Tokens from..to of an example as a block. `values` null: no colours. `breaks`: newlines break the line. */
 function heatText(example, { from, to, mark = -1, quantity, scale, breaks = false, label, data }) {
   const block = h("div.text", { dir: "auto", tabindex: 0, role: "group", "aria-label": label });
   if (from > 0) block.append(h("span.cut", { "aria-hidden": "true" }, "… "));
   for (let i = from; i < to; i++) {
+    const turn = turnAt(example, i);
+    if (turn && (i === turn[0] || i === from)) block.append(h("span.role", { dir: "ltr" }, unhide(turn[2])));
     const raw = data.text(example.ids[i]);
     const kind = data.kind(example.ids[i]);
     const token = h("span.t", kind ? { dir: "ltr" } : {}, inline(raw));
@@ -71,11 +78,12 @@ function showTip(token, data) {
   const { example } = token.parentElement;
   const i = token.place;
   if (!example.gate) return;
+  const turn = turnAt(example, i);
   const known = Number.isFinite(example.gate[i]);
   const name = known ? caseOf(example.gate[i], example.in[i]) : null;
   const row = (quantity) => h("tr", {}, h("th", { scope: "row" }, quantity), h("td", {}, number(example[quantity][i], { plus: true })));
   tip.replaceChildren(
-    h("div.tip-head", {}, tokenChip(data.text(example.ids[i])), h("span.muted", {}, `token ${i + (example.offset ?? 0)}`)),
+    h("div.tip-head", {}, tokenChip(data.text(example.ids[i])), h("span.muted", {}, `token ${i + (example.offset ?? 0)}${turn ? ` · ${unhide(turn[2])}` : ""}`)),
     known ? h("table", {}, h("tbody", {}, ["post", "gate", "in", "act"].map(row))) : h("div.muted", {}, "not computed here"),
     known ? h("div.muted", {}, name ? caseLabel(name) : "gate or in is 0: in no case") : null,
   );
