@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from gluscope.core.names import public_name
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.bundle import START_PAGE
 from gluscope.page.command import SNAKEMAKE
@@ -86,7 +88,7 @@ def render_index(
     return environment().get_template("index.html.j2").render(
         run=visible(run),
         icon=ICON,
-        description=f"{len(cards)} pages of {n_layers * d_mlp:,} gated MLP neurons of {visible(model)}",
+        description=f"{len(cards)} page{'' if len(cards) == 1 else 's'} of {n_layers * d_mlp:,} gated MLP neurons of {visible(model)}",
         model_name=visible(model),
         n_layers=n_layers,
         d_mlp=d_mlp,
@@ -101,14 +103,30 @@ def render_index(
     ) + "\n"  # fmt: skip
 
 
-def write_index(path: str | Path, html: str) -> None:
-    """Write a site's index.html, and before it a list of that and of the finder's files, which stand there already."""
+def facts_of(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the start page says of the run. about: the attributes of its summary."""
+    facts = {
+        "data set": public_name(about["dataset"]),
+        "tokens": f"{about['tokens']:,}",
+        "k": str(about["k"]),
+        "convention": about["convention"],
+    }
+    return list(facts.items())
+
+
+def write_index(path: str | Path, html: str, date: int | None = None) -> None:
+    """Write a site's index.html, and before it a list of that and of the finder's files, which stand there already.
+
+    date: that the file is to have, in nanoseconds; by default that of now.
+    """
     path, data = Path(path), html.encode()
     beside = [replace(file, name=f"{FOLDER}/{file.name}") for file in list_folder(path.parent / FOLDER)]
     with new_file(path.parent / LISTING) as part:
         write_listing(path.parent, [Listed.of_bytes(path.name, data), *beside], part)
     with new_file(path) as part:
         part.write_bytes(data)
+        if date is not None:
+            os.utime(part, ns=(date, date))
 
 
 def packed_json(value: Any) -> str:

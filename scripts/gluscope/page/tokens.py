@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 from gluscope.core.errors import ModelError
 
 LONGEST_WORD = 40
-# Letters and digits, but of no script without spaces between words (Thai to Myanmar, Khmer, Chinese, Japanese), and marks.
+# Letters and digits of scripts with spaces between words (not Thai to Myanmar, Khmer, Chinese, Japanese), and marks.
 _NO_SPACES = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
