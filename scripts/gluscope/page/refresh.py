@@ -1,4 +1,4 @@
-"""A site's start page kept true: after every command it lists the pages that exist, with or without data of all neurons."""
+"""A site's start page kept true: after every command it lists the pages that exist."""
 
 from __future__ import annotations
 

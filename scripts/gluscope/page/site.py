@@ -27,7 +27,7 @@ from gluscope.store.sealed import unseal
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
 _HEAD_BYTES = 65_536
-_KEYS = frozenset({"layer", "neuron", "headline", "token", "value", "case", "frequency", "rw_class"})
+_KEYS = frozenset({"layer", "neuron", "headline", "token", "tokens", "value", "case", "frequency", "rw_class"})
 
 
 def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
         if not found:
             raise Damaged("a page's card, found none")
         card = unseal(found[1], CARD)
+        card.setdefault("tokens", [card.get("token", "")])  # pages of version 1 have no others
         if card.keys() != _KEYS or (card["layer"], card["neuron"]) != (neuron.layer, neuron.neuron):
             raise Misplaced(f"the card of {neuron}, found another")
         return card
@@ -85,10 +86,11 @@ def render_index(
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
             "make": f"{command} {RunPaths(run).site}", "options": options}  # fmt: skip
     script, style = START_PAGE.script, START_PAGE.style
+    pages = f"{len(cards)} page{'' if len(cards) == 1 else 's'}"
     return environment().get_template("index.html.j2").render(
         run=visible(run),
         icon=ICON,
-        description=f"{len(cards)} page{'' if len(cards) == 1 else 's'} of {n_layers * d_mlp:,} gated MLP neurons of {visible(model)}",
+        description=f"{pages} of {n_layers * d_mlp:,} gated MLP neurons of {visible(model)}",
         model_name=visible(model),
         n_layers=n_layers,
         d_mlp=d_mlp,

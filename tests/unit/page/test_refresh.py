@@ -106,6 +106,4 @@ def test_a_damaged_page_is_left_out_and_a_damaged_start_page_made_anew() -> None
 def test_what_keeps_it_from_being_written_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     write(NeuronId(1, 7))
     monkeypatch.setattr(refresh, "write_index", lambda *_: (_ for _ in ()).throw(PermissionError(13, "no")))
-    assert refresh_indexes(["demo", "other"], "") == [
-        f"warning: {PATHS.index} may not list all pages: [Errno 13] no"
-    ]
+    assert refresh_indexes(["demo", "other"], "") == [f"warning: {PATHS.index} may not list all pages: [Errno 13] no"]
