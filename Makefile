@@ -17,7 +17,6 @@ env: $(RUNTIME)
 
 demo: $(RUNTIME)
 	@$(SNAKEMAKE) --quiet rules host progress reason
-	@echo "Open results/demo/site/index.html in a browser."
 
 # make status: how far the runs are (RUN=mine for one), also while Snakemake runs.
 status:

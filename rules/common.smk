@@ -10,10 +10,13 @@ from gluscope.as_asked import lines, made_otherwise
 from gluscope.cluster import watchdog
 from gluscope.cluster.altered import unlike_list
 from gluscope.cluster.restart import (
+    after_jobs,
     before_jobs,
     keep_outputs,
+    made_by_some,
     make_good,
     when_planned,
+    when_targets_known,
     when_unlocked,
 )
 from gluscope.cluster.submitted import take_submitted, write_submitted
@@ -23,6 +26,8 @@ from gluscope.config.places import stamp
 from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.forecast import announce
+from gluscope.page.command import own_config
+from gluscope.targets import refuse_wrong, site_runs, to_open
 from gluscope.workflow import Workflow
 
 
@@ -77,8 +82,32 @@ def look_into_files():
         print(line, file=sys.stderr, flush=True)
 
 
+def look_at_targets():
+    """End with one line for a target of the wrong shape."""
+    makes = functools.partial(made_by_some, workflow)
+    try:
+        refuse_wrong(workflow.dag_settings.targets, makes, flow.config)
+    except GluscopeError as error:
+        sys.exit(f"error: {error}")
+
+
+def leave_in_order(well):
+    """Have start pages list the pages that exist now, and say what there is to look at."""
+    if runs := site_runs(flow.config.runs):
+        from gluscope.page.refresh import refresh_indexes
+
+        for line in refresh_indexes(runs, own_config(config)):
+            print(line, file=sys.stderr, flush=True)
+    sites_of_all = [RunPaths(run).index for run in flow.config.all]
+    line = to_open(sorted(workflow.dag_settings.targets), sites_of_all) if well else ""
+    if line:
+        print(line, file=sys.stderr, flush=True)
+
+
 if workflow.is_main_process:
     before_jobs(workflow, prepare)
+    after_jobs(workflow, leave_in_order)
+    when_targets_known(workflow, look_at_targets)
     when_planned(workflow, look_into_files)
     when_unlocked(workflow)
 else:

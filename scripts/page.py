@@ -21,7 +21,7 @@ def main(smk: Any) -> None:
             page = results.neuron(neuron, f"{SNAKEMAKE} {path}{own_config(smk.config)}")
             with new_file(path) as part:
                 part.write_text(render_page(page), encoding="utf-8", newline="\n")
-        job.say(f"{len(pages)} pages")
+        job.say(f"{len(pages)} page{'' if len(pages) == 1 else 's'}")
 
 
 def wanted(smk: Any) -> dict[NeuronId, str]:

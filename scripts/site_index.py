@@ -10,7 +10,7 @@ from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.page.command import own_config
 from gluscope.page.finder import write_finder
-from gluscope.page.site import read_cards, render_index, write_index
+from gluscope.page.site import facts_of, read_cards, render_index, write_index
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.store.summary import read_attributes, read_layers
 from gluscope.store.weights import WeightsReader
@@ -41,18 +41,9 @@ def main(smk: Any) -> None:
             options=own_config(smk.config),
         )
         write_index(smk.output[0], html)
-        job.say(f"{len(cards)} pages in {smk.output[0]}, {finder['rows']} neurons to find")
-
-
-def facts_of(about: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the start page says of the run."""
-    facts = {
-        "data set": public_name(about["dataset"]),
-        "tokens": f"{about['tokens']:,}",
-        "k": str(about["k"]),
-        "convention": about["convention"],
-    }
-    return list(facts.items())
+        job.say(
+            f"{len(cards)} page{'' if len(cards) == 1 else 's'} in {smk.output[0]}, {finder['rows']} neurons to find"
+        )
 
 
 if __name__ == "__main__":

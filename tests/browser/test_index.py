@@ -75,6 +75,13 @@ def test_the_list_and_its_search(open_page: Open, site: Path) -> None:
     tab.fill("#search", "l1/n7")
     assert tab.locator("#pages .name").all_inner_texts() == ["L1 · N7"]
     assert tab.inner_text("#found") == "1 of 3"
+    for words in ("the", "strongest", "of tokens"):
+        tab.fill("#search", words)
+        assert tab.inner_text("#found") == "0 of 3", "words that every page says are none of its tokens"
+    token = tab.evaluate("window.site.cards[0].tokens[1]")
+    tab.fill("#search", token)
+    assert tab.inner_text("#found") == "3 neurons"
+    tab.fill("#search", "l1/n7")
     tab.click("#pages .name")
     assert arrives(tab, PAGES[1])
 

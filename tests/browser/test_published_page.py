@@ -39,4 +39,4 @@ def test_numbers_shown_are_those_of_vis_html(open_page: Open, tmp_path: Path) ->
             assert mean == table["Avg"]
             assert extreme == pytest.approx(table["Max" if case.sign(quantity) > 0 else "Min"], abs=0.00501)
     assert tab.locator("#list .place a").first.inner_text().startswith("text "), "rows of the data set are not known"
-    assert "+1.56 at ·aren" in tab.inner_text("#headline")
+    assert "+1.56 at ·aren in arenas (all of the top 16;" in tab.inner_text("#headline")

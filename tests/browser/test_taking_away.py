@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -50,6 +51,31 @@ def test_the_plane_as_svg_is_light_in_any_theme(open_page: Open, file: Path, pag
     )
 
 
+def test_nothing_of_the_figure_is_cut(open_page: Open, page: NeuronPage, tmp_path: Path) -> None:
+    """Also with a long name; what it says is all there."""
+    known = replace(page.provenance, model="some-organisation/a-model-with-a-rather-long-name-7b-instruct-2026-final")
+    path = tmp_path / "page.html"
+    path.write_text(render_page(replace(page, provenance=known)), encoding="utf-8")
+    tab = open_page(path)
+    content = saved(tab, "#save-svg")[1].decode()
+    beyond, texts = tab.evaluate(
+        """(content) => {
+          const frame = document.createElement("div");
+          const drawn = new DOMParser().parseFromString(content, "image/svg+xml").documentElement;
+          frame.append(drawn);
+          document.body.replaceChildren(frame);
+          const box = drawn.getBoundingClientRect(), texts = [...drawn.querySelectorAll("text")];
+          const out = (t) => t.left < box.left || t.right > box.right + 0.5 || t.top < box.top || t.bottom > box.bottom;
+          return [texts.filter((one) => out(one.getBoundingClientRect())).map((one) => one.textContent),
+            texts.map((one) => one.textContent)];
+        }""",
+        content,
+    )
+    assert beyond == []
+    assert "Dashed: equal post." in " ".join(texts)
+    assert known.model in " ".join(texts)
+
+
 def test_the_plane_as_png(open_page: Open, tmp_path: Path) -> None:
     """Also with tokens that XML could not hold."""
     path = tmp_path / "page.html"
@@ -58,7 +84,7 @@ def test_the_plane_as_png(open_page: Open, tmp_path: Path) -> None:
     name, content = saved(open_page(path), "#save-png")
     assert name == "demo-L1-N7.png"
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 2080)
+    assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (1920, 2136)
     assert len(content) > 20_000
 
 

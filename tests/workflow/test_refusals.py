@@ -38,6 +38,28 @@ def test_a_target_that_cannot_be(room: Room, target: str, line: str) -> None:
     assert room.refusal(target) == [line]
 
 
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [
+        ("results/mine/site/L1/N7", "results/mine/site/L1/N7.html"),
+        ("mine", "results/mine/site/index.html"),
+    ],
+)
+def test_a_target_of_the_wrong_shape(room: Room, target: str, meant: str) -> None:
+    expected = "expected a file that the workflow makes, or a rule, found a name that no rule has"
+    assert room.refusal(target)[-1] == f"error: {target}: {expected}. Next: write {meant}."
+
+
+def test_a_run_with_results_that_is_not_in_the_config(room: Room) -> None:
+    (room.folder / "mine.yaml").unlink()
+    (room.folder / "results/mine").mkdir(parents=True)
+    (room.folder / "results/mine/model.json").write_text("{}")
+    done = room.snakemake("--dry-run", "results/mine/site/L0/N3.html")
+    expected = "expected the name of a run, found 'mine', which has results but no entry in the config"
+    line = f"error: results/mine: {expected}. Next: add --configfile with the file that has it."
+    assert line in (done.stdout + done.stderr).splitlines()
+
+
 def test_a_listed_neuron_that_cannot_be(room: Room) -> None:
     room.write_config(neurons=["L0/N3", "L0/N48"])
     (line,) = room.refusal()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -18,6 +19,7 @@ import pytest
 from gluscope.core import digest
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.dataset.reader import TokenDataset
+from gluscope.page.refresh import start_page
 from gluscope.recompute.types import Recomputed
 from gluscope.stages.write import TABLE, raised
 from helpers import twelve_edits
@@ -342,3 +344,27 @@ def test_snakemakes_report_has_the_pages_and_loads_nothing(room: Room) -> None:
 def test_every_text_is_in_the_data_set(room: Room) -> None:
     record = json.loads((room.folder / "results/datasets/mine-texts/tokens.json").read_text(encoding="utf-8"))
     assert record["rows"] == len(TEXTS)
+
+
+def test_a_page_leaves_a_start_page_that_lists_it(room: Room) -> None:
+    """Also where there was none; the one with all neurons is then made when it is asked for."""
+    index = room.folder / "results/mine/site/index.html"
+
+    def listed(page: str, options: tuple[str, ...] = ()) -> dict[str, Any]:
+        done = room.snakemake(page, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"Open {page} in a browser." in (done.stdout + done.stderr).splitlines()
+        found = start_page(index)
+        assert page in [f"results/mine/site/L{card['layer']}/N{card['neuron']}.html" for card in found["cards"]]
+        return found
+
+    index.unlink()
+    assert listed("results/mine/site/L0/N21.html")["finder"] is None
+    asked = "results/mine/site/index.html"
+    assert room.plan(asked)["site_index"] == 1
+    assert room.snakemake(asked).returncode == 0
+    date = index.stat().st_mtime_ns
+    found = listed("results/mine/site/L0/N22.html")
+    assert found["finder"]["rows"] == 96
+    assert found["options"] == " --configfile mine.yaml"
+    assert index.stat().st_mtime_ns == date

@@ -76,6 +76,39 @@ def before_jobs(workflow: Any, prepare: Callable[[], None]) -> None:
     workflow.execute = prepared
 
 
+def when_targets_known(workflow: Any, look: Callable[[], None]) -> None:
+    """Have `look` called when Snakemake knows its targets and all rules, also in a dry run, before it plans."""
+    execute = workflow.execute
+
+    def looked(*rest: Any, **others: Any) -> Any:
+        look()
+        return execute(*rest, **others)
+
+    workflow.execute = looked
+
+
+def made_by_some(workflow: Any, target: str) -> bool:
+    """Whether a target is the name of a rule, or a file that one makes."""
+    return any(target == rule.name or rule.is_producer(target) for rule in workflow.rules)
+
+
+def after_jobs(workflow: Any, done: Callable[[bool], None]) -> None:
+    """Have `done(all went well)` called when a start that ran jobs, or found none to run, ends."""
+    execute = workflow.execute
+
+    def finished(executor_plugin: Any, *rest: Any, **others: Any) -> Any:
+        kind, well = executor_plugin.common_settings, False
+        try:
+            result = execute(executor_plugin, *rest, **others)
+            well = True
+            return result
+        finally:
+            if not (kind.dryrun_exec or kind.touch_exec):
+                done(well)
+
+    workflow.execute = finished
+
+
 def make_good(
     say: Callable[[str], None],
     state: Path = Path(".snakemake"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gluscope.config.chat import chat_mistakes
 from gluscope.config.check import check, nearest
 from gluscope.config.keys import ConfigFile, RunConfig
 from gluscope.core.errors import ConfigError
+from gluscope.core.paths import RunPaths
 
 
 class ConfigErrors(Exception):
@@ -34,7 +36,11 @@ def load(raw: Mapping[str, Any]) -> ConfigFile:
 
 
 def unknown_run(name: str, config: ConfigFile, where: str) -> ConfigError:
-    """The error for a run that the config does not have."""
+    """The error for a run that the config does not have; where it has results, its own config file was left out."""
+    if Path(RunPaths(name).model).is_file():
+        found = f"{name!r}, which has results but no entry in the config"
+        step = "add --configfile with the file that has it"
+        return ConfigError(where, "the name of a run", found, step)
     return ConfigError(where, "the name of a run", repr(name), nearest(name, config.runs))
 
 

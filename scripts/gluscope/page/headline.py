@@ -7,24 +7,32 @@ from typing import NamedTuple
 
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.page.numbers import clipped, label, number, percent
-from gluscope.page.record import NeuronPage
+from gluscope.page.record import Extreme, NeuronPage
+from gluscope.page.tokens import word_around
 
 
 class Part(NamedTuple):
-    """A piece of the line. kind: "" plain, "strong" a number, "token" a token's text."""
+    """A piece of the line. kind: "" plain, "strong" a number, "token" a token's text, "word" the word it stands in."""
 
     text: str
     kind: str = ""
 
 
 class Peak(NamedTuple):
-    """A case's strongest post: its value, the token most often at the case's extremes of post, and how often."""
+    """A case's strongest post: its value, and the token where it is.
+
+    word: the word that the token is a piece of, empty if it is none. times: at how many of the case's `of` extremes of
+    post the token is. frequent, most: the token at most of them, and at how many.
+    """
 
     case: SignCase
     value: float
     token: str
+    word: str
     times: int
     of: int
+    frequent: str
+    most: int
 
 
 def peaks(page: NeuronPage) -> list[Peak]:
@@ -33,14 +41,26 @@ def peaks(page: NeuronPage) -> list[Peak]:
     for case in CASES:
         places = page.cases[case].extreme[Quantity.POST]
         if places:
-            texts = [page.examples[place.example].tokens[place.position].text for place in places]
-            token, times = Counter(texts).most_common(1)[0]
-            found.append(Peak(case, places[0].value, token if times > 1 else texts[0], times, len(texts)))
+            first, counts = places[0], Counter(_token(page, place) for place in places)
+            token, (frequent, most) = _token(page, first), counts.most_common(1)[0]
+            if counts[token] == most:
+                frequent = token
+            word = word_around(page.examples[first.example].tokens, first.position)
+            found.append(Peak(case, first.value, token, word, counts[token], len(places), frequent, most))
     return sorted(found, key=lambda peak: -abs(peak.value))
 
 
+def tokens_named(page: NeuronPage) -> list[str]:
+    """The tokens at the cases' strongest posts and at most of each case's extremes, each once."""
+    return list(dict.fromkeys(token for peak in peaks(page) for token in (peak.token, peak.frequent)))
+
+
+def _token(page: NeuronPage, place: Extreme) -> str:
+    return page.examples[place.example].tokens[place.position].text
+
+
 def headline(page: NeuronPage) -> list[Part]:
-    """E.g. "Gate open on 1.3 % of tokens. Strongest at ` aren` (gate+ in+, 0.84 %); the other way at ` don` (...)."."""
+    """E.g. "Gate open on 1.3 % of tokens. Strongest +1.56 at ` aren` (gate+ in+, 0.84 %); the other way ..."."""
     ranked = peaks(page)
     if not ranked:
         return [Part("No token of this data set gave it a gate and an in other than 0."), *_class(page)]
@@ -54,7 +74,7 @@ def headline(page: NeuronPage) -> list[Part]:
 
 def plain(parts: list[Part]) -> str:
     """The line as text alone."""
-    return "".join(f"“{part.text}”" if part.kind == "token" else part.text for part in parts)
+    return "".join(f"“{part.text}”" if part.kind in ("token", "word") else part.text for part in parts)
 
 
 def _open(page: NeuronPage) -> list[Part]:
@@ -70,12 +90,13 @@ def _class(page: NeuronPage) -> list[Part]:
 
 
 def _peak(page: NeuronPage, peak: Peak) -> list[Part]:
+    line = [Part(number(peak.value, plus=True), "strong"), Part(" at "), Part(clipped(peak.token, 40), "token")]
+    if peak.word:
+        line += [Part(" in "), Part(peak.word, "word")]
     times = "all" if peak.times == peak.of else str(peak.times)
-    place = f" ({times} of the top {peak.of}" if peak.times > 1 else " ("
-    place += ("; " if peak.times > 1 else "") + f"{label(peak.case)}, {percent(page.cases[peak.case].frequency)})"
-    return [
-        Part(number(peak.value, plus=True), "strong"),
-        Part(" at "),
-        Part(clipped(peak.token, 40), "token"),
-        Part(place),
-    ]
+    repeated = f"{times} of the top {peak.of}; " if peak.times > 1 else ""
+    line.append(Part(f" ({repeated}{label(peak.case)}, {percent(page.cases[peak.case].frequency)}"))
+    if peak.frequent != peak.token:
+        often = f": {peak.most} of the top {peak.of}"
+        line += [Part("; most often at "), Part(clipped(peak.frequent, 40), "token"), Part(often)]
+    return [*line, Part(")")]

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.precision import dtype_note
 from gluscope.page.bundle import NEURON_PAGE
-from gluscope.page.headline import headline, peaks, plain
+from gluscope.page.headline import headline, peaks, plain, tokens_named
 from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.pack import Precision, pack
 from gluscope.page.record import NeuronPage
@@ -24,7 +24,15 @@ from gluscope.store.sealed import seal
 
 CARD = "what a page says of its neuron"
 _HERE = Path(__file__).parent
+# Joiners are shown as they are between letters that they shape, and between emoji that they join.
+_SHAPED = (
+    "\u0620-\u074f\u0750-\u077f\u08a0-\u08ff\u0900-\u0963\u0966-\u0dff"
+    "\u1000-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefc"
+)
+_EMOJI = "\u2190-\u2bff\U0001f000-\U0001faff"
+_JOINER = f"(?<=[{_SHAPED}])[\u200c\u200d](?=[{_SHAPED}])|(?<=[{_EMOJI}\ufe0f])\u200d(?=[{_EMOJI}])"
 _HIDDEN = re.compile(
+    f"(?!{_JOINER})"
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _SOURCES = {
@@ -110,6 +118,7 @@ def card(page: NeuronPage) -> dict[str, Any]:
         "neuron": page.id.neuron,
         "headline": plain(headline(page)),
         "token": first.token if first else "",
+        "tokens": tokens_named(page),
         "value": first.value if first else None,
         "case": first.case.value if first else None,
         "frequency": {case.value: page.cases[case].frequency for case in CASES},

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from gluscope.core.names import public_name
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.page.bundle import START_PAGE
 from gluscope.page.command import SNAKEMAKE
@@ -25,7 +27,7 @@ from gluscope.store.sealed import unseal
 
 _CARD = re.compile(rb'<script type="application/json" id="card">(.*?)</script>', re.DOTALL)
 _HEAD_BYTES = 65_536
-_KEYS = frozenset({"layer", "neuron", "headline", "token", "value", "case", "frequency", "rw_class"})
+_KEYS = frozenset({"layer", "neuron", "headline", "token", "tokens", "value", "case", "frequency", "rw_class"})
 
 
 def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
         if not found:
             raise Damaged("a page's card, found none")
         card = unseal(found[1], CARD)
+        card.setdefault("tokens", [card.get("token", "")])  # pages of version 1 have no others
         if card.keys() != _KEYS or (card["layer"], card["neuron"]) != (neuron.layer, neuron.neuron):
             raise Misplaced(f"the card of {neuron}, found another")
         return card
@@ -83,10 +86,11 @@ def render_index(
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
             "make": f"{command} {RunPaths(run).site}", "options": options}  # fmt: skip
     script, style = START_PAGE.script, START_PAGE.style
+    pages = f"{len(cards)} page{'' if len(cards) == 1 else 's'}"
     return environment().get_template("index.html.j2").render(
         run=visible(run),
         icon=ICON,
-        description=f"{len(cards)} pages of {n_layers * d_mlp:,} gated MLP neurons of {visible(model)}",
+        description=f"{pages} of {n_layers * d_mlp:,} gated MLP neurons of {visible(model)}",
         model_name=visible(model),
         n_layers=n_layers,
         d_mlp=d_mlp,
@@ -101,14 +105,30 @@ def render_index(
     ) + "\n"  # fmt: skip
 
 
-def write_index(path: str | Path, html: str) -> None:
-    """Write a site's index.html, and before it a list of that and of the finder's files, which stand there already."""
+def facts_of(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the start page says of the run. about: the attributes of its summary."""
+    facts = {
+        "data set": public_name(about["dataset"]),
+        "tokens": f"{about['tokens']:,}",
+        "k": str(about["k"]),
+        "convention": about["convention"],
+    }
+    return list(facts.items())
+
+
+def write_index(path: str | Path, html: str, date: int | None = None) -> None:
+    """Write a site's index.html, and before it a list of that and of the finder's files, which stand there already.
+
+    date: that the file is to have, in nanoseconds; by default that of now.
+    """
     path, data = Path(path), html.encode()
     beside = [replace(file, name=f"{FOLDER}/{file.name}") for file in list_folder(path.parent / FOLDER)]
     with new_file(path.parent / LISTING) as part:
         write_listing(path.parent, [Listed.of_bytes(path.name, data), *beside], part)
     with new_file(path) as part:
         part.write_bytes(data)
+        if date is not None:
+            os.utime(part, ns=(date, date))
 
 
 def packed_json(value: Any) -> str:

@@ -18,6 +18,15 @@ from typing import Any, NamedTuple, cast
 
 from gluscope.core.errors import ModelError
 
+LONGEST_WORD = 40
+# Letters and digits of scripts with spaces between words (not Thai to Myanmar, Khmer, Chinese, Japanese), and marks.
+_NO_SPACES = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_MARKS = "\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u064b-\u065f\u0670\u06d6-\u06ed\u0900-\u0963\u0966-\u0dff\u200c\u200d"
+_LETTER = rf"(?:[^\W_{_NO_SPACES}]|[{_MARKS}])"
+_WORD_START = re.compile(rf"(?:['’]?{_LETTER})+")
+_WORD_END = re.compile(rf"{_LETTER}(?:['’]?{_LETTER})*['’]?$")
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -107,6 +116,44 @@ class TokenTexts:
                 return token.encode()
         byte = _BYTE_TOKEN.fullmatch(token)
         return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode("utf-8", "surrogatepass")
+
+
+def word_around(tokens: Sequence[Token], position: int) -> str:
+    """The word that the token at `position` is a piece of; empty where it is a whole one, or none.
+
+    A word is a run of letters, digits and marks. Scripts that put no space between words have none here, nor have runs
+    of more than `LONGEST_WORD` characters.
+    """
+    if tokens[position].kind is not TokenKind.TEXT:
+        return ""
+    before, own, after = "", tokens[position].text, ""
+    for token in reversed(tokens[max(0, position - LONGEST_WORD) : position]):
+        if token.kind is not TokenKind.TEXT or not _goes_on(token.text, before + own):
+            break
+        before = token.text + before
+    for token in tokens[position + 1 : position + 1 + LONGEST_WORD]:
+        if token.kind is not TokenKind.TEXT or not _goes_on(own + after, token.text):
+            break
+        after += token.text
+    if not before + after:
+        return ""
+    parts = [_part(_WORD_END, before), own, _part(_WORD_START, after)]
+    if not before:
+        parts[1] = _part(_WORD_END, own)
+    if not after:
+        parts[1] = _part(_WORD_START, own)
+    word = "".join(parts)
+    return word if len(word) <= LONGEST_WORD else ""
+
+
+def _part(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.search(text)
+    return found[0] if found else ""
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """Whether a word stands across the border of two texts."""
+    return bool(_WORD_END.search(before) and _WORD_START.match(after))
 
 
 def tokenizer_folder(tokens: str | Path, model_folder: str) -> Path:

@@ -58,7 +58,9 @@ STAGES: dict[str, Stage] = {
     "weights": Stage(2, "signs and cosines are of folded weights"),
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
-    "page": Stage(1, "", shows_with=PAGES),
+    "page": Stage(
+        2, "a headline's value and token are from one place; characters that join are shown joined", shows_with=PAGES
+    ),
     "site_index": Stage(1, "", shows_with=PAGES),
     "export_hf": Stage(2, "the mean of an empty case is NaN, not null", shows_with=CARDS),
     "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity
 from gluscope.core.errors import WrongFile
-from gluscope.page.headline import headline, plain
+from gluscope.page.headline import headline, peaks, plain
 from gluscope.page.numbers import number, percent
-from gluscope.page.record import NeuronPage
+from gluscope.page.record import CONVENTIONS, NeuronPage
 from gluscope.page.tokens import TokenKind
 from helpers.pages import Made, Rows, make, weights
 
@@ -171,3 +171,28 @@ def test_numbers_have_three_digits(value: float | None, text: str) -> None:
 )  # fmt: skip
 def test_shares_read_as_percent(share: float | None, text: str) -> None:
     assert percent(share) == text
+
+
+def test_the_headline_names_the_token_where_its_value_is() -> None:
+    """Few different words, so that the token of the largest value is often not the most frequent of its list."""
+    several = 0
+    for seed in range(12):
+        page = make(seed=seed, texts=12, length=40, k=6, words=(" a", " be", " is", "ing", " no")).build()
+        for view in map(page.in_convention, CONVENTIONS):
+            parts, ranked = headline(view), peaks(view)
+            shown = [
+                (before.text, part.text)
+                for before, at, part in zip(parts, parts[1:], parts[2:], strict=False)
+                if at.text == " at "
+            ]
+            other = next(peak for peak in ranked if peak.value * ranked[0].value < 0)
+            assert shown == [(number(peak.value, plus=True), peak.token) for peak in (ranked[0], other)]
+            for peak in ranked:
+                places = view.cases[peak.case].extreme[Quantity.POST]
+                texts = [view.examples[place.example].tokens[place.position].text for place in places]
+                values = view.values(places[0].example)[Quantity.POST]
+                assert peak.value == pytest.approx(float(values[places[0].position]), rel=1e-5)
+                assert (peak.token, peak.times) == (texts[0], texts.count(texts[0]))
+                assert peak.most == texts.count(peak.frequent) == max(map(texts.count, texts))
+                several += peak.most > peak.times
+    assert several > 5, "cases that tell the two tokens apart"

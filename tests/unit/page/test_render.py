@@ -117,6 +117,14 @@ def test_visible_text_can_be_encoded() -> None:
     assert visible("a\x00\ud800\u202eb\n") == "a␀⟨U+D800⟩⟨U+202E⟩b\n"
 
 
+@pytest.mark.parametrize("text", ["👩‍👩‍👧", "❤️‍🔥", "می‌خواهم", "क्‍ष"])
+def test_joiners_stay_where_they_join(text: str) -> None:
+    assert visible(text) == text
+    joiner = next(character for character in text if character in "\u200c\u200d")
+    for alone in (joiner, f"a{joiner}b", f"{joiner}{text[0]}", f"{text[0]}{joiner}", f"a{joiner}{text[0]}"):
+        assert f"⟨U+{ord(joiner):04X}⟩" in visible(alone)
+
+
 def test_the_page_is_the_stored_one(page: NeuronPage) -> None:
     """Scripts and styles aside, which change often and are tested in a browser. The data block may be compressed
     otherwise; what it opens to is the same.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gluscope.core.errors import ModelError
-from gluscope.page.tokens import TokenKind, TokenTexts, tokenizer_folder
+from gluscope.page.tokens import Token, TokenKind, TokenTexts, tokenizer_folder, word_around
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 TEXTS = ["the cat sat", "naïve café", "你好，世界", "👩‍👩‍👧 family", "שלום مرحبا", "tab\there\r\n\n  end ", "ﬁ½²"]
@@ -114,3 +114,32 @@ def test_the_tokenizer_lies_beside_the_texts_or_is_the_models(tmp_path: Path) ->
     assert tokenizer_folder(tmp_path / "tokens.json", "model") == Path("model")
     (tmp_path / "tokenizer.json").write_text("{}")
     assert tokenizer_folder(tmp_path / "tokens.json", "model") == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("before", "token", "after", "word"),
+    [
+        ([" the"], " aren", ["as", " are"], "arenas"),
+        ([" in", "compre"], "hens", ["ible", "."], "incomprehensible"),
+        ([" I"], " don", ["'t", " know"], "don't"),
+        ([" I", " don"], "'t", [" know"], "don't"),
+        (["("], "foo", ["bar)", "baz"], "foobar"),
+        ([" get"], "_na", ["me"], "name"),
+        ([" the"], " cat", [" sat"], ""),
+        ([" cat"], ".", [" sat"], ""),
+        ([" the"], " ", ["cat"], ""),
+        (["你好"], "世", ["界"], ""),
+        ([" нейро"], "ны", ["\n"], "нейроны"),
+        ([" न"], "म", ["स्ते"], "नमस्ते"),
+        (["می\u200c"], "خواه", ["م"], "می\u200cخواهم"),
+        (["a" * 30], "b", ["c" * 30], ""),
+    ],
+)
+def test_the_word_that_a_token_is_a_piece_of(before: list[str], token: str, after: list[str], word: str) -> None:
+    tokens = [Token(text) for text in (*before, token, *after)]
+    assert word_around(tokens, len(before)) == word
+
+
+def test_special_tokens_and_single_bytes_are_in_no_word() -> None:
+    tokens = [Token("a"), Token("bos", TokenKind.SPECIAL), Token("b"), Token("c⟨E2⟩", TokenKind.BYTES)]
+    assert [word_around(tokens, position) for position in range(4)] == ["", "", "", ""]

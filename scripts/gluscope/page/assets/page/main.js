@@ -43,6 +43,11 @@ function wire(data) {
   wireFigure(data);
   wireFooter(data);
   $("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
+  document.querySelector(".skip").addEventListener("click", (event) => {  // the address keeps what is shown
+    event.preventDefault();
+    $("examples").focus();
+    $("examples").scrollIntoView();
+  });
   $("theme").addEventListener("click", turnTheme);
   $("open-help").addEventListener("click", () => $("help").showModal());
   document.addEventListener("keydown", (event) => shortcut(event, data));

@@ -1,7 +1,7 @@
 // The plane as a picture for papers: always in light colours, and it says which neuron and which tokens these are.
 const STYLES = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linejoin",
   "paint-order", "font-family", "font-size", "font-weight", "text-anchor"];
-const TITLE = 40;
+const TITLE = 54;
 
 /** The plane's drawing on its own, styles written into its elements. */
 function figureCopy(data) {
@@ -20,10 +20,24 @@ function figureCopy(data) {
   const { width, height } = PLANE;
   const name = `${data.provenance.model}, layer ${data.layer}, neuron ${data.neuron} (${state.convention})`;
   picture.prepend(svg("rect", { x: 0, y: -TITLE, width, height: height + TITLE, fill: "#fff" }),
-    svg("text", { x: PLANE.left, y: -21, "font-family": "sans-serif", "font-size": 12, fill: "#1b1c1f" }, unhide(name)),
-    svg("text", { x: PLANE.left, y: -7, "font-family": "sans-serif", "font-size": 9, fill: "#5d6068" }, whatIsDrawn(data)));
+    ...fitted(unhide(name), 12, "#1b1c1f", -36, 1), ...fitted(whatIsDrawn(data), 9, "#5d6068", -20, 2));
   for (const [key, value] of Object.entries({ xmlns: "http://www.w3.org/2000/svg", width, height: height + TITLE, viewBox: `0 ${-TITLE} ${width} ${height + TITLE}` })) picture.setAttribute(key, value);
   return picture;
+}
+
+/** A text in at most so many lines of the picture's width, smaller where it would not fit. */
+function fitted(text, size, fill, y, most) {
+  const wide = PLANE.width - PLANE.left - PLANE.right;
+  const context = h("canvas").getContext("2d");
+  context.font = `${size}px sans-serif`;
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = lines.at(-1) ? `${lines.at(-1)} ${word}` : word;
+    if (lines.length < most && lines.at(-1) && context.measureText(longer).width > wide) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  const fits = Math.min(1, ...lines.map((line) => wide / Math.max(1, context.measureText(line).width)));
+  return lines.map((line, i) => svg("text", { x: PLANE.left, y: y + 12 * i, "font-family": "sans-serif", "font-size": (size * fits).toFixed(2), fill }, line));
 }
 
 function whatIsDrawn(data) {

@@ -108,7 +108,7 @@ function axes({ gates, ins, x, y }) {
   for (const u of ticks(...ins)) group.append(svg("text", { x: left - 5, y: y(u) + 4, "text-anchor": "end" }, tick(u)));
   group.append(
     svg("text", { class: "name", x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, "gate →"),
-    svg("text", { class: "name", x: -(top + height - bottom) / 2, y: 11, transform: "rotate(-90)", "text-anchor": "middle" }, "in →"),
+    svg("text", { class: "name", x: -(top + height - bottom) / 2, y: 13, transform: "rotate(-90)", "text-anchor": "middle" }, "in →"),
   );
   return group;
 }

@@ -85,7 +85,7 @@ function showTip(token, data) {
   tip.replaceChildren(
     h("div.tip-head", {}, tokenChip(data.text(example.ids[i])), h("span.muted", {}, `token ${i + (example.offset ?? 0)}${turn ? ` · ${unhide(turn[2])}` : ""}`)),
     known ? h("table", {}, h("tbody", {}, ["post", "gate", "in", "act"].map(row))) : h("div.muted", {}, "not computed here"),
-    known ? h("div.muted", {}, name ? caseLabel(name) : "gate or in is 0: in no case") : null,
+    known ? h("div.muted", {}, name ? caseLabel(name) : "gate or in is 0: in no case") : "",
   );
   tip.hidden = false;
   const box = token.getClientRects()[0];

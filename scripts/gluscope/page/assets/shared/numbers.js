@@ -31,8 +31,12 @@ function clipped(text, most) {
   return characters.length > most ? `${characters.slice(0, most).join("")}…` : text;
 }
 
-// Characters that would be invisible, turn the text around them, or cannot be encoded.
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]/gu;
+// Characters that would be invisible, turn the text around them, or cannot be encoded; but not joiners that shape the
+// letters of a script or join emoji.
+const SHAPED = String.raw`\u0620-\u074f\u0750-\u077f\u08a0-\u08ff\u0900-\u0963\u0966-\u0dff\u1000-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefc`;
+const EMOJI = String.raw`\u2190-\u2bff\u{1f000}-\u{1faff}`;
+const JOINER = String.raw`(?<=[${SHAPED}])[\u200c\u200d](?=[${SHAPED}])|(?<=[${EMOJI}\ufe0f])\u200d(?=[${EMOJI}])`;
+const HIDDEN = new RegExp(String.raw`(?!${JOINER})[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]`, "gu");
 
 function unhide(text) {
   return text.replace(HIDDEN, (c) => {

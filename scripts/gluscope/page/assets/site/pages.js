@@ -4,7 +4,7 @@ const PAGE_ROWS = 100, ROWS_ABOVE_FINDER = 12;
 function wireSearch(site) {
   const first = site.finder ? ROWS_ABOVE_FINDER : PAGE_ROWS;
   let shown = first;
-  const texts = site.cards.map((card) => `L${card.layer}/N${card.neuron} ${card.headline} ${card.rw_class ?? ""}`.toLowerCase());
+  const texts = site.cards.map((card) => [`L${card.layer}/N${card.neuron}`, ...card.tokens, card.rw_class ?? ""].join("\n").toLowerCase());
   const draw = () => {
     const words = $("search").value.toLowerCase();
     const found = site.cards.filter((_, i) => texts[i].includes(words));

@@ -1,0 +1,97 @@
+"""A site's start page kept true: after every command it lists the pages that exist."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gluscope.core.errors import GluscopeError, StoreError
+from gluscope.core.names import public_name
+from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.model.spec import ModelSpec
+from gluscope.page.pack import from_text
+from gluscope.page.site import existing_pages, facts_of, read_card, render_index, write_index
+from gluscope.store.listing import LISTING
+from gluscope.store.summary import read_attributes
+
+_BLOCK = re.compile(r'id="data">([^<]*)<')
+_LONG_AGO = (
+    1_000_000_000  # older than what it is made from, so that Snakemake makes the whole one when that is asked for
+)
+_CLOCK = 2_000_000_000  # nanoseconds by which clocks of machines may differ
+
+
+def refresh_indexes(runs: Iterable[str], options: str) -> list[str]:
+    """Do so for these runs. Returns what went wrong, a line each. options: see `command.own_config`."""
+    wrong = []
+    for run in runs:
+        try:
+            refresh_index(run, options)
+        except (GluscopeError, OSError, ValueError) as error:
+            wrong.append(f"warning: {RunPaths(run).index} may not list all pages: {error}")
+    return wrong
+
+
+def refresh_index(run: str, options: str = "") -> bool:
+    """List the pages that exist in a run's start page, if it does not. Returns whether it was written.
+
+    Where there is none, one without data of all neurons is made, for the way from page to page. The date of one that is
+    there stays, by which Snakemake knows what its data are of.
+    """
+    paths = RunPaths(run)
+    index, pages = Path(paths.index), existing_pages(run)
+    known = start_page(index)
+    if not pages or (known is not None and not _moved(paths, pages, known)):
+        return False
+    cards = []
+    for neuron in pages:
+        with suppress(StoreError, FileNotFoundError):  # whoever asks for that page has it made anew
+            cards.append(read_card(paths.page(neuron.layer, neuron.neuron), neuron))
+    if known is not None and known["cards"] == cards:
+        os.utime(index.parent / LISTING)
+        return False
+    spec, about = ModelSpec.read(paths.model), read_attributes(paths.summary)
+    finder = known["finder"] if known is not None else None
+    date = index.stat().st_mtime_ns if known is not None else _LONG_AGO
+    html = render_index(
+        run=run,
+        model=public_name(spec.model),
+        n_layers=spec.n_layers,
+        d_mlp=spec.d_mlp,
+        cards=cards,
+        facts=facts_of(about),
+        finder=finder,
+        options=options if known is None else known["options"],
+    )
+    write_index(index, html, date)
+    return True
+
+
+def start_page(index: Path) -> dict[str, Any] | None:
+    """What a start page holds; None where there is none that can be read."""
+    try:
+        found = _BLOCK.search(index.read_text(encoding="utf-8"))
+        return json.loads(gzip.decompress(from_text(found[1]))) if found else None
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _moved(paths: RunPaths, pages: list[NeuronId], known: dict[str, Any]) -> bool:
+    """Whether other pages exist than are listed, or one is newer than the list."""
+    if [NeuronId(card["layer"], card["neuron"]) for card in known["cards"]] != pages:
+        return True
+    try:
+        listed = (Path(paths.site) / LISTING).stat().st_mtime_ns
+        return any(os.stat(paths.page(*_place(page))).st_mtime_ns > listed - _CLOCK for page in pages)
+    except FileNotFoundError:
+        return True
+
+
+def _place(neuron: NeuronId) -> tuple[int, int]:
+    return neuron.layer, neuron.neuron
