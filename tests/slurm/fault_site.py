@@ -295,7 +295,8 @@ class Site:
         return Room(self.cluster, self.room_folder, self.program, first_job=max(map(int, lines), default=0))
 
     def results(self) -> dict[str, bytes]:
-        """All bytes of the summary and the pages."""
+        """All bytes of the summary and the pages; the start page, which lists what exists, is each command's own."""
         root = self.room_folder / RUN
-        files = [path for part in ("summary.zarr", "site") for path in (root / part).rglob("*") if path.is_file()]
+        found = [*(root / "summary.zarr").rglob("*"), *(root / "site").glob("L*/*.html")]
+        files = [path for path in found if path.is_file()]
         return {str(path.relative_to(root)): path.read_bytes() for path in files}
