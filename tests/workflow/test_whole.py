@@ -21,6 +21,7 @@ from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.dataset.reader import TokenDataset
 from gluscope.page.refresh import start_page
 from gluscope.recompute.types import Recomputed
+from gluscope.stages.table import STAGES
 from gluscope.stages.write import TABLE, raised
 from helpers import twelve_edits
 from helpers.checkout import REPO, copy_checkout, user_environment
@@ -164,13 +165,14 @@ def test_why_says_key_file_and_version(room: Room) -> None:
     table = room.repo / TABLE
     before = table.read_bytes()
     raised(room.repo, "weights", "classes from .4 on")
+    new = STAGES["weights"].version + 1
     room.write_config(k=3)
     said = why()
     room.write_config()
     table.write_bytes(before)
     assert said.splitlines()[1:] == [
         "scan: `k` of run mine is 3, was 16.",
-        "weights: version 2 of the stage weights (classes from .4 on) is here, and it was made by version 1.",
+        f"weights: version {new} of the stage weights (classes from .4 on) is here, and it was made by version {new - 1}.",
         "What they write is read by: merge, recompute (2 jobs), page (2 jobs), site_index.",
     ]
     assert why("results/mime/site/L0/N3.html").startswith("error: results/mime: expected the name of a run")

@@ -103,7 +103,7 @@ def test_a_run_without_cache_computes_pages_with_the_model() -> None:
         ("runs/mine/dataset", "mine-text", "found 'mine-text'. Next: write 'mine-texts', the nearest known one"),
         ("runs/mine/activations", "", "activations: expected a text that is not empty"),
         ("datasets/mine-texts/max_tokens", 2e7, "found 20000000.0"),
-        ("all", ["demo"], "config: all: expected the name of a run, found 'demo'. Next: choose one of mine"),
+        ("all", ["quux"], "config: all: expected the name of a run, found 'quux'. Next: choose one of mine"),
     ],
 )  # fmt: skip
 def test_one_mistake_is_one_line(where: str, value: Any, told: str) -> None:

@@ -52,7 +52,9 @@ def parquet(**columns: list) -> bytes:
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith("HF_") and not key.endswith("_OFFLINE")
+    }
     environment = {**kept, "PYTHONPATH": str(REPO / "scripts"), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True, text=True, check=False
