@@ -172,7 +172,8 @@ def test_why_says_key_file_and_version(room: Room) -> None:
     table.write_bytes(before)
     assert said.splitlines()[1:] == [
         "scan: `k` of run mine is 3, was 16.",
-        f"weights: version {new} of the stage weights (classes from .4 on) is here, and it was made by version {new - 1}.",
+        f"weights: version {new} of the stage weights (classes from .4 on) is here, "
+        f"and it was made by version {new - 1}.",
         "What they write is read by: merge, recompute (2 jobs), page (2 jobs), site_index.",
     ]
     assert why("results/mime/site/L0/N3.html").startswith("error: results/mime: expected the name of a run")
