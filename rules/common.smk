@@ -6,28 +6,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from gluscope.as_asked import lines, made_otherwise
-from gluscope.cluster import watchdog
-from gluscope.cluster.altered import unlike_list
-from gluscope.cluster.restart import (
-    after_jobs,
-    before_jobs,
-    keep_outputs,
-    made_by_some,
-    make_good,
-    when_planned,
-    when_targets_known,
-    when_unlocked,
-)
-from gluscope.cluster.submitted import take_submitted, write_submitted
+from gluscope.cluster.restart import keep_outputs
+from gluscope.cluster.submitted import take_submitted
 from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
 from gluscope.config.places import stamp
 from gluscope.core.errors import GluscopeError
 from gluscope.core.paths import DatasetPaths, RunPaths
-from gluscope.forecast import announce
-from gluscope.page.command import own_config
-from gluscope.targets import refuse_wrong, site_runs, to_open
+from gluscope.start import Start
 from gluscope.workflow import Workflow
 
 
@@ -48,82 +34,16 @@ if own is None:
 as_read = dict(config)
 config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
 
-
-def prepare():
-    """Make good for a start that died; jobs get the config as it is now, however late they begin."""
-    make_good(lambda text: print(text, file=sys.stderr, flush=True), asked=sys.argv[1:])
-    watchdog.install()
-    submitted = write_submitted(as_read, own, Path(".snakemake"))
-    workflow.config_settings.configfiles = [submitted]
-
-
-def says_changed(job):
-    """Whether Snakemake has recorded other params of a job."""
-    return bool(workflow.persistence.params_changed(job))
-
-
-def look_into_files():
-    """Have made again what was made with other settings than those of now, by what the files say themselves."""
-    if "params" not in map(str, workflow.rerun_triggers):
-        return
-    recorded = workflow.persistence.has_metadata
-    # Of these Snakemake says by its own record that they run, and why.
-    known = {job for job in workflow.dag.jobs if says_changed(job)}
-    found = [
-        other
-        for job in workflow.dag.jobs
-        if not known & {job, *workflow.dag.dependencies[job]}
-        for other in made_otherwise(
-            flow, job.rule.name, job.wildcards_dict, recorded(job)
-        )
-    ]
-    workflow.dag.forcefiles.update(other.file for other in found)
-    for line in lines(found):
-        print(line, file=sys.stderr, flush=True)
-
-
-def look_at_targets():
-    """End with one line for a target of the wrong shape."""
-    makes = functools.partial(made_by_some, workflow)
-    try:
-        refuse_wrong(workflow.dag_settings.targets, makes, flow.config)
-    except GluscopeError as error:
-        sys.exit(f"error: {error}")
-
-
-def leave_in_order(well):
-    """Have start pages list the pages that exist now, and say what there is to look at."""
-    if runs := site_runs(flow.config.runs):
-        from gluscope.page.refresh import refresh_indexes
-
-        for line in refresh_indexes(runs, own_config(config)):
-            print(line, file=sys.stderr, flush=True)
-    sites_of_all = [RunPaths(run).index for run in flow.config.all]
-    line = to_open(sorted(workflow.dag_settings.targets), sites_of_all) if well else ""
-    if line:
-        print(line, file=sys.stderr, flush=True)
-
-
+start = Start(workflow, flow, config, as_read)
 if workflow.is_main_process:
-    before_jobs(workflow, prepare)
-    after_jobs(workflow, leave_in_order)
-    when_targets_known(workflow, look_at_targets)
-    when_planned(workflow, look_into_files)
-    when_unlocked(workflow)
+    start.hook_in()
 else:
     keep_outputs(workflow)
 
 
 onstart:
     # Not in dry runs: nothing of it is done then.
-    try:
-        due = [
-            (job.rule.name, job.wildcards_dict)
-            for job in workflow.dag.needrun_jobs()
-        ]
-        announce(flow, due, lambda text: print(text, file=sys.stderr, flush=True))
-    except GluscopeError as error:
-        sys.exit(f"error: {error}")
+    start.announce()
 
 
 def image(path):
@@ -188,11 +108,6 @@ def named(wildcards):
 def stamp_of(files):
     """Names, sizes and dates of the user's own files, which `files` gives: older ones that took their place count."""
     return refusing(lambda wildcards: stamp(files(wildcards)))
-
-
-def unlike(store):
-    """Why a folder or file is not what the list beside it says; empty if it is. A start removes it, a dry run shows this."""
-    return lambda wildcards: unlike_list(Path(store.format(run=wildcards.run)))
 
 
 def of_run(key):

@@ -9,7 +9,6 @@ rule export_hf:
         "logs/export_hf/{run}.log",
     params:
         version=version("export_hf"),
-        unlike=unlike(os.path.dirname(RUN.export_hf)),
     script:
         "../scripts/export_hf.py"
 
@@ -30,7 +29,6 @@ rule export_gluscope_site:
     params:
         settings=settings("export_gluscope_site"),
         version=version("export_gluscope_site"),
-        unlike=unlike(os.path.dirname(RUN.export_site)),
     script:
         "../scripts/export_gluscope_site.py"
 
@@ -51,6 +49,5 @@ rule export_neuronpedia:
     params:
         settings=settings("export_neuronpedia"),
         version=version("export_neuronpedia"),
-        unlike=unlike(os.path.dirname(RUN.export_neuronpedia)),
     script:
         "../scripts/export_neuronpedia.py"

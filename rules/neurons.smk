@@ -10,6 +10,5 @@ rule export_neurons:
         "logs/export_neurons/{run}.log",
     params:
         version=version("export_neurons"),
-        unlike=unlike(RUN.neurons_table),
     script:
         "../scripts/export_neurons.py"

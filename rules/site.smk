@@ -19,6 +19,5 @@ rule site_index:
     params:
         unlisted=for_run(flow.unlisted),
         version=version("site_index"),
-        unlike=unlike(RUN.index),
     script:
         "../scripts/site_index.py"

@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from gluscope.core.names import public_name
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.page.command import own_config
 from gluscope.page.finder import write_finder
-from gluscope.page.site import facts_of, read_cards, render_index, write_index
+from gluscope.page.site import index_of, read_cards, write_index
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.store.summary import read_attributes, read_layers
 from gluscope.store.weights import WeightsReader
@@ -30,16 +29,7 @@ def main(smk: Any) -> None:
             texts=TokenTexts.read(tokenizer_folder(smk.input.tokens, spec.folder)),
         )
         cards = read_cards(smk.wildcards.run)
-        html = render_index(
-            run=smk.wildcards.run,
-            model=public_name(spec.model),
-            n_layers=spec.n_layers,
-            d_mlp=spec.d_mlp,
-            cards=cards,
-            facts=facts_of(about),
-            finder=finder,
-            options=own_config(smk.config),
-        )
+        html = index_of(smk.wildcards.run, spec, about, cards, finder, own_config(smk.config))
         write_index(smk.output[0], html)
         job.say(
             f"{len(cards)} page{'' if len(cards) == 1 else 's'} in {smk.output[0]}, {finder['rows']} neurons to find"

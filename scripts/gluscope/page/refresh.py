@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import GluscopeError, StoreError
-from gluscope.core.names import public_name
 from gluscope.core.paths import NeuronId, RunPaths
 from gluscope.model.spec import ModelSpec
 from gluscope.page.pack import from_text
-from gluscope.page.site import existing_pages, facts_of, read_card, render_index, write_index
+from gluscope.page.site import existing_pages, index_of, read_card, write_index
 from gluscope.store.listing import LISTING
 from gluscope.store.summary import read_attributes
 
@@ -47,29 +46,24 @@ def refresh_index(run: str, options: str = "") -> bool:
     paths = RunPaths(run)
     index, pages = Path(paths.index), existing_pages(run)
     known = start_page(index)
-    if not pages or (known is not None and not _moved(paths, pages, known)):
+    listed = {} if known is None else {NeuronId(card["layer"], card["neuron"]): card for card in known["cards"]}
+    newer = _newer(paths, pages)
+    if not pages or (known is not None and list(listed) == pages and not newer):
         return False
     cards = []
     for neuron in pages:
+        if neuron in listed and neuron not in newer:
+            cards.append(listed[neuron])
+            continue
         with suppress(StoreError, FileNotFoundError):  # whoever asks for that page has it made anew
             cards.append(read_card(paths.page(neuron.layer, neuron.neuron), neuron))
     if known is not None and known["cards"] == cards:
         os.utime(index.parent / LISTING)
         return False
     spec, about = ModelSpec.read(paths.model), read_attributes(paths.summary)
-    finder = known["finder"] if known is not None else None
+    finder, options = (known["finder"], known["options"]) if known is not None else (None, options)
     date = index.stat().st_mtime_ns if known is not None else _LONG_AGO
-    html = render_index(
-        run=run,
-        model=public_name(spec.model),
-        n_layers=spec.n_layers,
-        d_mlp=spec.d_mlp,
-        cards=cards,
-        facts=facts_of(about),
-        finder=finder,
-        options=options if known is None else known["options"],
-    )
-    write_index(index, html, date)
+    write_index(index, index_of(run, spec, about, cards, finder, options), date)
     return True
 
 
@@ -82,16 +76,15 @@ def start_page(index: Path) -> dict[str, Any] | None:
         return None
 
 
-def _moved(paths: RunPaths, pages: list[NeuronId], known: dict[str, Any]) -> bool:
-    """Whether other pages exist than are listed, or one is newer than the list."""
-    if [NeuronId(card["layer"], card["neuron"]) for card in known["cards"]] != pages:
-        return True
+def _newer(paths: RunPaths, pages: list[NeuronId]) -> set[NeuronId]:
+    """Pages that may have been written since the list was."""
     try:
-        listed = (Path(paths.site) / LISTING).stat().st_mtime_ns
-        return any(os.stat(paths.page(*_place(page))).st_mtime_ns > listed - _CLOCK for page in pages)
+        since = (Path(paths.site) / LISTING).stat().st_mtime_ns - _CLOCK
     except FileNotFoundError:
-        return True
-
-
-def _place(neuron: NeuronId) -> tuple[int, int]:
-    return neuron.layer, neuron.neuron
+        return set(pages)
+    found = set()
+    for page in pages:
+        with suppress(FileNotFoundError):
+            if os.stat(paths.page(page.layer, page.neuron)).st_mtime_ns > since:
+                found.add(page)
+    return found

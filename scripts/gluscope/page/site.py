@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from gluscope.core.names import public_name
 from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.model.spec import ModelSpec
 from gluscope.page.bundle import START_PAGE
 from gluscope.page.command import SNAKEMAKE
 from gluscope.page.finder import FOLDER
@@ -103,6 +104,27 @@ def render_index(
         script_hash=sha256(script),
         style_hash=sha256(style),
     ) + "\n"  # fmt: skip
+
+
+def index_of(
+    run: str,
+    spec: ModelSpec,
+    about: Mapping[str, Any],
+    cards: Sequence[dict[str, Any]],
+    finder: dict[str, Any] | None,
+    options: str,
+) -> str:
+    """The HTML text of a run's index.html. about: the attributes of its summary. The others: see `render_index`."""
+    return render_index(
+        run=run,
+        model=public_name(spec.model),
+        n_layers=spec.n_layers,
+        d_mlp=spec.d_mlp,
+        cards=cards,
+        facts=facts_of(about),
+        finder=finder,
+        options=options,
+    )
 
 
 def facts_of(about: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -23,16 +23,22 @@ class OnceReducer:
     """
 
     def __init__(self, first: Reducer, others: Reducer, copies: np.ndarray) -> None:
-        self._first, self._others, self._copies = first, others, copies
+        self._first, self._others, self._copies = first, others, np.sort(copies)
         self.kind, self.takes_padding = first.kind, first.takes_padding
 
     def update(self, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
         """See `Reducer.update`. Raises ValueError for a batch of both."""
-        copies = np.isin(rows, self._copies)
+        copies = self._are_copies(rows)
         if copies.any() != copies.all():
             raise ValueError("a batch of first texts and of copies")
         reducer = self._others if copies.any() else self._first
         reducer.update(layer, rows, lengths, *values)
+
+    def _are_copies(self, rows: np.ndarray) -> np.ndarray:
+        """bool [example]. Every layer of every batch asks, and there may be many copies."""
+        places = np.searchsorted(self._copies, rows)
+        found: np.ndarray = self._copies[np.minimum(places, len(self._copies) - 1)]
+        return np.equal(found, rows)
 
     def layer_summary(self, layer: int) -> LayerSummary:
         """See `Reducer.layer_summary`."""
