@@ -37,8 +37,8 @@ class OnceReducer:
     def _are_copies(self, rows: np.ndarray) -> np.ndarray:
         """bool [example]. Every layer of every batch asks, and there may be many copies."""
         places = np.searchsorted(self._copies, rows)
-        found: np.ndarray = self._copies[np.minimum(places, len(self._copies) - 1)]
-        return np.equal(found, rows)
+        same: np.ndarray = self._copies[np.minimum(places, len(self._copies) - 1)] == rows
+        return same
 
     def layer_summary(self, layer: int) -> LayerSummary:
         """See `Reducer.layer_summary`."""
