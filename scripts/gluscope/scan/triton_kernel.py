@@ -26,7 +26,7 @@ N_LISTS, N_SUMS, N_CASES = len(LISTS), len(CASES) * len(QUANTITIES), len(CASES)
 
 # One neuron a thread and 4 warps: 128 registers hold state and addresses, so that 16 warps share an SM of an A100 or
 # H100, each with UNROLL times four loads of 64 bytes (bf16) on their way: 16 KiB an SM, about what memory's speed times
-# its delay asks for. Fixed, because tuning takes seconds in every job; the best of 40 settings measured on an H100.
+# its delay asks for. Fixed, because tuning takes seconds in every job; measured on an H100 (docs/decisions).
 BLOCK, WARPS = 128, 4
 SEGMENT = 128  # most tokens of a segment, a power of two; it is what is searched for a position
 SEGMENT_MARKED = 512  # where positions are known; at most 2^13, the free bits of a float16
