@@ -20,7 +20,7 @@ from gluscope.core.errors import ConfigError, ShardMismatch, StoreError
 from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
-from gluscope.dataset.files import has_template, inputs, no_template, no_tokenizer
+from gluscope.dataset.files import has_template, inputs, inside, no_template, no_tokenizer
 from gluscope.dataset.plan import Plan
 from gluscope.forecast import Asked
 from gluscope.model.files import peek
@@ -142,7 +142,9 @@ class Workflow:
         if place is None:
             return [RunPaths(run).activations]
         made_here = f"{place}/state.json" in (RunPaths(other).export_hf for other in self.config.runs)
-        return [f"{place}/state.json"] if made_here else places.source_files(place)
+        if made_here or not os.path.exists(place):  # that is yet to be made, or not there
+            return [f"{place}/state.json"] if made_here else [place]
+        return [str(file) for file in inside(Path(place))]
 
     def settings(self, stage: str, name: str) -> dict[str, Any]:
         """The keys that a stage depends on, of the run or data set `name`, with what they stand for."""

@@ -46,14 +46,6 @@ def tokenizer_files(folder: str, chat: bool = False) -> list[str]:
     return _matching(folder, (*_TOKENIZER, "config.json", *(_TEMPLATES if chat else ())))
 
 
-def source_files(path: str) -> list[str]:
-    """All files of a local folder but hidden ones; the path itself if it is a file, or is not there yet."""
-    if not os.path.isdir(path):
-        return [path]
-    files = (file for file in Path(path).rglob("*") if file.is_file())
-    return sorted(str(file) for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts))
-
-
 def stamp(files: list[str]) -> str:
     """Digest of names, sizes and dates (whole seconds) of the user's own files: that others took their place.
 

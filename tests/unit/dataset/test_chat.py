@@ -16,8 +16,9 @@ from gluscope.dataset.build import build
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import TokenSettings, seal
 from gluscope.dataset.sources import fetch
+from helpers.byte_level import byte_level
 from helpers.token_rows import all_ids, all_texts
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, processors
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|header|>", "<|/header|>", "<|eot|>", "[INST]", "[/INST]"]
 CHATML = (
@@ -66,14 +67,7 @@ TEXTS = [*(message["content"] for message in CHAT), "system user assistant", "<t
 
 def tokenizer_of(folder: Path, template: str | None, jinja: bool = False, **config: Any) -> Path:
     """A byte-level tokenizer whose tokenizer.json puts <s> before every text, with a template of its folder."""
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=340, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
-    )
-    made.train_from_iterator(TEXTS * 3, trainer)
+    made = byte_level(TEXTS, SPECIAL, 340)
     made.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A <s> $B", [("<s>", 0)])
     folder.mkdir(exist_ok=True)
     made.save(str(folder / "tokenizer.json"))

@@ -14,8 +14,9 @@ from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import TokenRecord, TokenSettings
 from gluscope.dataset.sources import Located, fetch
 from gluscope.dataset.tokenise import Tokeniser
+from helpers.byte_level import byte_level
 from helpers.token_rows import all_ids
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 
 TEXTS = [
     "the cat sat on the mat",
@@ -28,17 +29,8 @@ TEXTS = [
 SPECIAL = ["<s>", "</s>", "<unk>", "<pad>"]
 
 
-def byte_level(prefix_space: bool = False) -> Tokenizer:
-    """BPE as GPT-2 and Qwen have it, without a special token around texts."""
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
-    made.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
-    )
-    made.train_from_iterator(TEXTS * 3, trainer)
-    return made
+def gpt(prefix_space: bool = False) -> Tokenizer:
+    return byte_level(TEXTS, SPECIAL, 300, prefix_space)
 
 
 def llama() -> Tokenizer:
@@ -81,7 +73,7 @@ MODEL_TYPES = ["llama", "qwen2", "gemma", "mistral", "gpt2", "olmo", "no-such-ty
 
 
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
-@pytest.mark.parametrize("kind", [llama, byte_level])
+@pytest.mark.parametrize("kind", [llama, gpt])
 def test_the_files_tokens_are_taken_under_every_model_type(tmp_path: Path, kind: Any, model_type: str) -> None:
     """The file's special tokens around a text as well, and its prefix space."""
     folder = folder_of(tmp_path / "model", kind(), model_type)
@@ -91,7 +83,7 @@ def test_the_files_tokens_are_taken_under_every_model_type(tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("named", ["LlamaTokenizer", "Qwen2Tokenizer", "GPT2Tokenizer", "PreTrainedTokenizerFast"])
-@pytest.mark.parametrize("kind", [llama, byte_level])
+@pytest.mark.parametrize("kind", [llama, gpt])
 def test_nor_does_the_class_that_the_folder_names_matter(tmp_path: Path, kind: Any, named: str) -> None:
     folder = folder_of(tmp_path / "model", kind(), "llama", tokenizer_class=named)
     ids, _ = made(folder, tmp_path / "out")
@@ -103,7 +95,7 @@ def test_the_record_says_where_transformers_would_have_made_others(tmp_path: Pat
     from transformers import AutoTokenizer
 
     told = 0
-    for i, (kind, model_type) in enumerate([(llama, "qwen2"), (byte_level, "llama"), (llama, "llama")]):
+    for i, (kind, model_type) in enumerate([(llama, "qwen2"), (gpt, "llama"), (llama, "llama")]):
         folder = folder_of(tmp_path / f"model{i}", kind(), model_type)
         _, record = made(folder, tmp_path / f"out{i}")
         auto, own = AutoTokenizer.from_pretrained(folder), straight(folder, add_special_tokens=False)
@@ -138,7 +130,7 @@ def test_the_file_says_what_stands_around_a_text_unless_the_data_set_does(
 
 
 def test_padding_and_truncation_of_the_file_do_not_matter(tmp_path: Path) -> None:
-    tokenizer = byte_level(prefix_space=True)
+    tokenizer = gpt(prefix_space=True)
     plain = folder_of(tmp_path / "plain", tokenizer, "llama")
     tokenizer.enable_truncation(3)
     tokenizer.enable_padding(length=50)
@@ -147,7 +139,7 @@ def test_padding_and_truncation_of_the_file_do_not_matter(tmp_path: Path) -> Non
 
 
 def test_without_the_file_its_tokens_lie_beside_the_texts_for_pages(tmp_path: Path) -> None:
-    tokenizer = byte_level()
+    tokenizer = gpt()
     folder = folder_of(tmp_path / "model", tokenizer, "qwen2", tokenizer_class="Qwen2Tokenizer")
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
     (folder / "tokenizer.json").unlink()
@@ -169,7 +161,7 @@ def test_texts_that_came_as_tokens_get_the_tokenizer_that_is_named(tmp_path: Pat
 
 
 def test_long_texts_are_tokenised_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_of(tmp_path / "model", byte_level(), "qwen2")
+    folder = folder_of(tmp_path / "model", gpt(), "qwen2")
     whole = Tokeniser(Located("m", str(folder)), None).pieces(TEXTS, TokenSettings())
     monkeypatch.setattr(tokenise, "CHARACTERS_AT_ONCE", 30)
     some = Tokeniser(Located("m", str(folder)), None).pieces(TEXTS, TokenSettings())
