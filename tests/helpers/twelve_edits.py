@@ -42,8 +42,8 @@ EDITS = {
     "error text (`model/load.py`)": Edit({f"{_LIBRARY}/model/load.py": ('"ask for a larger one"', '"ask for more"')}),
     "docstring (`scan/reduce.py`)": Edit({f"{_LIBRARY}/scan/reduce.py": ('"""From gate', '"""Of gate')}),
     "new export (module, script, rule, a name in `core/paths.py`)": Edit(_EXPORT),
-    "page style (`page1.css`)": Edit(
-        {f"{_LIBRARY}/page/assets/page1.css": ("", "body { color: teal }\n")}, new_version="page"
+    "page style (`cards.css`)": Edit(
+        {f"{_LIBRARY}/page/assets/page/cards.css": ("", "body { color: teal }\n")}, new_version="page"
     ),
     "`k` in the config": Edit(config={"k": 3}),
     "`dtype` in the config": Edit(config={"dtype": "bfloat16"}),
