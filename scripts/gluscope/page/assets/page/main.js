@@ -18,6 +18,8 @@ async function start() {
   wire(data);
   redraw(new Set(["convention"]), data);
   onState((changed) => redraw(changed, data));
+  // What the live site's own script needs to show a text of the reader's as the page shows its texts.
+  if (LIVE) LIVE.page = { data, state, onState, h, svg, number, caseOf, caseLabel, derived, isTurned, heatText, watchTokens };
   if (state.text) scrollToText();
   document.dispatchEvent(new CustomEvent("neuron-ready"));
   return data;

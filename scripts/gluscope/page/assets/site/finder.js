@@ -137,7 +137,7 @@ function drawTable(site, table, order, changed) {
 
 /** The page, or the command that would make it. */
 function pageLink(site, place) {
-  if (site.has.has(address(place))) return h("a", { href: address(place) }, `N${place.neuron}`);
+  if (opens(site, place)) return h("a", { href: address(place) }, `N${place.neuron}`);
   return h("button.link.muted", { type: "button", title: "No page yet: show the command that makes it", onclick: (event) => {
     event.target.replaceWith(h("code", {}, commandFor(site, place)));
   } }, `N${place.neuron}`);

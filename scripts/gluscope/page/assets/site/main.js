@@ -5,6 +5,8 @@ async function openJson(element) {
 }
 
 const address = ({ layer, neuron }) => `L${layer}/N${neuron}.html`;
+/** Whether a neuron's address leads to a page. On the live site all do: what has none is made then. */
+const opens = (site, place) => LIVE !== null || site.has.has(address(place));
 
 /** `#go=next&from=L5/N10602`: from a page to its neighbour among the pages that exist. `#go=L5/N7`: to that neuron. */
 function go(site) {
@@ -12,7 +14,7 @@ function go(site) {
   const named = /^L(\d+)\/N(\d+)$/.exec(wish.get("go") ?? "");
   if (named) {
     const place = { layer: Number(named[1]), neuron: Number(named[2]) };
-    if (site.has.has(address(place))) { location.replace(address(place)); return true; }
+    if (opens(site, place)) { location.replace(address(place)); return true; }
     site.asked = place;
     return false;
   }

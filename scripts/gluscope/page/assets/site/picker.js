@@ -18,6 +18,6 @@ function pickNeuron(site, wanted) {
   const exists = wanted.layer < site.n_layers && wanted.neuron < site.d_mlp && wanted.layer >= 0 && wanted.neuron >= 0;
   if (!exists) return $("picked").replaceChildren(`There is no such neuron: layers 0 to ${site.n_layers - 1}, neurons 0 to ${site.d_mlp - 1}.`);
   [$("layer").value, $("neuron").value] = [wanted.layer, wanted.neuron];
-  if (site.has.has(address(wanted))) location.href = address(wanted);
+  if (opens(site, wanted)) location.href = address(wanted);
   else $("picked").replaceChildren(`L${wanted.layer} · N${wanted.neuron} has no page yet. To make it: `, h("code", {}, commandFor(site, wanted)));
 }

@@ -1,0 +1,2 @@
+// The server of `make browse` says that it is there before this script runs. In a file nobody does.
+const LIVE = window.gluscopeLive ?? null;
