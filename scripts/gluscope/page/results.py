@@ -62,14 +62,14 @@ class RunResults:
             for neuron in sorted(from_ranges(listed[str(layer)])):
                 yield self.neuron(NeuronId(layer, neuron))
 
-    def neuron(self, neuron: NeuronId, command: str = "") -> NeuronPage:
-        """The record of one neuron. command: what makes its page.
+    def neuron(self, neuron: NeuronId, command: str = "", recomputed: Recomputed | None = None) -> NeuronPage:
+        """The record of one neuron. command: what makes its page. recomputed: its values, by default those stored.
 
         Raises StoreError where its recomputed values are missing, damaged or of other texts.
         """
         about, place = self.about, (neuron.layer, neuron.neuron)
         weights = WeightsReader.of_run(self.weights, about).neuron(*place)
-        recomputed = Recomputed.read(RunPaths(self.run).neuron(*place), neuron)
+        recomputed = recomputed or Recomputed.read(RunPaths(self.run).neuron(*place), neuron)
         flip = about["convention"] == "refactored" and weights.sign < 0
         return build_page(
             run=self.run,

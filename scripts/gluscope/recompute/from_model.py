@@ -30,18 +30,19 @@ def from_model(
     dtype: str = "float32",
     batch_tokens: int = 16384,
     tf32: bool = False,
+    model: GatedModel | None = None,
 ) -> dict[int, Recomputed]:
     """Gate and in of neurons of one layer at their texts, by neuron.
 
     wanted: for each neuron the rows of its texts. device, dtype, tf32: of the forward pass; the run's own give the
-    scan's numbers. batch_tokens: most tokens in a pass. Raises ModelError as `load` does, and for a text that does
-    not fit into memory.
+    scan's numbers. batch_tokens: most tokens in a pass. model: of that dtype, if one is loaded already. Raises
+    ModelError as `load` does, and for a text that does not fit into memory.
     """
     gather = Gather(WeightRows(spec), layer, wanted)
     rows = np.array(sorted(gather.by_row), np.int64)
     lengths = dataset.lengths[rows]
     gather.set_lengths(dict(zip(rows.tolist(), lengths.tolist(), strict=True)))
-    model = load(spec, device, dtype, tf32)
+    model = load(spec, device, dtype, tf32) if model is None else model
     with _PagePasses(model, layer, gather) as passes:
         for batch in read_batches(
             dataset, rows, lengths, batch_tokens, PADDING[model.device.type], None, model.alone_beyond

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from gluscope.store.summary import read_attributes, read_layer, read_neuron, rea
 from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
 
+if TYPE_CHECKING:
+    from gluscope.model.capture import GatedModel
+
 _ROOM = 3 << 30  # bytes of results that are in memory together: at k 16 and 450 tokens a text, 4000 neurons'
 _FEW = 16  # neurons that are read from the summary one by one
 
@@ -40,7 +43,7 @@ class Origin:
     """Where values come from, and what that takes.
 
     source: "cache", "replay" or "model". folders: the cache or replay of each shard. device, batch_tokens: of the
-    model's forward pass. threads: that read a cache.
+    model's forward pass. threads: that read a cache. model: one that is loaded already, with the run's dtype.
     """
 
     source: Source
@@ -48,6 +51,7 @@ class Origin:
     device: str = "auto"
     batch_tokens: int = 16384
     threads: int = 1
+    model: GatedModel | None = None
 
 
 def recompute(
@@ -58,7 +62,20 @@ def recompute(
     outputs: Mapping[int, str | Path],
     origin: Origin,
 ) -> None:
-    """Write the recomputed values of neurons of one layer, each to its file in `outputs`.
+    """Write the recomputed values of neurons of one layer, each to its file in `outputs`; see `recomputed`."""
+    for neuron, values in recomputed(spec, summary, tokens, layer, outputs, origin):
+        values.save(outputs[neuron])
+
+
+def recomputed(
+    spec: ModelSpec,
+    summary: str | Path,
+    tokens: str | Path,
+    layer: int,
+    neurons: Iterable[int],
+    origin: Origin,
+) -> Iterator[tuple[int, Recomputed]]:
+    """Recomputed values of neurons of one layer, in their order.
 
     summary: of the run. tokens: folder of the token data set. What a cache or replay holds is read once for all
     neurons whose values fit into memory together (`_ROOM`); with `origin.source` "model" the model runs once for them,
@@ -66,12 +83,13 @@ def recompute(
     Raises ShardMismatch for files of another model or data set, StoreError for damage and where recomputed values
     differ from the listed ones by more than rounding explains (it names the neuron).
     """
-    if not outputs:
+    wanted_here = sorted(neurons)
+    if not wanted_here:
         return
     about = read_attributes(summary)
     dtype = str(about.get("dtype", "float32"))
     weights, function = WeightRows(spec), act(spec.act_fn)
-    parts, sample = _raw_summaries(summary, about, layer, sorted(outputs)), read_sample(summary)
+    parts, sample = _raw_summaries(summary, about, layer, wanted_here), read_sample(summary)
     rows = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
     for wanted in _in_room(rows, tokens):
         found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
@@ -81,7 +99,7 @@ def recompute(
                 agreement(with_positions(parts[neuron], values, function), values, function, forward_format(about))
             except StoreError as error:
                 raise diagnosed(error, origin.source, about, spec, tokens) from error
-            values.save(outputs[neuron])
+            yield neuron, values
 
 
 def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
@@ -127,7 +145,7 @@ def _values(
     if origin.source == "model":
         from gluscope.recompute.from_model import from_model
 
-        how = origin.device, dtype, origin.batch_tokens, bool(about.get("tf32"))
+        how = origin.device, dtype, origin.batch_tokens, bool(about.get("tf32")), origin.model
         return from_model(spec, TokenDataset.open(tokens), layer, wanted, *how)
     with ExitStack() as stack:
         if origin.source == "replay":
