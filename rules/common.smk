@@ -12,6 +12,7 @@ from gluscope.config.load import ConfigErrors
 from gluscope.config.neurons import Batch
 from gluscope.config.places import stamp
 from gluscope.core.errors import GluscopeError
+from gluscope.core.neuron import NEURON, NeuronId
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.start import Start
 from gluscope.workflow import Workflow
@@ -71,7 +72,7 @@ wildcard_constraints:
     dataset=r"[^/]+",
     shard=r"\d{4}",
     layer=r"0|[1-9]\d*",
-    neuron=r"0|[1-9]\d*",
+    neuron=NEURON,
     low=r"\d+",
     high=r"\d+",
     stage=r"[a-z]+",
@@ -135,8 +136,13 @@ def plan_of_shard(wildcards):
 @refusing
 def summary_of_neuron(wildcards):
     """The run's summary, after a look whether the model has the neuron."""
-    flow.neuron(wildcards.run, int(wildcards.layer), int(wildcards.neuron))
+    flow.neuron(wildcards.run, NeuronId.parse(wildcards.neuron))
     return RunPaths(wildcards.run).summary
+
+
+def layer_of(wildcards):
+    """The layer of a neuron, by which a report sorts its pages."""
+    return wildcards.neuron.split("/")[0]
 
 
 def batch_of(wildcards):

@@ -6,7 +6,7 @@ localrules:
 rule page:
     """Make the page of one neuron."""
     input:
-        neuron=RUN.neuron("{layer}", "{neuron}"),
+        neuron=RUN.neuron("{neuron}"),
         summary=summary_of_neuron,
         weights=RUN.weights,
         model=RUN.model,
@@ -15,14 +15,14 @@ rule page:
         version=RUN.version("page"),
     output:
         report(
-            RUN.page("{layer}", "{neuron}"),
+            RUN.page("{neuron}"),
             category="Neurons of {run}",
-            subcategory="L{layer}",
-            labels={"neuron": "L{layer}/N{neuron}"},
+            subcategory=layer_of,
+            labels={"neuron": "{neuron}"},
             caption="../docs/report/page.rst",
         ),
     log:
-        "logs/page/{run}/L{layer}-N{neuron}.log",
+        "logs/page/{run}/{neuron}.log",
     script:
         "../scripts/page.py"
 

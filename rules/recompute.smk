@@ -30,9 +30,9 @@ rule recompute:
         caches=caches_for_pages,
         version=RUN.version("recompute"),
     output:
-        RUN.neuron("{layer}", "{neuron}"),
+        RUN.neuron("{neuron}"),
     log:
-        "logs/recompute/{run}/L{layer}-N{neuron}.log",
+        "logs/recompute/{run}/{neuron}.log",
     wildcard_constraints:
         run=f"(?!({FROM_MODEL})/)[^/]+",
     threads: 2

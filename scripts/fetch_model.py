@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.paths import RunPaths
-from gluscope.core.size import Size
 from gluscope.dataset.files import no_tokenizer
 from gluscope.job import start
 from gluscope.model.describe import describe
@@ -17,11 +16,10 @@ def main(smk: Any) -> None:
         model = smk.params.settings["model"]
         job.say(f"Looking at {model}")
         spec = describe(model, smk.params.settings["revision"])
-        size = Size(spec.n_layers, spec.d_mlp)
         asked = smk.config.get("asked", {}).get(smk.wildcards.run, [])
         for page in asked:
             neuron = RunPaths(smk.wildcards.run).parse_page(page)
-            size.refuse(page, neuron.layer, neuron.neuron)
+            spec.size.refuse(page, neuron)
         if asked and not (Path(spec.folder) / "tokenizer.json").is_file():
             dataset = smk.config["runs"][smk.wildcards.run]["dataset"]
             if smk.config["datasets"][dataset].get("tokenizer") is None:

@@ -3,9 +3,11 @@
 from typing import Any
 
 from gluscope.core.freshness import is_fresh
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import RunPaths
 from gluscope.core.ranges import from_ranges
 from gluscope.job import start
+from gluscope.model.spec import ModelSpec
 from gluscope.page.command import SNAKEMAKE, own_config
 from gluscope.page.render import render_page
 from gluscope.page.results import RunResults
@@ -26,16 +28,12 @@ def main(smk: Any) -> None:
 
 def wanted(smk: Any) -> dict[NeuronId, str]:
     """The file of each page that is to be made."""
-    layer = int(smk.wildcards.layer)
     if hasattr(smk.wildcards, "neuron"):
-        return {NeuronId(layer, int(smk.wildcards.neuron)): smk.output[0]}
+        return {NeuronId.parse(smk.wildcards.neuron): smk.output[0]}
     paths, shared = RunPaths(smk.wildcards.run), [file for file in smk.input if file != smk.input.neurons]
-    files = {NeuronId(layer, neuron): paths.page(layer, neuron) for neuron in from_ranges(smk.params.neurons)}
-    return {
-        neuron: file
-        for neuron, file in files.items()
-        if not is_fresh(file, [*shared, paths.neuron(layer, neuron.neuron)])
-    }
+    size, layer = ModelSpec.read(smk.input.model).size, int(smk.wildcards.layer)
+    files = {(neuron := size.neuron(layer, n)): paths.page(neuron) for n in from_ranges(smk.params.neurons)}
+    return {neuron: file for neuron, file in files.items() if not is_fresh(file, [*shared, paths.neuron(neuron)])}
 
 
 if __name__ == "__main__":

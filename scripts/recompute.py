@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.freshness import is_fresh
+from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
 from gluscope.core.ranges import from_ranges
+from gluscope.core.size import Size
 from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.stage import Origin, recompute
@@ -14,7 +16,8 @@ from gluscope.recompute.stage import Origin, recompute
 def main(smk: Any) -> None:
     """Write the values of the neuron that `smk.wildcards` name, or of `smk.params.neurons` where they are not fresh."""
     with start(smk) as job:
-        outputs = wanted(smk)
+        spec = ModelSpec.read(smk.input.model)
+        layer, outputs = wanted(smk, spec.size)
         origin = Origin(
             source=smk.params.settings["pages_from"],
             folders=[Path(cache).parent for cache in smk.input.caches],
@@ -23,17 +26,18 @@ def main(smk: Any) -> None:
             threads=smk.threads,
         )
         tokens = Path(smk.input.tokens).parent
-        recompute(ModelSpec.read(smk.input.model), smk.input.summary, tokens, int(smk.wildcards.layer), outputs, origin)
+        recompute(spec, smk.input.summary, tokens, layer, outputs, origin)
         job.say(f"{len(outputs)} neurons from the {origin.source}")
 
 
-def wanted(smk: Any) -> dict[int, str]:
-    """The file of each neuron that is to be made."""
+def wanted(smk: Any, size: Size) -> tuple[int, dict[int, str]]:
+    """The layer, and the file of each place in it that is to be made."""
     if hasattr(smk.wildcards, "neuron"):
-        return {int(smk.wildcards.neuron): smk.output[0]}
-    paths, layer = RunPaths(smk.wildcards.run), smk.wildcards.layer
-    files = {neuron: paths.neuron(layer, neuron) for neuron in from_ranges(smk.params.neurons)}
-    return {neuron: file for neuron, file in files.items() if not is_fresh(file, smk.input)}
+        neuron = NeuronId.parse(smk.wildcards.neuron)
+        return neuron.layer, {size.place(neuron): smk.output[0]}
+    paths, layer = RunPaths(smk.wildcards.run), int(smk.wildcards.layer)
+    files = {place: paths.neuron(size.neuron(layer, place)) for place in from_ranges(smk.params.neurons)}
+    return layer, {place: file for place, file in files.items() if not is_fresh(file, smk.input)}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gluscope.cluster.queue import QueuedJob
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import RunPaths
+from gluscope.core.paths import PAGES, RunPaths
 from gluscope.dataset.plan import Plan
 
 QUIET = 600  # seconds without a line in its log after which a job that no queue knows is taken as stopped
@@ -65,7 +65,7 @@ def run_status(run: str, queue: Sequence[QueuedJob] | None, now: float | None = 
         log, what = f"logs/scan/{run}/{shard.name}.log", f"{run}_{shard.name}"
         part = _part(shard.name, paths.scan(shard.name), log, what, queue, now)
         shards.append(Part(part.name, "done", done=shard.tokens) if part.state == "done" else part)
-    pages = sum(1 for _ in Path(paths.site).glob("L*/N*.html"))
+    pages = sum(1 for _ in Path(paths.site).glob(PAGES))
     return RunStatus(run, stages, shards, sum(shard.tokens for shard in plan), pages)
 
 

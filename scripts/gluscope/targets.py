@@ -9,10 +9,11 @@ from pathlib import Path
 
 from gluscope.config.keys import ConfigFile
 from gluscope.core.errors import ConfigError
-from gluscope.core.paths import RESULTS, DatasetPaths, NeuronId, RunPaths
+from gluscope.core.neuron import NEURON, NeuronId
+from gluscope.core.paths import RESULTS, DatasetPaths, RunPaths
 
-_NEURON = re.compile(r"L(\d+)/N(\d+)(?:\.html)?")
-_SITE = re.compile(rf"{RESULTS}/([^/]+)/site/(?:index|L\d+/N\d+)\.html")
+_NEURON = re.compile(r"L(\d+)/(?:E(S\d*|\d+)/)?N(\d+)(?:\.html)?")
+_SITE = re.compile(rf"{RESULTS}/([^/]+)/site/(?:index|{NEURON})\.html")
 
 
 def refuse_wrong(targets: Iterable[str], makes: Callable[[str], bool], config: ConfigFile) -> None:
@@ -31,8 +32,8 @@ def nearest_target(target: str, config: ConfigFile) -> str:
     run, rest = (parts[0], parts[1:]) if parts and parts[0] in config.runs else (_usual_run(config), parts)
     within = "/".join(rest[1:] if rest[:1] == ["site"] else rest)
     if neuron := _NEURON.fullmatch(within):
-        place = NeuronId(int(neuron[1]), int(neuron[2]))
-        return RunPaths(run).page(place.layer, place.neuron)
+        expert = re.sub(r"\d+", lambda number: str(int(number[0])), f"E{neuron[2]}") if neuron[2] else ""
+        return RunPaths(run).page(NeuronId(int(neuron[1]), int(neuron[3]), expert))
     if not within:
         return RunPaths(run).index
     names = [part for part in parts if part != "datasets"]

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from gluscope.config.keys import DatasetConfig, RunConfig
 from gluscope.config.load import load, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
 from gluscope.core.errors import ConfigError, ShardMismatch, StoreError
-from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths, shard_name
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import PAGES, DatasetPaths, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
 from gluscope.dataset.files import has_template, inputs, inside, no_template, no_tokenizer
@@ -237,33 +238,33 @@ class Workflow:
         found = peek(self.model(run), self.run(run).revision)
         if found is None and described.exists():
             spec = ModelSpec.read(described)
-            found = spec.n_layers, spec.d_mlp
-        return None if found is None else Size(*found)
+            found = spec.size
+        return found
 
-    def neuron(self, run: str, layer: int, neuron: int) -> NeuronId:
+    def neuron(self, run: str, neuron: NeuronId) -> NeuronId:
         """The neuron, if the run's model has it as far as is known; raises ConfigError if not."""
-        size = self.size(self.run(run).name)
+        size, page = self.size(self.run(run).name), RunPaths(run).page(neuron)
         if size is None:
-            self.asked.setdefault(run, []).append(RunPaths(run).page(layer, neuron))
+            self.asked.setdefault(run, []).append(page)
         else:
-            size.refuse(RunPaths(run).page(layer, neuron), layer, neuron)
-            self._refuse_unlisted(run, NeuronId(layer, neuron))
-        return NeuronId(layer, neuron)
+            size.refuse(page, neuron)
+            self._refuse_unlisted(run, neuron, size)
+        return neuron
 
-    def _refuse_unlisted(self, run: str, neuron: NeuronId) -> None:
+    def _refuse_unlisted(self, run: str, neuron: NeuronId, size: Size) -> None:
         """A replay keeps what the listed neurons' pages show, and nothing else."""
-        if self.run(run).pages_source == "replay" and neuron.neuron not in self.listed(run).get(neuron.layer, ()):
+        if self.run(run).pages_source == "replay" and size.place(neuron) not in self.listed(run).get(neuron.layer, ()):
             expected = f"a neuron under `neurons:` of run {run}, whose pages come from a replay"
-            where = RunPaths(run).page(neuron.layer, neuron.neuron)
+            where = RunPaths(run).page(neuron)
             raise ConfigError(where, expected, str(neuron), "add it there, or set `pages_from: model`")
 
     def listed(self, run: str) -> dict[int, list[int]]:
-        """Neurons of a run's `neurons:`, by layer."""
+        """Places (`core.size`) of a run's `neurons:`, by layer."""
         if run not in self._listed:
             found = self._listed[run] = listed_neurons(self.run(run), self.size(run))
             if found and self.size(run) is None:
-                largest = max(found), max(neurons[-1] for neurons in found.values())
-                self.asked.setdefault(run, []).append(RunPaths(run).page(*largest))
+                largest = NeuronId(max(found), max(neurons[-1] for neurons in found.values()))
+                self.asked.setdefault(run, []).append(RunPaths(run).page(largest))
         return self._listed[run]
 
     def listed_ranges(self, run: str) -> dict[str, str]:
@@ -277,7 +278,7 @@ class Workflow:
     def pages(self, run: str) -> Pages:
         """The pages of a run's site, by job."""
         if run not in self._pages:
-            self._pages[run] = share_out(self.listed(run))
+            self._pages[run] = share_out(self.listed(run), self.size(run))
         return self._pages[run]
 
     def sites(self) -> list[str]:
@@ -289,13 +290,13 @@ class Workflow:
         """Files that stand for the listed pages: the pages, or markers of batches where they are many."""
         self.make_again(self.false_markers(run))
         paths, pages = RunPaths(run), self.pages(run)
-        single = [paths.page(neuron.layer, neuron.neuron) for neuron in pages.single]
+        single = [paths.page(neuron) for neuron in pages.single]
         return single + [paths.done("page", batch.layer, batch.low, batch.high) for batch in pages.batches]
 
     def neuron_files(self, run: str) -> list[str]:
         """Files that stand for the recomputed values of the listed neurons."""
         paths, pages = RunPaths(run), self.pages(run)
-        single = [paths.neuron(neuron.layer, neuron.neuron) for neuron in pages.single]
+        single = [paths.neuron(neuron) for neuron in pages.single]
         return single + [paths.done("recompute", batch.layer, batch.low, batch.high) for batch in pages.wide]
 
     def recomputed_for(self, run: str, batch: Batch) -> str:
@@ -317,30 +318,39 @@ class Workflow:
             marker = paths.done("page", batch.layer, batch.low, batch.high)
             if not os.path.exists(marker):
                 continue
-            pages = names(Path(paths.page(batch.layer, 0)).parent)
-            gone = [neuron for neuron in self.batch(run, batch) if f"N{neuron}.html" not in pages]
+            gone = [neuron for neuron in self.neurons_of(run, batch) if not _is_there(paths.page(neuron), names)]
             if gone:
                 false.append(marker)
-                values = names(Path(paths.neuron(batch.layer, 0)).parent)
-                if any(f"N{neuron}.npz" not in values for neuron in gone):
+                if not all(_is_there(paths.neuron(neuron), names) for neuron in gone):
                     false.append(self.recomputed_for(run, batch))
-        single = (paths.page(neuron.layer, neuron.neuron) for neuron in self.pages(run).single)
+        single = (paths.page(neuron) for neuron in self.pages(run).single)
         if os.path.exists(paths.index) and not all(map(os.path.exists, single)):
             false.append(paths.index)
         return list(dict.fromkeys(false))
 
     def unlisted(self, run: str) -> str:
         """Neurons that have a page without being listed, as text; the site's start page shows them as well."""
-        listed = {layer: set(neurons) for layer, neurons in self.listed(run).items()}
-        found = []
-        for path in Path(RunPaths(run).site).glob("L*/N*.html"):
-            layer, neuron = path.parent.name[1:], path.stem[1:]
-            if layer.isdecimal() and neuron.isdecimal() and int(neuron) not in listed.get(int(layer), ()):
-                found.append(NeuronId(int(layer), int(neuron)))
+        size, found = self.size(run), []
+        listed = {layer: set(places) for layer, places in self.listed(run).items()}
+        for path in Path(RunPaths(run).site).glob(PAGES):
+            try:
+                neuron = RunPaths(run).parse_page(path.as_posix())
+                place = size.place(neuron) if size else neuron.neuron
+            except (ValueError, IndexError):
+                continue
+            if place not in listed.get(neuron.layer, ()):
+                found.append(neuron)
         return " ".join(map(str, sorted(found)))
 
     def batch(self, run: str, batch: Batch) -> list[int]:
+        """Places of the listed neurons of a batch."""
         return in_batch(self.listed(run), batch)
+
+    def neurons_of(self, run: str, batch: Batch) -> Iterator[NeuronId]:
+        """The listed neurons of a batch."""
+        size = self.size(run)
+        for place in self.batch(run, batch):
+            yield size.neuron(batch.layer, place) if size else NeuronId(batch.layer, place)
 
     def _place(self, dataset: str, key: str) -> str | None:
         value = getattr(self.dataset(dataset), key)
@@ -353,6 +363,11 @@ def _plan(path: str, changed: int) -> Plan:
     return Plan.read(path)
 
 
-def _names(folder: Path) -> set[str]:
+def _is_there(file: str, names: Callable[[str], set[str]]) -> bool:
+    folder, _, name = file.rpartition("/")
+    return name in names(folder)
+
+
+def _names(folder: str) -> set[str]:
     """Names of the files in a folder; none where there is no folder."""
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return set(os.listdir(folder)) if os.path.isdir(folder) else set()

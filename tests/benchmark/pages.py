@@ -92,9 +92,9 @@ def cold_page(made: MadeUp, repeats: int) -> ColdPage:
         warm.append(_page(made))
         _forget(made.folder)
         disk.append(_page(made))
-    size = (made.folder / RunPaths(RUN).page(0, 0)).stat().st_size
+    size = (made.folder / RunPaths(RUN).page("L0/N0")).stat().st_size
     total = [one.seconds + other.seconds for one, other in warm]
-    shown = Recomputed.read(made.folder / RunPaths(RUN).neuron(0, 0)).lengths
+    shown = Recomputed.read(made.folder / RunPaths(RUN).neuron("L0/N0")).lengths
     return ColdPage(
         made,
         len(shown),
@@ -120,12 +120,12 @@ def bulk_pages(made: MadeUp) -> BulkPages:
 
 
 def _page(made: MadeUp) -> tuple[Process, Process]:
-    wildcards, paths = {"layer": "0", "neuron": "0", "run": RUN}, RunPaths(RUN)
-    for path in (paths.neuron(0, 0), paths.page(0, 0)):
+    wildcards, paths = {"neuron": "L0/N0", "run": RUN}, RunPaths(RUN)
+    for path in (paths.neuron("L0/N0"), paths.page("L0/N0")):
         (made.folder / path).unlink(missing_ok=True)
     return (
-        _run(made, "recompute", wildcards, [paths.neuron(0, 0)], {}),
-        _run(made, "page", wildcards, [paths.page(0, 0)], {}),
+        _run(made, "recompute", wildcards, [paths.neuron("L0/N0")], {}),
+        _run(made, "page", wildcards, [paths.page("L0/N0")], {}),
     )
 
 
@@ -134,7 +134,7 @@ def _run(made: MadeUp, stage: str, wildcards: dict[str, str], out: Sequence[str]
     common = {"summary": paths.summary, "model": paths.model, "tokens": DatasetPaths(DATA).tokens, "code": "code.txt"}
     own: dict[str, Any] = {"caches": made.caches}
     if stage == "page":
-        own = {"weights": paths.weights, "neurons": paths.neuron(0, 0), "neuron": paths.neuron(0, 0)}
+        own = {"weights": paths.weights, "neurons": paths.neuron("L0/N0"), "neuron": paths.neuron("L0/N0")}
     given = {
         "scripts": str(SCRIPTS), "wildcards": wildcards, "input": common | own, "output": {"file": list(out)},
         "params": {"settings": {"pages_from": "cache"}, **params},

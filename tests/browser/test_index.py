@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gluscope.core.cases import Quantity
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.render import card, render_page
 from gluscope.page.site import render_index
 from gluscope.weights.classes import RW_CLASSES, RWClass

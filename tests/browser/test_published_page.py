@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gluscope.core.cases import CASES, QUANTITIES
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.render import render_page
 from helpers.published_neuron import unpacked
 from helpers.published_site import read_published

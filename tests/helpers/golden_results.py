@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
@@ -45,7 +46,7 @@ def collect(folder: Path) -> dict[str, np.ndarray]:
         for name in _WEIGHTS:
             found[f"weights {name} {layer}"] = getattr(weights, name)
     for layer, neuron in ((0, 3), (1, 7)):
-        values = Recomputed.read(folder / RUN.neuron(layer, neuron))
+        values = Recomputed.read(folder / RUN.neuron(NeuronId(layer, neuron)))
         for name in ("rows", "gate", "in_"):
             found[f"recompute {name} {layer}"] = getattr(values, name)
     return found

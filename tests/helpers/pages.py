@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.record import NeuronPage, Provenance
 from gluscope.page.tokens import TokenTexts

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample
 from gluscope.page.tokens import Token, TokenKind
 

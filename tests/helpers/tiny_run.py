@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
-from gluscope.core.paths import DatasetPaths, NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.dataset.build import build
 from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
@@ -93,7 +94,7 @@ class TinyRun:
             self.replay(Path(self.run.replay(shard)).parent, shard)
         self.recompute(self.run.root, "cache")
         for name in (NeuronId(layer, neuron) for layer, neurons in NEURONS.items() for neuron in neurons):
-            page = Path(self.run.page(name.layer, name.neuron))
+            page = Path(self.run.page(name))
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(self.page(name), encoding="utf-8")
         self.site(self.run.site)

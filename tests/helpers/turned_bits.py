@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from gluscope.core.errors import GluscopeError, StoreError, WrongFile
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.dataset.sources import Sources
 from gluscope.export.hf import write_hf
 from gluscope.page.pack import unpack
@@ -103,7 +103,7 @@ def readers(run: TinyRun) -> dict[str, Reader]:
         "activations": Reader(lambda: Sources.read(run.run.activations)),
         "all checksums of hf": Reader(lambda: check_whole(f"{export}/hf")),
         "all checksums of neuronpedia": Reader(lambda: check_whole(f"{export}/neuronpedia")),
-        "browser: page": Reader(lambda: [_block(run.run.page(1, neuron)) for neuron in (7, 9)], ours=False),
+        "browser: page": Reader(lambda: [_block(run.run.page(NeuronId(1, neuron))) for neuron in (7, 9)], ours=False),
         "browser: finder": Reader(run.open_finder, ours=False),
         "all checksums of the table": Reader(lambda: check_whole(run.run.neurons_table)),
     }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.stage import Origin, recompute
 from slurm.fault_site import PAGES, RUN, SHARDS, Room, read_wholly

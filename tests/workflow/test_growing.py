@@ -73,14 +73,14 @@ def test_growing_step_by_step(room: Room) -> None:
     config = yaml.safe_load((room.folder / "mine.yaml").read_text())
     config["runs"]["fresh"] = {**config["runs"]["mine"], "shards": 1}
     (room.folder / "fresh.yaml").write_text(yaml.safe_dump(config))
-    jobs = ran(room, PATHS.neuron(1, 7), FRESH.neuron(1, 7), "--configfile", "fresh.yaml")
+    jobs = ran(room, PATHS.neuron("L1/N7"), FRESH.neuron("L1/N7"), "--configfile", "fresh.yaml")
     both = dict.fromkeys(("plan_shards", "scan", "merge", "recompute", "stage_version"), 2)
     assert jobs == {"fetch_model": 1, "tokenise": 1, **both}
     assert changed(after, scanned(room)) == ["0002"]
     same_as_the_fresh_run(room)
 
     # Tokens and the model's description are written again, and are what they were: nothing follows.
-    again = ran(room, PATHS.neuron(1, 7), "--forcerun", "tokenise", "fetch_model")
+    again = ran(room, PATHS.neuron("L1/N7"), "--forcerun", "tokenise", "fetch_model")
     assert again == {"tokenise": 1, "fetch_model": 1}
 
     # A row that was there is another one now: nothing of before is mixed with it.
@@ -106,7 +106,7 @@ def same_as_the_fresh_run(room: Room) -> None:
     about = [read_attributes(path) for path in (grown, whole)]
     for key in ("dataset_revision", "dataset_fingerprint", "dataset_rows", "dataset_tokens", "rows", "tokens"):
         assert about[0][key] == about[1][key], key
-    left_page, right_page = (Recomputed.read(room.folder / paths.neuron(1, 7)) for paths in (PATHS, FRESH))
+    left_page, right_page = (Recomputed.read(room.folder / paths.neuron("L1/N7")) for paths in (PATHS, FRESH))
     np.testing.assert_array_equal(left_page.rows, right_page.rows)
     # A text is multiplied in blocks that end where the cache's chunks do, and those lie elsewhere in other shards.
     float32 = 2**-23 * np.sqrt(32)  # d_model 32

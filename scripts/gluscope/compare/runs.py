@@ -14,7 +14,7 @@ from gluscope.compare.samples import SampleAgreement
 from gluscope.compare.spread import Spread
 from gluscope.core.cases import LISTS, Quantity, SignCase
 from gluscope.core.errors import GluscopeError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.core.precision import UNIT_ROUNDOFF, forward_format
 from gluscope.store.summary import SummaryReader
 from gluscope.summary.convention import refactor

@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema, core_schema
 from gluscope.core.paths import RESERVED_RUN_NAMES, DatasetPaths, RunPaths
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)"
-NEURON = r"^L(0|[1-9]\d*|\*)/N(0|[1-9]\d*|\*)$(?!\n)"
+NEURON = r"^L(0|[1-9]\d*|\*)/(E(S?(0|[1-9]\d*|\*)|S)/)?N(0|[1-9]\d*|\*)$(?!\n)"
 NAMED = "a name of letters, digits, '.', '_' and '-' that begins with a letter or digit"
 ENTRY = "\0name"  # where an entry's class finds its name: a key that no YAML file can hold
 _ONLY_THESE: dict[str, Any] = {"additionalProperties": False}
@@ -147,7 +147,9 @@ class RunConfig(Section):
     dataset: Text
     """Name of an entry under `datasets:`."""
     neurons: list[Neuron]
-    """Neurons whose pages the run's site has: `L5/N10602`, or `L5/N*` for a whole layer, `L*/N*` for all."""
+    """Neurons whose pages the run's site has: `L5/N10602`, or `L5/N*` for a whole layer, `L*/N*` for all. In a mixture
+    of experts `L5/E12/N345`, `L5/ES/N3` of a shared expert; `L5/E12/N*`, `L*/E*/N*` for all routed experts,
+    `L*/ES*/N*` for all shared ones, `L*/N*` for its dense layers."""
     revision: Text | None = None
     """Commit, tag or branch of a hub model. Left out: the newest when it is fetched; the commit is recorded."""
     activations: Text | None = None

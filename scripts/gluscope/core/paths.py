@@ -6,31 +6,13 @@ Snakemake compares them as text.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from gluscope.core.neuron import NeuronId
+
 RESULTS = "results"
+PAGES = "L*/**/N*.html"  # matches all pages below a site's folder
 RESERVED_RUN_NAMES = frozenset({"datasets", "sources"})
-_PAGE = re.compile(r"L(0|[1-9]\d*)/N(0|[1-9]\d*)")
-
-
-@dataclass(frozen=True, order=True)
-class NeuronId:
-    """A neuron of a model by layer and place in the MLP, both from 0. `str()` is `L5/N10602`."""
-
-    layer: int
-    neuron: int
-
-    def __str__(self) -> str:
-        return f"L{self.layer}/N{self.neuron}"
-
-    @classmethod
-    def parse(cls, text: str) -> NeuronId:
-        """Read `L5/N10602`. Raises ValueError for anything else, also for leading zeros."""
-        found = _PAGE.fullmatch(text)
-        if not found:
-            raise ValueError(f"not a neuron: {text!r}")
-        return cls(int(found[1]), int(found[2]))
 
 
 def shard_name(index: int) -> str:
@@ -62,7 +44,7 @@ class DatasetPaths:
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Files of one run. `shard` arguments are shard names, or a Snakemake wildcard in braces."""
+    """Files of one run. `shard` and `neuron` arguments are names, or a Snakemake wildcard in braces."""
 
     run: str
 
@@ -107,9 +89,9 @@ class RunPaths:
         """The last file that a shard's replay gets."""
         return f"{self.root}/replay/{shard}.zarr/zarr.json"
 
-    def neuron(self, layer: int | str, neuron: int | str) -> str:
+    def neuron(self, neuron: NeuronId | str) -> str:
         """Gate and in at every token of one neuron's example texts."""
-        return f"{self.root}/neurons/L{layer}/N{neuron}.npz"
+        return f"{self.root}/neurons/{neuron}.npz"
 
     def version(self, stage: str) -> str:
         """JSON of version and keys of `stage`; what is made in bulk is compared with its age."""
@@ -120,7 +102,7 @@ class RunPaths:
         return NeuronId.parse(path.removeprefix(f"{self.site}/").removesuffix(".html"))
 
     def done(self, stage: str, layer: int | str, low: int | str, high: int | str) -> str:
-        """Empty file: `stage` is done for the listed neurons of a layer from `low` to `high`."""
+        """Empty file: `stage` is done for a layer's listed neurons at places (`core.size`) from `low` to `high`."""
         return f"{self.root}/done/{stage}-L{layer}-N{low}-{high}"
 
     @property
@@ -131,8 +113,8 @@ class RunPaths:
     def index(self) -> str:
         return f"{self.site}/index.html"
 
-    def page(self, layer: int | str, neuron: int | str) -> str:
-        return f"{self.site}/L{layer}/N{neuron}.html"
+    def page(self, neuron: NeuronId | str) -> str:
+        return f"{self.site}/{neuron}.html"
 
     @property
     def export(self) -> str:

@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.names import is_local, short_name
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.record import NeuronPage
 from gluscope.store.atomic import new_file, new_folder
 from gluscope.store.listing import check_listed, write_listing

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import ModelError
+from gluscope.core.size import Size
 
 INDEX, SINGLE, ADAPTER = "model.safetensors.index.json", "model.safetensors", "adapter_config.json"
 _INDEX_SUFFIX = ".safetensors.index.json"
@@ -52,8 +53,8 @@ def cached_snapshot(model: str, revision: str | None = None) -> Path | None:
     return folder if commit and folder.is_dir() else None
 
 
-def peek(model: str, revision: str | None = None) -> tuple[int, int] | None:
-    """Layers and neurons a layer of a local or already cached model, from config.json alone; None if not known.
+def peek(model: str, revision: str | None = None) -> Size | None:
+    """The neurons of a local or already cached model, from config.json alone; None if not known.
 
     Takes a millisecond: Snakemake asks while it reads the rules, to refuse a neuron that does not exist.
     """
@@ -69,7 +70,7 @@ def peek(model: str, revision: str | None = None) -> tuple[int, int] | None:
     except (OSError, ValueError, AttributeError):
         return None
     n_layers, d_mlp = sizes
-    return (n_layers, d_mlp) if type(n_layers) is int and type(d_mlp) is int else None
+    return Size.dense(n_layers, d_mlp) if type(n_layers) is int and type(d_mlp) is int else None
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

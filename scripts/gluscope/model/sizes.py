@@ -33,4 +33,4 @@ def size_of(model: str, revision: str | None = None) -> ModelSize | None:
     each = text.get("head_dim") or d_model // heads
     attention = 2 * d_model * each * (heads + kv_heads)
     dtype = str(text.get("dtype") or text.get("torch_dtype") or config.get("dtype") or config.get("torch_dtype") or "")
-    return ModelSize(*known[:1], d_model, known[1], attention, dtype if dtype in _DTYPES else "")
+    return ModelSize(known.n_layers, d_model, known.widest, attention, dtype if dtype in _DTYPES else "")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gluscope.core.size import Size
 from gluscope.store.sealed import read_sealed, sealed
 
 KIND = "a model's description"
@@ -74,6 +75,11 @@ class ModelSpec:
     positions: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> Size:
+        """The neurons of its layers."""
+        return Size.dense(self.n_layers, self.d_mlp)
 
     @property
     def fused(self) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import WrongFile
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import RunPaths
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample, negated
 from gluscope.page.tokens import TokenTexts
@@ -184,5 +185,5 @@ def contexts_of(sample: SampleTokens, dataset: TokenRows, texts: TokenTexts) -> 
 
 
 def _stale(run: str, neuron: NeuronId, expected: str, found: str) -> Exception:
-    path = RunPaths(run).neuron(neuron.layer, neuron.neuron)
+    path = RunPaths(run).neuron(neuron)
     return to_redo(WrongFile, Path(path), path, expected, found)

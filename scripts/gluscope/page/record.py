@@ -10,7 +10,7 @@ import numpy as np
 
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.contexts import Contexts
 from gluscope.page.tokens import Token
 from gluscope.page.weights_view import WeightsView

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import GluscopeError, StoreError
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import RunPaths
 from gluscope.model.spec import ModelSpec
 from gluscope.page.pack import from_text
-from gluscope.page.site import existing_pages, index_of, read_card, write_index
+from gluscope.page.site import existing_pages, index_of, of_card, read_card, write_index
 from gluscope.store.listing import LISTING
 from gluscope.store.summary import read_attributes
 
@@ -46,7 +47,7 @@ def refresh_index(run: str, options: str = "") -> bool:
     paths = RunPaths(run)
     index, pages = Path(paths.index), existing_pages(run)
     known = start_page(index)
-    listed = {} if known is None else {NeuronId(card["layer"], card["neuron"]): card for card in known["cards"]}
+    listed = {} if known is None else {of_card(card): card for card in known["cards"]}
     newer = _newer(paths, pages)
     if not pages or (known is not None and list(listed) == pages and not newer):
         return False
@@ -56,7 +57,7 @@ def refresh_index(run: str, options: str = "") -> bool:
             cards.append(listed[neuron])
             continue
         with suppress(StoreError, FileNotFoundError):  # whoever asks for that page has it made anew
-            cards.append(read_card(paths.page(neuron.layer, neuron.neuron), neuron))
+            cards.append(read_card(paths.page(neuron), neuron))
     if known is not None and known["cards"] == cards:
         os.utime(index.parent / LISTING)
         return False
@@ -85,6 +86,6 @@ def _newer(paths: RunPaths, pages: list[NeuronId]) -> set[NeuronId]:
     found = set()
     for page in pages:
         with suppress(FileNotFoundError):
-            if os.stat(paths.page(page.layer, page.neuron)).st_mtime_ns > since:
+            if os.stat(paths.page(page)).st_mtime_ns > since:
                 found.add(page)
     return found

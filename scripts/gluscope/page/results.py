@@ -10,7 +10,8 @@ from typing import Any
 
 from gluscope.core.activation import act
 from gluscope.core.names import public_name
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import RunPaths
 from gluscope.core.precision import forward_format
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
@@ -57,19 +58,19 @@ class RunResults:
         return self.summary.attributes
 
     def neurons(self, listed: Mapping[str, str]) -> Iterator[NeuronPage]:
-        """Records, in the run's convention, of neurons given as ranges by layer; sorted by layer and neuron."""
+        """Records, in the run's convention, of neurons given as ranges of places by layer; sorted."""
         for layer in sorted(map(int, listed)):
             for neuron in sorted(from_ranges(listed[str(layer)])):
-                yield self.neuron(NeuronId(layer, neuron))
+                yield self.neuron(self.spec.size.neuron(layer, neuron))
 
     def neuron(self, neuron: NeuronId, command: str = "", recomputed: Recomputed | None = None) -> NeuronPage:
         """The record of one neuron. command: what makes its page. recomputed: its values, by default those stored.
 
         Raises StoreError where its recomputed values are missing, damaged or of other texts.
         """
-        about, place = self.about, (neuron.layer, neuron.neuron)
+        about, place = self.about, (neuron.layer, self.spec.size.place(neuron))
         weights = WeightsReader.of_run(self.weights, about).neuron(*place)
-        recomputed = recomputed or Recomputed.read(RunPaths(self.run).neuron(*place), neuron)
+        recomputed = recomputed or Recomputed.read(RunPaths(self.run).neuron(neuron), neuron)
         flip = about["convention"] == "refactored" and weights.sign < 0
         return build_page(
             run=self.run,

@@ -14,7 +14,8 @@ from typing import Any
 from markupsafe import Markup
 
 from gluscope.core.names import public_name
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import PAGES, RunPaths
 from gluscope.model.spec import ModelSpec
 from gluscope.page.bundle import START_PAGE
 from gluscope.page.command import SNAKEMAKE
@@ -42,17 +43,23 @@ def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
             raise Damaged("a page's card, found none")
         card = unseal(found[1], CARD)
         card.setdefault("tokens", [card.get("token", "")])  # pages of version 1 have no others
-        if card.keys() != _KEYS or (card["layer"], card["neuron"]) != (neuron.layer, neuron.neuron):
+        if card.keys() - {"expert"} != _KEYS or of_card(card) != neuron:
             raise Misplaced(f"the card of {neuron}, found another")
         return card
+
+
+def of_card(card: Mapping[str, Any]) -> NeuronId:
+    """The neuron that a card is of."""
+    return NeuronId(card["layer"], card["neuron"], card.get("expert", ""))
 
 
 def existing_pages(run: str) -> list[NeuronId]:
     """Neurons of a run whose page exists, in order."""
     found = []
-    for path in Path(RunPaths(run).site).glob("L*/N*.html"):
+    paths = RunPaths(run)
+    for path in Path(paths.site).glob(PAGES):
         try:
-            found.append(NeuronId.parse(f"{path.parent.name}/{path.stem}"))
+            found.append(paths.parse_page(path.as_posix()))
         except ValueError:
             continue
     return sorted(found)
@@ -62,7 +69,7 @@ def read_cards(run: str, neurons: Iterable[NeuronId] | None = None) -> list[dict
     """The cards of these neurons' pages, by default of all that exist. Raises StoreError as `read_card` does."""
     paths = RunPaths(run)
     chosen = existing_pages(run) if neurons is None else sorted(neurons)
-    return [read_card(paths.page(neuron.layer, neuron.neuron), neuron) for neuron in chosen]
+    return [read_card(paths.page(neuron), neuron) for neuron in chosen]
 
 
 def render_index(
@@ -96,7 +103,7 @@ def render_index(
         n_layers=n_layers,
         d_mlp=d_mlp,
         facts=[(name, visible(str(value))) for name, value in facts],
-        cards=[{"name": f"L{c['layer']}/N{c['neuron']}", "line": visible(c["headline"])} for c in cards],
+        cards=[{"name": str(of_card(c)), "line": visible(c["headline"])} for c in cards],
         finder=finder,
         block=Markup(packed_json(data)),
         script=script,

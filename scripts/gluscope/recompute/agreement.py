@@ -9,7 +9,7 @@ import numpy as np
 from gluscope.core.activation import Activation
 from gluscope.core.cases import LISTS, Quantity, SignCase
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.recompute.types import Recomputed
 from gluscope.summary.types import LayerSummary

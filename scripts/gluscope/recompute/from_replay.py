@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gluscope.core.errors import StoreError
 from gluscope.core.half import from_float16
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import Recomputed

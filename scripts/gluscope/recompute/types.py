@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gluscope.core.errors import StoreError, WrongFile
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.store.atomic import new_file
 from gluscope.store.damage import to_redo
 

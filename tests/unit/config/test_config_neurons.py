@@ -10,13 +10,13 @@ import pytest
 from gluscope.config.keys import RunConfig
 from gluscope.config.neurons import BATCH, FEW, WIDE, in_batch, listed_neurons, share_out
 from gluscope.core.errors import ConfigError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.core.ranges import as_ranges, from_ranges
-from gluscope.core.size import Size
+from gluscope.core.size import LayerNeurons, Size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-OLMO = Size(32, 11008)
+OLMO = Size.dense(32, 11008)
 
 
 def run(*neurons: str) -> RunConfig:
@@ -29,7 +29,7 @@ def test_each_neuron_is_listed_once_in_order() -> None:
 
 
 def test_stars_need_the_model() -> None:
-    assert listed_neurons(run("L*/N1", "L1/N*"), Size(2, 3)) == {0: [1], 1: [0, 1, 2]}
+    assert listed_neurons(run("L*/N1", "L1/N*"), Size.dense(2, 3)) == {0: [1], 1: [0, 1, 2]}
     with pytest.raises(ConfigError, match=r"run `snakemake results/mine/model.json` once"):
         listed_neurons(run("L1/N*"), None)
 
@@ -110,3 +110,65 @@ def test_ranges_and_back(numbers: set[int]) -> None:
 
 def test_ranges_are_short() -> None:
     assert as_ranges([*range(256), 300, 302, 303]) == "0-255,300,302-303"
+
+
+# One dense layer; one with a shared expert of 5 and 3 routed ones of 4; one with two shared ones and no others alike.
+MIXTURE = Size(
+    (LayerNeurons(10), LayerNeurons(shared=(5,), experts=3, each=4), LayerNeurons(shared=(2, 2), experts=2, each=3))
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "places"),
+    [
+        ("L0/N9", {0: [9]}),
+        ("L1/ES/N4", {1: [4]}),
+        ("L1/E0/N0", {1: [5]}),
+        ("L1/E2/N3", {1: [16]}),
+        ("L2/ES1/N1", {2: [3]}),
+        ("L2/E1/N*", {2: [7, 8, 9]}),
+        ("L*/N*", {0: list(range(10))}),
+        ("L*/E*/N*", {1: list(range(5, 17)), 2: list(range(4, 10))}),
+        ("L*/E*/N2", {1: [7, 11, 15], 2: [6, 9]}),
+        ("L*/ES*/N*", {1: list(range(5)), 2: list(range(4))}),
+        ("L*/ES/N0", {1: [0]}),
+    ],
+)
+def test_neurons_of_experts(pattern: str, places: dict[int, list[int]]) -> None:
+    assert listed_neurons(run(pattern), MIXTURE) == places
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("L1/N0", r"expected an expert from E0 to E2, or ES \(layer 1 is a mixture of experts\), found L1/N0, which"),
+        ("L1/E3/N0", "expected an expert from E0 to E2, or ES .*, found E3"),
+        ("L2/ES/N0", "from E0 to E1, or ES0 or ES1"),
+        ("L0/E1/N0", r"expected a neuron such as L0/N0 \(layer 0 is no mixture of experts\), found E1"),
+        ("L1/E1/N4", r"expected a neuron from 0 to 3 \(each expert has 4\), found neuron 4"),
+        ("L1/E1/N9", "found neuron 9"),
+        ("L*/E7/N0", "found L\\*/E7/N0, which names none"),
+        ("L3/E0/N*", "found layer 3"),
+    ],
+)
+def test_experts_that_the_model_does_not_have_are_refused(pattern: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        listed_neurons(run(pattern), MIXTURE)
+    with pytest.raises(ConfigError, match=r"run `snakemake results/mine/model.json` once"):
+        listed_neurons(run("L1/E1/N4"), None)
+
+
+def test_every_place_of_a_mixture_has_a_name() -> None:
+    for layer, neurons in enumerate(MIXTURE.layers):
+        found = [MIXTURE.neuron(layer, place) for place in range(neurons.count)]
+        assert found == sorted(set(found)) == [NeuronId.parse(str(neuron)) for neuron in found]
+        assert [MIXTURE.place(neuron) for neuron in found] == list(range(neurons.count))
+        with pytest.raises(IndexError):
+            MIXTURE.neuron(layer, neurons.count)
+    assert share_out({2: [0, 9]}, MIXTURE).single == [NeuronId(2, 0, "ES0"), NeuronId(2, 2, "E1")]
+
+
+@pytest.mark.parametrize("text", ["L1/E/N0", "L1/E01/N0", "L1/ES01/N0", "L1/EX/N0", "L1/E1N0", "L1/E1/", "L-1/E1/N0"])
+def test_what_is_no_name_of_a_neuron(text: str) -> None:
+    with pytest.raises(ValueError, match="not a neuron"):
+        NeuronId.parse(text)

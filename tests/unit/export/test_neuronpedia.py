@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gluscope.core.cases import CASES, Quantity, SignCase
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.export import neuronpedia
 from gluscope.export.neuronpedia import BEFORE, WIDTH, write_neuronpedia
 from gluscope.export.neuronpedia_source import Origin

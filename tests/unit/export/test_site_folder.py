@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gluscope.core.cases import CASES, LISTS, Quantity, SignCase
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.export.site_folder import entries, example, merge_into, merged, title, write_neuron, write_site
 from helpers.pages import HOSTILE, make
 from helpers.published_site import published_stats, read_published

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gluscope.core.errors import ModelError, StoreError
+from gluscope.core.size import Size
 from gluscope.model import adapter
 from gluscope.model.describe import describe, fetch
 from gluscope.model.files import fingerprint, peek
@@ -93,7 +94,7 @@ def test_checkpoint_names_with_another_prefix_are_found(tiny_spec):
     spec = tiny_spec("Gemma3ForConditionalGeneration")
     assert spec.gate == "language_model.model.layers.{layer}.mlp.gate_proj.weight"
     assert spec.modules["layers"] == "model.language_model.layers"
-    assert peek(spec.folder) == (3, 48)
+    assert peek(spec.folder) == Size.dense(3, 48)
 
 
 def test_sharded_files(tmp_path):
@@ -240,7 +241,7 @@ def test_hub_ids_from_the_cache(olmo, tmp_path, monkeypatch):
     spec = describe("someone/olmo")
     assert (spec.model, spec.revision, spec.folder) == ("someone/olmo", "c" * 40, str(snapshot))
     assert fetch("someone/olmo", "c" * 40) == snapshot
-    assert peek("someone/olmo") == peek("someone/olmo", "c" * 40) == (3, 48)
+    assert peek("someone/olmo") == peek("someone/olmo", "c" * 40) == Size.dense(3, 48)
     assert peek("someone/olmo", "d" * 40) is None
 
 
@@ -262,8 +263,8 @@ def test_a_network_that_is_down(tmp_path, monkeypatch):
 
 
 def test_peek_knows_only_what_the_config_says(copy, tmp_path):
-    assert peek(str(copy)) == (3, 48)
-    assert peek(str(edit(copy, text_config={"num_hidden_layers": 5, "intermediate_size": 7}))) == (5, 7)
+    assert peek(str(copy)) == Size.dense(3, 48)
+    assert peek(str(edit(copy, text_config={"num_hidden_layers": 5, "intermediate_size": 7}))) == Size.dense(5, 7)
     assert peek(str(edit(copy, text_config={"num_hidden_layers": 5, "intermediate_size": [7, 8]}))) is None
     assert peek(str(edit(copy, text_config=None, block_auto_adjust_ff_dim=True))) is None
     (copy / "config.json").write_text("[]")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.build import largest_difference
 from gluscope.page.headline import peaks
 from gluscope.page.record import NeuronPage

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import RunPaths
 from gluscope.page import refresh
 from gluscope.page.refresh import refresh_index, refresh_indexes, start_page
 from gluscope.page.render import render_page
@@ -32,7 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(neuron: NeuronId, seed: int = 0) -> None:
-    path = Path(PATHS.page(neuron.layer, neuron.neuron))
+    path = Path(PATHS.page(neuron))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_page(replace(make(texts=4, length=20, seed=seed).build(), id=neuron)), encoding="utf-8")
 
@@ -76,7 +77,7 @@ def test_pages_come_go_and_change() -> None:
     assert after is not None
     assert after["cards"][0] != before["cards"][0]
     assert after["cards"][1] == before["cards"][1]
-    Path(PATHS.page(0, 12)).unlink()
+    Path(PATHS.page("L0/N12")).unlink()
     assert refresh_index("demo")
     assert listed() == [(1, 7)]
     assert (after["finder"]["rows"], after["options"]) == (96, " --x"), "data of all neurons stay"
@@ -95,7 +96,7 @@ def test_old_pages_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_damaged_page_is_left_out_and_a_damaged_start_page_made_anew() -> None:
     for neuron in (NeuronId(1, 7), NeuronId(0, 12)):
         write(neuron)
-    Path(PATHS.page(1, 7)).write_text("no page")
+    Path(PATHS.page("L1/N7")).write_text("no page")
     assert refresh_index("demo")
     assert listed() == [(0, 12)]
     INDEX.write_text("no index")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import RunPaths
 from gluscope.page.command import own_config
 from gluscope.page.pack import from_text
 from gluscope.page.render import CARD, card, render_page

@@ -110,9 +110,7 @@ def test_runs_of_one_start_share_the_disk(place: Path, monkeypatch: pytest.Monke
 
 
 def test_nothing_is_said_where_nothing_is_scanned(place: Path) -> None:
-    assert (
-        announced(due=[("page", {"run": "olmo", "layer": "5", "neuron": "1"}), ("plan_shards", {"run": "olmo"})]) == []
-    )
+    assert announced(due=[("page", {"run": "olmo", "neuron": "L5/N1"}), ("plan_shards", {"run": "olmo"})]) == []
 
 
 def test_before_texts_are_counted_a_million_tokens_are_told(place: Path) -> None:

@@ -24,7 +24,7 @@ MINE = RunPaths("mine")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Six shards of 1000 tokens: done, running, failed, stopped, in the queue, and nothing."""
     monkeypatch.chdir(tmp_path)
-    for path in (MINE.model, MINE.weights, MINE.scan("0000"), MINE.page(1, 7), MINE.page(0, 3)):
+    for path in (MINE.model, MINE.weights, MINE.scan("0000"), MINE.page("L1/N7"), MINE.page("L0/N3")):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).touch()
     Plan("x", [Shard(f"{i:04d}", i, i + 1, 1000, "") for i in range(6)]).save(MINE.plan)

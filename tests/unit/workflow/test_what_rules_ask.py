@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from gluscope.config.neurons import Batch
 from gluscope.core.errors import ConfigError, DatasetError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.stages.table import STAGES, Stage
 from gluscope.workflow import Workflow
 from helpers.checkout import REPO
@@ -140,19 +140,19 @@ def test_runs_that_are_compared_have_one_data_set(room: Room) -> None:
 
 def test_neurons_of_a_known_model_are_looked_at(room: Room) -> None:
     found = flow()
-    assert found.neuron("mine", 1, 47) == NeuronId(1, 47)
+    assert found.neuron("mine", NeuronId(1, 47)) == NeuronId(1, 47)
     with pytest.raises(ConfigError, match=r"^results/mine/site/L2/N0.html: expected a layer from 0 to 1"):
-        found.neuron("mine", 2, 0)
+        found.neuron("mine", NeuronId(2, 0))
     with pytest.raises(ConfigError, match="found neuron 48"):
-        found.neuron("mine", 0, 48)
+        found.neuron("mine", NeuronId(0, 48))
     with pytest.raises(ConfigError, match="the name of a run"):
-        found.neuron("mime", 0, 0)
+        found.neuron("mime", NeuronId(0, 0))
     assert found.asked == {}
 
 
 def test_neurons_of_an_unknown_model_are_kept_for_the_fetch(room: Room) -> None:
     found = flow(model="some/model")
-    found.neuron("mine", 99, 3)
+    found.neuron("mine", NeuronId(99, 3))
     assert found.asked == {"mine": ["results/mine/site/L99/N3.html"]}
 
 
@@ -163,7 +163,7 @@ def test_a_fetched_hub_model_is_known(room: Room) -> None:
     (repo / "snapshots/abc").mkdir(parents=True)
     (repo / "snapshots/abc/config.json").write_text(json.dumps({"num_hidden_layers": 3, "intermediate_size": 5}))
     with pytest.raises(ConfigError, match="from 0 to 2"):
-        flow(model="some/model").neuron("mine", 3, 0)
+        flow(model="some/model").neuron("mine", NeuronId(3, 0))
 
 
 def test_pages_of_a_run(room: Room) -> None:
