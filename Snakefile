@@ -16,7 +16,6 @@ container: image(f"{workflow.basedir}/envs/gluscope.sif")
 
 
 include: "rules/fetch.smk"
-include: "rules/demo.smk"
 include: "rules/dataset.smk"
 include: "rules/scan.smk"
 include: "rules/merge.smk"
@@ -27,7 +26,6 @@ include: "rules/recompute.smk"
 include: "rules/page.smk"
 include: "rules/site.smk"
 include: "rules/export.smk"
-include: "rules/neurons.smk"
 include: "rules/compare.smk"
 
 
@@ -35,4 +33,4 @@ rule all:
     """Sites, with their listed pages, of the runs under `all:`."""
     default_target: True
     input:
-        sites,
+        of(flow.sites),

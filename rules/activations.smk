@@ -1,19 +1,16 @@
 # In place of a scan: statistics that somebody has published.
-localrules:
-    fetch_activations,
-
-
 rule fetch_activations:
     """Fetch a run's published activations from the hub; write which revision."""
     output:
-        RUN.activations,
+        "results/{run}/activations.json",
     log:
         "logs/fetch_activations/{run}.log",
     wildcard_constraints:
-        run=TAKEN,
+        run=PUBLISHED,
+    localrule: True
     params:
-        settings=settings("fetch_activations"),
-        version=version("fetch_activations"),
+        settings=of(flow.settings, stage="fetch_activations"),
+        version=of(flow.version, stage="fetch_activations"),
     script:
         "../scripts/fetch_activations.py"
 
@@ -21,20 +18,17 @@ rule fetch_activations:
 rule take_activations:
     """Make a run's summary from published activations; refuse those of another model or data set."""
     input:
-        activations=for_run(flow.activation_files),
-        model=RUN.model,
-        tokens=tokens_of_run,
+        activations=of(flow.activation_files),
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
     output:
-        RUN.summary,
+        "results/{run}/summary.zarr/zarr.json",
     log:
         "logs/take_activations/{run}.log",
     wildcard_constraints:
-        run=TAKEN,
+        run=PUBLISHED,
     params:
-        settings=settings("take_activations"),
-        version=version("take_activations"),
+        settings=of(flow.settings, stage="take_activations"),
+        version=of(flow.version, stage="take_activations"),
     script:
         "../scripts/take_activations.py"
-
-
-ruleorder: take_activations > merge

@@ -2,12 +2,12 @@
 rule compare:
     """Say how a run differs from another run on the same data set: lists, frequencies, signs, single neurons."""
     input:
-        unpack(compared),
+        unpack(of(flow.compared)),
     output:
-        RUN.compared("{reference}"),
+        "results/{run}/compare/{reference}.json",
     log:
         "logs/compare/{run}/{reference}.log",
     params:
-        version=version("compare"),
+        version=of(flow.version, stage="compare"),
     script:
         "../scripts/compare.py"

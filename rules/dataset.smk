@@ -1,27 +1,33 @@
 # Texts -> token data set, and a plan of shards with about equally many tokens. Checkpoints: when one is done Snakemake
 # looks again at what depends on it, and leaves out what has nothing new to read.
-localrules:
-    plan_shards,
+rule demo_text:
+    """Collect the demo's texts: the prose of Python's own documentation as this machine has it."""
+    output:
+        "results/sources/python-docs.jsonl",
+    log:
+        "logs/demo_text.log",
+    localrule: True
+    params:
+        version=of(flow.version, stage="demo_text"),
+    script:
+        "../scripts/demo_text.py"
 
 
 checkpoint tokenise:
     """Tokenise, cut and choose texts; a source that has tokens is taken as it is."""
     input:
-        source=refusing(lambda wildcards: flow.source_files(wildcards.dataset)),
-        tokenizer=refusing(lambda wildcards: flow.tokenizer_files(wildcards.dataset)),
-        fetched=refusing(lambda wildcards: flow.fetched(wildcards.dataset)),
+        source=of(flow.source_files),
+        tokenizer=of(flow.tokenizer_files),
+        fetched=of(flow.fetched),
     output:
-        DATASET.tokens,
+        "results/datasets/{dataset}/tokens.json",
     log:
         "logs/tokenise/{dataset}.log",
     threads: 4
     params:
-        settings=settings("tokenise"),
-        files=stamp_of(
-            lambda wildcards: flow.source_files(wildcards.dataset)
-            + flow.tokenizer_files(wildcards.dataset)
-        ),
-        version=version("tokenise"),
+        settings=of(flow.settings, stage="tokenise"),
+        files=of(flow.stamp_of_texts),
+        version=of(flow.version, stage="tokenise"),
     script:
         "../scripts/tokenise.py"
 
@@ -32,14 +38,15 @@ checkpoint plan_shards:
     Says what the scan takes, and stops where that is more than the run may.
     """
     input:
-        tokens=tokens_of_run,
-        model=ancient(RUN.model),
+        tokens=of(flow.tokens),
+        model=ancient("results/{run}/model.json"),
     output:
-        update(RUN.plan),
+        update("results/{run}/plan.json"),
     log:
         "logs/plan_shards/{run}.log",
+    localrule: True
     params:
-        settings=settings("plan_shards"),
-        version=version("plan_shards"),
+        settings=of(flow.settings, stage="plan_shards"),
+        version=of(flow.version, stage="plan_shards"),
     script:
         "../scripts/plan_shards.py"

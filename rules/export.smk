@@ -2,13 +2,13 @@
 rule export_hf:
     """Write the statistics of all neurons as a published activation data set."""
     input:
-        RUN.summary,
+        "results/{run}/summary.zarr/zarr.json",
     output:
-        RUN.export_hf,
+        "results/{run}/export/hf/state.json",
     log:
         "logs/export_hf/{run}.log",
     params:
-        version=version("export_hf"),
+        version=of(flow.version, stage="export_hf"),
     script:
         "../scripts/export_hf.py"
 
@@ -16,19 +16,19 @@ rule export_hf:
 rule export_gluscope_site:
     """Write the listed neurons as a folder of the GLUScope site."""
     input:
-        neurons=for_run(flow.neuron_files),
-        summary=RUN.summary,
-        weights=RUN.weights,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        tokenizer=tokenizer_of_run,
+        neurons=of(flow.neuron_files),
+        summary="results/{run}/summary.zarr/zarr.json",
+        weights="results/{run}/weights.zarr/zarr.json",
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        tokenizer=of(flow.tokenizer_of_pages),
     output:
-        RUN.export_site,
+        "results/{run}/export/gluscope-site/pages.json",
     log:
         "logs/export_gluscope_site/{run}.log",
     params:
-        settings=settings("export_gluscope_site"),
-        version=version("export_gluscope_site"),
+        settings=of(flow.settings, stage="export_gluscope_site"),
+        version=of(flow.version, stage="export_gluscope_site"),
     script:
         "../scripts/export_gluscope_site.py"
 
@@ -36,18 +36,33 @@ rule export_gluscope_site:
 rule export_neuronpedia:
     """Write the listed neurons in Neuronpedia's export layout."""
     input:
-        neurons=for_run(flow.neuron_files),
-        summary=RUN.summary,
-        weights=RUN.weights,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        tokenizer=tokenizer_of_run,
+        neurons=of(flow.neuron_files),
+        summary="results/{run}/summary.zarr/zarr.json",
+        weights="results/{run}/weights.zarr/zarr.json",
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        tokenizer=of(flow.tokenizer_of_pages),
     output:
-        RUN.export_neuronpedia,
+        "results/{run}/export/neuronpedia/sources.json",
     log:
         "logs/export_neuronpedia/{run}.log",
     params:
-        settings=settings("export_neuronpedia"),
-        version=version("export_neuronpedia"),
+        settings=of(flow.settings, stage="export_neuronpedia"),
+        version=of(flow.version, stage="export_neuronpedia"),
     script:
         "../scripts/export_neuronpedia.py"
+
+
+rule export_neurons:
+    """Write the statistics of every neuron as a Parquet table, one row a neuron, for DuckDB, pandas, polars."""
+    input:
+        summary="results/{run}/summary.zarr/zarr.json",
+        weights="results/{run}/weights.zarr/zarr.json",
+    output:
+        "results/{run}/export/neurons.parquet",
+    log:
+        "logs/export_neurons/{run}.log",
+    params:
+        version=of(flow.version, stage="export_neurons"),
+    script:
+        "../scripts/export_neurons.py"

@@ -1,22 +1,18 @@
 # Models and data sets from the hub, and what they are. On a cluster these run where Snakemake does: compute nodes
 # have no network. Checkpoints, as in dataset.smk.
-localrules:
-    fetch_model,
-    fetch_dataset,
-
-
 checkpoint fetch_model:
     """Find the model of a run, or fetch it from the hub; write what other stages need to know of it."""
     input:
-        for_run(flow.model_files),
+        of(flow.model_files),
     output:
-        RUN.model,
+        "results/{run}/model.json",
     log:
         "logs/fetch_model/{run}.log",
+    localrule: True
     params:
-        settings=settings("fetch_model"),
-        files=stamp_of(lambda wildcards: flow.model_files(wildcards.run)),
-        version=version("fetch_model"),
+        settings=of(flow.settings, stage="fetch_model"),
+        files=of(flow.stamp_of_model),
+        version=of(flow.version, stage="fetch_model"),
     script:
         "../scripts/fetch_model.py"
 
@@ -24,14 +20,15 @@ checkpoint fetch_model:
 checkpoint fetch_dataset:
     """Fetch what a data set takes from the hub, source or tokenizer; write which revisions."""
     input:
-        refusing(lambda wildcards: flow.source_files(wildcards.dataset)),
+        of(flow.source_files),
     output:
-        DATASET.source,
+        "results/datasets/{dataset}.source.json",
     log:
         "logs/fetch_dataset/{dataset}.log",
+    localrule: True
     params:
-        settings=settings("fetch_dataset"),
-        files=stamp_of(lambda wildcards: flow.source_files(wildcards.dataset)),
-        version=version("fetch_dataset"),
+        settings=of(flow.settings, stage="fetch_dataset"),
+        files=of(flow.stamp_of_source),
+        version=of(flow.version, stage="fetch_dataset"),
     script:
         "../scripts/fetch_dataset.py"

@@ -2,17 +2,19 @@
 rule merge:
     """Join the statistics of all shards; write them in the run's sign convention."""
     input:
-        scans=for_run(flow.scans),
-        model=RUN.model,
-        plan=RUN.plan,
-        tokens=tokens_of_run,
+        scans=of(flow.scans),
+        model="results/{run}/model.json",
+        plan="results/{run}/plan.json",
+        tokens=of(flow.tokens),
     output:
-        RUN.summary,
+        "results/{run}/summary.zarr/zarr.json",
     log:
         "logs/merge/{run}.log",
+    wildcard_constraints:
+        run=SCANNED,
     params:
-        settings=settings("merge"),
-        scanned_with=for_run(flow.scanned_with),
-        version=version("merge"),
+        settings=of(flow.settings, stage="merge"),
+        scanned_with=of(flow.scanned_with),
+        version=of(flow.version, stage="merge"),
     script:
         "../scripts/merge.py"

@@ -1,28 +1,25 @@
 # One self-contained HTML file a neuron.
-localrules:
-    page,
-
-
 rule page:
     """Make the page of one neuron."""
     input:
-        neuron=RUN.neuron("{neuron}"),
-        summary=summary_of_neuron,
-        weights=RUN.weights,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        tokenizer=tokenizer_of_run,
-        version=RUN.version("page"),
+        neuron="results/{run}/neurons/{neuron}.npz",
+        summary=of(flow.summary_of_neuron),
+        weights="results/{run}/weights.zarr/zarr.json",
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        tokenizer=of(flow.tokenizer_of_pages),
+        version="results/{run}/versions/page.json",
     output:
         report(
-            RUN.page("{neuron}"),
+            "results/{run}/site/{neuron}.html",
             category="Neurons of {run}",
-            subcategory=layer_of,
+            subcategory=of(flow.layer_of),
             labels={"neuron": "{neuron}"},
             caption="../docs/report/page.rst",
         ),
     log:
         "logs/page/{run}/{neuron}.log",
+    localrule: True
     script:
         "../scripts/page.py"
 
@@ -30,18 +27,18 @@ rule page:
 rule pages:
     """Make the pages of all listed neurons of a batch that have none newer than what they come from."""
     input:
-        neurons=recomputed_for_batch,
-        summary=RUN.summary,
-        weights=RUN.weights,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        tokenizer=tokenizer_of_run,
-        version=RUN.version("page"),
+        neurons=of(flow.recomputed_for_batch),
+        summary="results/{run}/summary.zarr/zarr.json",
+        weights="results/{run}/weights.zarr/zarr.json",
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        tokenizer=of(flow.tokenizer_of_pages),
+        version="results/{run}/versions/page.json",
     output:
-        touch(RUN.done("page", "{layer}", "{low}", "{high}")),
+        touch("results/{run}/done/page-L{layer}-N{low}-{high}"),
     log:
         "logs/page/{run}/L{layer}-N{low}-{high}.log",
     params:
-        neurons=neurons_of_batch,
+        neurons=of(flow.neurons_of_batch),
     script:
         "../scripts/page.py"

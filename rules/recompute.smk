@@ -1,22 +1,16 @@
 # Gate and in at every token of the example texts: of one neuron, or of a batch of listed neurons of a layer.
 # Where pages are computed from the model, jobs of the same script go by another name: those want a GPU.
 # One neuron from a cache takes a second, less than a job waits in a queue: it is computed where Snakemake runs.
-localrules:
-    stage_version,
-    recompute,
-
-
 rule stage_version:
     """Write down a stage's version and keys. What is made in bulk is older or newer than this file."""
     output:
-        RUN.version("{stage}"),
+        "results/{run}/versions/{stage}.json",
     log:
         "logs/stage_version/{run}-{stage}.log",
+    localrule: True
     params:
-        settings=refusing(
-            lambda wildcards: flow.settings(wildcards.stage, wildcards.run)
-        ),
-        version=refusing(lambda wildcards: flow.version(wildcards.stage)),
+        settings=of(flow.settings),
+        version=of(flow.version, run=None),
     script:
         "../scripts/stage_version.py"
 
@@ -24,23 +18,24 @@ rule stage_version:
 rule recompute:
     """Compute gate and in of one neuron at its example texts."""
     input:
-        summary=summary_of_neuron,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        caches=caches_for_pages,
-        version=RUN.version("recompute"),
+        summary=of(flow.summary_of_neuron),
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        caches=of(flow.kept_for_pages),
+        version="results/{run}/versions/recompute.json",
     output:
-        RUN.neuron("{neuron}"),
+        "results/{run}/neurons/{neuron}.npz",
     log:
         "logs/recompute/{run}/{neuron}.log",
     wildcard_constraints:
-        run=f"(?!({FROM_MODEL})/)[^/]+",
+        run=NOT_FROM_MODEL,
+    localrule: True
     threads: 2
     resources:
-        device=of_run("device"),
+        device=of(flow.device),
         batch_tokens=batch_tokens,
     params:
-        settings=settings("recompute"),
+        settings=of(flow.settings, stage="recompute"),
     script:
         "../scripts/recompute.py"
 
@@ -48,29 +43,34 @@ rule recompute:
 use rule recompute as recompute_with_model with:
     wildcard_constraints:
         run=FROM_MODEL,
+    localrule: False
+    resources:
+        gpus=of(flow.gpus),
+        device=of(flow.device),
+        batch_tokens=batch_tokens,
 
 
 rule recompute_batch:
     """Compute gate and in of all listed neurons of a batch that have none newer than what they come from."""
     input:
-        summary=RUN.summary,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        caches=caches_for_pages,
-        version=RUN.version("recompute"),
+        summary="results/{run}/summary.zarr/zarr.json",
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        caches=of(flow.kept_for_pages),
+        version="results/{run}/versions/recompute.json",
     output:
-        touch(RUN.done("recompute", "{layer}", "{low}", "{high}")),
+        touch("results/{run}/done/recompute-L{layer}-N{low}-{high}"),
     log:
         "logs/recompute/{run}/L{layer}-N{low}-{high}.log",
     wildcard_constraints:
-        run=f"(?!({FROM_MODEL})/)[^/]+",
+        run=NOT_FROM_MODEL,
     threads: 2
     resources:
-        device=of_run("device"),
+        device=of(flow.device),
         batch_tokens=batch_tokens,
     params:
-        neurons=neurons_of_batch,
-        settings=settings("recompute"),
+        neurons=of(flow.neurons_of_batch),
+        settings=of(flow.settings, stage="recompute"),
     script:
         "../scripts/recompute.py"
 
@@ -78,3 +78,7 @@ rule recompute_batch:
 use rule recompute_batch as recompute_batch_with_model with:
     wildcard_constraints:
         run=FROM_MODEL,
+    resources:
+        gpus=of(flow.gpus),
+        device=of(flow.device),
+        batch_tokens=batch_tokens,

@@ -2,22 +2,23 @@
 rule replay:
     """Run the model over a shard's texts again; keep gate and in of the listed neurons where their pages show them."""
     input:
-        summary=RUN.summary,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        plan=RUN.plan,
+        summary="results/{run}/summary.zarr/zarr.json",
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        plan="results/{run}/plan.json",
     output:
-        RUN.replay("{shard}"),
+        "results/{run}/replay/{shard}.zarr/zarr.json",
     log:
         "logs/replay/{run}/{shard}.log",
     wildcard_constraints:
         run=REPLAYED,
     threads: 8
     resources:
-        device=of_run("device"),
+        gpus=of(flow.gpus),
+        device=of(flow.device),
         batch_tokens=batch_tokens,
     params:
-        settings=settings("replay"),
-        version=version("replay"),
+        settings=of(flow.settings, stage="replay"),
+        version=of(flow.version, stage="replay"),
     script:
         "../scripts/replay.py"

@@ -2,12 +2,12 @@
 rule scan:
     """Run the model over a shard: counts, sums, extremes and samples of every neuron, and its MLP inputs."""
     input:
-        model=RUN.model,
-        tokens=ancient(tokens_of_run),
+        model="results/{run}/model.json",
+        tokens=ancient(of(flow.tokens)),
         plan=plan_of_shard,
     output:
-        scan=RUN.scan("{shard}"),
-        cache=RUN.cache("{shard}"),
+        scan="results/{run}/scan/{shard}.zarr.zip",
+        cache="results/{run}/cache/{shard}.zarr/zarr.json",
     log:
         "logs/scan/{run}/{shard}.log",
     benchmark:
@@ -16,28 +16,19 @@ rule scan:
         run=CACHED,
     threads: 8
     resources:
-        device=of_run("device"),
+        gpus=of(flow.gpus),
+        device=of(flow.device),
         batch_tokens=batch_tokens,
     params:
-        settings=settings("scan"),
-        rows=refusing(
-            lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
-        ),
-        version=version("scan"),
+        settings=of(flow.settings, stage="scan"),
+        rows=of(flow.rows_of_shard),
+        version=of(flow.version, stage="scan"),
     script:
         "../scripts/scan.py"
 
 
 use rule scan as scan_without_cache with:
     output:
-        scan=RUN.scan("{shard}"),
-    log:
-        "logs/scan/{run}/{shard}.log",
+        scan="results/{run}/scan/{shard}.zarr.zip",
     wildcard_constraints:
-        run=f"(?!({CACHED})/)[^/]+",
-    params:
-        settings=settings("scan"),
-        rows=refusing(
-            lambda wildcards: flow.rows_of_shard(wildcards.run, wildcards.shard)
-        ),
-        version=version("scan"),
+        run=NOT_CACHED,

@@ -1,23 +1,20 @@
 # The way to the pages of a run.
-localrules:
-    site_index,
-
-
 rule site_index:
     """Make the start page of a run's site, with its pages and a finder over all neurons."""
     input:
-        pages=for_run(flow.page_files),
-        summary=RUN.summary,
-        weights=RUN.weights,
-        model=RUN.model,
-        tokens=tokens_of_run,
-        tokenizer=tokenizer_of_run,
+        pages=of(flow.page_files),
+        summary="results/{run}/summary.zarr/zarr.json",
+        weights="results/{run}/weights.zarr/zarr.json",
+        model="results/{run}/model.json",
+        tokens=of(flow.tokens),
+        tokenizer=of(flow.tokenizer_of_pages),
     output:
-        RUN.index,
+        "results/{run}/site/index.html",
     log:
         "logs/site_index/{run}.log",
+    localrule: True
     params:
-        unlisted=for_run(flow.unlisted),
-        version=version("site_index"),
+        unlisted=of(flow.unlisted),
+        version=of(flow.version, stage="site_index"),
     script:
         "../scripts/site_index.py"

@@ -2,13 +2,13 @@
 rule weights:
     """Cosines, norms, read-write class and top tokens of every neuron."""
     input:
-        RUN.model,
+        "results/{run}/model.json",
     output:
-        RUN.weights,
+        "results/{run}/weights.zarr/zarr.json",
     log:
         "logs/weights/{run}.log",
     threads: 8
     params:
-        version=version("weights"),
+        version=of(flow.version, stage="weights"),
     script:
         "../scripts/weights.py"

@@ -5,9 +5,9 @@ from typing import Any
 
 from gluscope.compare.report import lines
 from gluscope.compare.runs import compare
-from gluscope.job import start
 from gluscope.store.atomic import new_file
 from gluscope.store.summary import SummaryReader
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gluscope.demo.text import write_documents
-from gluscope.job import start
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.export.site_folder import title, write_site
-from gluscope.job import start
 from gluscope.page.results import RunResults
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

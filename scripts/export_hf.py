@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.export.hf import write_hf
-from gluscope.job import start
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

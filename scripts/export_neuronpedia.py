@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.export.neuronpedia import Origin, write_neuronpedia
-from gluscope.job import start
 from gluscope.page.results import RunResults
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

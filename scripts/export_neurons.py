@@ -3,9 +3,9 @@
 from typing import Any
 
 from gluscope.export.neurons import write_neurons
-from gluscope.job import start
 from gluscope.store.summary import SummaryReader
 from gluscope.store.weights import WeightsReader
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

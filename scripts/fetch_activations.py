@@ -3,8 +3,8 @@
 from typing import Any
 
 from gluscope.dataset.sources import fetch
-from gluscope.job import start
 from gluscope.store.atomic import new_file
+from gluscope.workflow.job import start
 
 SAMPLED = ("samples/*",)  # sampled tokens, which may be large and are not read
 

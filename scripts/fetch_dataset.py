@@ -4,8 +4,8 @@ from typing import Any
 
 from gluscope.dataset.files import has_template, no_template
 from gluscope.dataset.sources import fetch
-from gluscope.job import start
 from gluscope.store.atomic import new_file
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.files import no_tokenizer
-from gluscope.job import start
 from gluscope.model.describe import describe
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

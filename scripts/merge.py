@@ -5,12 +5,12 @@ from typing import Any
 
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.sample import choose_sample
 from gluscope.store.summary import read_attributes
 from gluscope.summary.shards import OF_DATASET, Whole, merge_shards
 from gluscope.weights.folded import signs_of
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

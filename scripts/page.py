@@ -6,12 +6,12 @@ from gluscope.core.freshness import is_fresh
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
 from gluscope.core.ranges import from_ranges
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
-from gluscope.page.command import SNAKEMAKE, own_config
-from gluscope.page.render import render_page
+from gluscope.page.render import TYPED, render_page
 from gluscope.page.results import RunResults
 from gluscope.store.atomic import new_file
+from gluscope.workflow.job import start
+from gluscope.workflow.submitted import own_config
 
 
 def main(smk: Any) -> None:
@@ -20,7 +20,7 @@ def main(smk: Any) -> None:
         pages = wanted(smk)
         results = RunResults.open(smk.wildcards.run, smk.input)
         for neuron, path in pages.items():
-            page = results.neuron(neuron, f"{SNAKEMAKE} {path}{own_config(smk.config)}")
+            page = results.neuron(neuron, f"{TYPED} {path}{own_config(smk.config)}")
             with new_file(path) as part:
                 part.write_text(render_page(page), encoding="utf-8", newline="\n")
         job.say(f"{len(pages)} page{'' if len(pages) == 1 else 's'}")

@@ -7,10 +7,10 @@ from typing import Any
 from gluscope.core.errors import StoreError
 from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
-from gluscope.forecast import asked_in, of_plan
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.store.atomic import new_file
+from gluscope.workflow.forecast import asked_in, of_plan
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -8,9 +8,9 @@ from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
 from gluscope.core.ranges import from_ranges
 from gluscope.core.size import Size
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.stage import Origin, recompute
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.plan import Plan
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.replay import run_replay
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

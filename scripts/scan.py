@@ -5,9 +5,9 @@ from typing import Any
 
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.loop import ScanSettings, run_scan
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
-from gluscope.page.command import own_config
 from gluscope.page.finder import write_finder
 from gluscope.page.site import index_of, read_cards, write_index
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.store.summary import read_attributes, read_layers
 from gluscope.store.weights import WeightsReader
+from gluscope.workflow.job import start
+from gluscope.workflow.submitted import own_config
 
 
 def main(smk: Any) -> None:

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from gluscope.job import start
 from gluscope.store.atomic import new_file
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gluscope.cluster.queue import jobs_in_queue
 from gluscope.core.paths import RESERVED_RUN_NAMES, RESULTS
-from gluscope.status import as_text, run_status
+from gluscope.workflow.queue import jobs_in_queue
+from gluscope.workflow.status import as_text, run_status
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.sources import Located, Sources
 from gluscope.export.take import Taking, take_activations
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.weights.folded import signs_of
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

@@ -8,7 +8,7 @@ from gluscope.core.provenance import versions
 from gluscope.dataset.build import build
 from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import Sources, fetch
-from gluscope.job import start
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

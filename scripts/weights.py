@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gluscope.job import start
 from gluscope.model.spec import ModelSpec
 from gluscope.weights.stage import run_weights
+from gluscope.workflow.job import start
 
 
 def main(smk: Any) -> None:

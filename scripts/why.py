@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gluscope.stages.why import PlannedJob, explained
+from gluscope.workflow.why import PlannedJob, explained
 from snakemake.cli import main as snakemake
 from snakemake.workflow import Workflow
 

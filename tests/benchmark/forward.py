@@ -15,7 +15,7 @@ from gluscope.model.capture import GatedModel
 from gluscope.recompute.examples import example_rows
 from gluscope.recompute.replay_passes import ReplayPasses
 from gluscope.scan.batches import TokenBatch
-from gluscope.scan.loop import WRITERS
+from gluscope.scan.loop import writers
 from gluscope.scan.passes import Passes
 from gluscope.scan.reduce import Reducer, make_reducer
 from gluscope.store.cache import CacheWriter
@@ -98,7 +98,7 @@ def measure(model: GatedModel, shape: Shape, effort: Effort, folder: Path, most_
     rows = texts.order(cached_rounds)
     with CacheWriter(
         folder / "cache.zarr", n_layers=shape.n_layers, d_model=shape.d_model, dtype="float16", rows=rows,
-        lengths=texts.lengths[rows], attributes={}, threads=WRITERS[model.device.type],
+        lengths=texts.lengths[rows], attributes={}, threads=writers(model.device.type),
     ) as writer:  # fmt: skip
         cached = _Scan(model, texts, writer)
         found.reducer = type(scan.reducer.inner).__name__

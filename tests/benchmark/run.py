@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from gluscope.core.errors import one_line
 from gluscope.core.provenance import versions
-from gluscope.scan.loop import WRITERS
+from gluscope.scan.loop import writers
 
 from benchmark import forward
 from benchmark.madeup import make_run
@@ -151,7 +151,7 @@ def _bulk(plan: Plan, results: Results, folder: Path) -> None:
 
 def _writing(plan: Plan, results: Results, folder: Path) -> None:
     d_model, total = plan.written
-    for threads in sorted({1, 2, WRITERS["cuda"]}):
+    for threads in sorted({1, 2, writers("cuda")}):
         for nowhere in (True, False):
             results.written.append(writing(d_model, threads, nowhere, total, folder))
 

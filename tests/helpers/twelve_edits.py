@@ -60,9 +60,9 @@ EDITS = {
     "weights formula (`weights/classes.py`)": Edit(
         {f"{_LIBRARY}/weights/classes.py": ("THRESHOLD = 0.5", "THRESHOLD = 0.4")}, new_version="weights"
     ),
-    "SLURM code (`cluster/queue.py`, the profile)": Edit(
+    "SLURM code (`workflow/queue.py`, the profile)": Edit(
         {
-            f"{_LIBRARY}/cluster/queue.py": ('"--me"', '"--user=me"'),
+            f"{_LIBRARY}/workflow/queue.py": ('"--me"', '"--user=me"'),
             "profiles/slurm/config.yaml": ("retries: 2", "retries: 3"),
         }
     ),

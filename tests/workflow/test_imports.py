@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from gluscope.core.digest import imports_of, modules
+from gluscope.core.paths import STATE
 from helpers.checkout import REPO
 
 SCRIPTS = REPO / "scripts"
@@ -17,13 +19,14 @@ HEAVY = {"torch", "transformers", "transformer_lens", "datasets", "zarr", "numba
 LAYERS = [
     {"core"},
     {"stages"},
-    {"config", "model", "dataset", "cluster", "demo"},
+    {"config", "model", "dataset", "demo"},
     {"store"},
     {"summary", "scan"},
     {"weights"},
     {"recompute"},
     {"page"},
     {"export", "compare"},
+    {"workflow"},
 ]
 MAY = {("scan", "summary"), ("demo", "dataset")}
 COMMON = {
@@ -58,8 +61,6 @@ def test_dependencies_point_down() -> None:
     height = {name: number for number, group in enumerate(LAYERS) for name in group}
     known, wrong = library(), []
     for module, file in known.items():
-        if room(module) not in height:  # job.py, workflow.py: above all parts
-            continue
         for other in imported(module, file) & set(known) - COMMON:
             if room(other) in ("", room(module)) or (room(module), room(other)) in MAY:
                 continue
@@ -78,11 +79,21 @@ def test_only_the_owner_of_a_package_imports_it() -> None:
     assert not wrong
 
 
-def test_the_library_knows_neither_snakemake_nor_the_command_line() -> None:
+def test_only_the_room_of_the_workflow_knows_snakemake_and_slurm() -> None:
+    """No import and no word of them elsewhere, but for what users are told to type, and for the folder of state."""
+    typed = ("`snakemake ", "`snakemake`", '"snakemake --cores')
     for module, file in library().items():
+        if room(module) == "workflow":
+            continue
         names = imported(module, file)
-        assert not any(name.split(".")[0] == "snakemake" for name in names), module
+        assert not any(name.split(".")[0].startswith("snakemake") for name in names), module
         assert not names & {"argparse", "sys.argv"}, module
+        text = file.read_text(encoding="utf-8")
+        for words in (*typed, f'STATE = "{STATE}"'):
+            text = text.replace(words, "")
+        text = text.replace("GLUScope Snakemake workflow", "")  # what a page says of where it comes from
+        found = re.findall(r"(?i)\b\.?snakemake|slurm|squeue|sbatch|smk\.", text)
+        assert not found, f"{module}: {found}"
 
 
 @pytest.mark.parametrize("stage", ["page", "site_index", "recompute", "fetch_dataset"])
@@ -91,7 +102,7 @@ def test_what_has_to_start_quickly_imports_nothing_heavy(stage: str) -> None:
 
 
 def test_reading_the_rules_imports_nothing_heavy() -> None:
-    assert not heavy_after("import gluscope.workflow; from gluscope.config.load import load")
+    assert not heavy_after("import gluscope.workflow.start; from gluscope.config.load import load")
 
 
 def heavy_after(statement: str) -> set[str]:

@@ -12,8 +12,8 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
-from gluscope.cluster.damaged import note
-from gluscope.cluster.owners import Owner
+from gluscope.workflow.damaged import note
+from gluscope.workflow.owners import Owner
 from helpers.checkout import REPO, user_environment
 from helpers.room import Room
 

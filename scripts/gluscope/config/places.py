@@ -49,7 +49,7 @@ def tokenizer_files(folder: str, chat: bool = False) -> list[str]:
 def stamp(files: list[str]) -> str:
     """Digest of names, sizes and dates (whole seconds) of the user's own files: that others took their place.
 
-    Snakemake alone sees only what is newer than the results, not an older copy that was moved there.
+    Dates alone show only what is newer than the results, not an older copy that was moved there.
     """
     found = [(file, os.stat(file)) for file in files if not file.startswith(f"{RESULTS}/") and os.path.exists(file)]
     text = "".join(f"{file} {stat.st_size} {int(stat.st_mtime)}\n" for file, stat in found)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 PACKAGE = "gluscope"
 # They decide how a job starts, reports and fails, and when it runs, not what it computes.
-NO_RESULTS = frozenset({"gluscope.job", "gluscope.core.errors", "gluscope.scan.progress"})
-_NO_RESULTS_ROOMS = ("gluscope.stages", "gluscope.cluster")
+NO_RESULTS = frozenset({"gluscope.core.errors", "gluscope.scan.progress"})
+_NO_RESULTS_ROOMS = ("gluscope.stages", "gluscope.workflow")
 # What a scan computes with on a GPU alone is a part of its own.
 ON_GPU = "gluscope.scan.triton_"
 

@@ -1,4 +1,4 @@
-"""Whether a file is newer than what it is made from, for files that Snakemake does not keep a record of."""
+"""Whether a file is newer than what it is made from, for files that are made in bulk."""
 
 from __future__ import annotations
 

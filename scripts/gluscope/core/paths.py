@@ -1,7 +1,7 @@
 """File names of a run, and the way back from a file name to what it holds.
 
-Everything lies under `results/`, relative to the working directory. Paths are strings, with `/`, because
-Snakemake compares them as text.
+Everything lies under `results/`, relative to the working directory. Paths are strings, with `/`, and are
+compared as text.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from gluscope.core.neuron import NeuronId
 
 RESULTS = "results"
 PAGES = "L*/**/N*.html"  # matches all pages below a site's folder
+STATE = ".snakemake"  # what starts and jobs know of each other lies here, and no result
 RESERVED_RUN_NAMES = frozenset({"datasets", "sources"})
 
 
@@ -44,7 +45,7 @@ class DatasetPaths:
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Files of one run. `shard` and `neuron` arguments are names, or a Snakemake wildcard in braces."""
+    """Files of one run. `shard` and `neuron` arguments are names, or a wildcard in braces."""
 
     run: str
 

@@ -56,7 +56,7 @@ def cached_snapshot(model: str, revision: str | None = None) -> Path | None:
 def peek(model: str, revision: str | None = None) -> Size | None:
     """The neurons of a local or already cached model, from config.json alone; None if not known.
 
-    Takes a millisecond: Snakemake asks while it reads the rules, to refuse a neuron that does not exist.
+    Takes a millisecond: it is asked while a run is planned, to refuse a neuron that does not exist.
     """
     folder = Path(model) if Path(model).is_dir() else cached_snapshot(model, revision)
     if folder is None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import GluscopeError, ModelError
+from gluscope.core.paths import STATE
 from gluscope.model.files import fingerprint, weight_files
 from gluscope.model.spec import ModelSpec
 from gluscope.store.atomic import before_final_names
 
-KNOWN = Path(".snakemake/gluscope-revisions")
+KNOWN = Path(STATE, "gluscope-revisions")
 _LOCAL = "sha256:"  # begins the revision of a folder; that of a hub snapshot is a commit, and its files stay
 
 

@@ -21,14 +21,12 @@ from gluscope.store.listing import LISTING
 from gluscope.store.summary import read_attributes
 
 _BLOCK = re.compile(r'id="data">([^<]*)<')
-_LONG_AGO = (
-    1_000_000_000  # older than what it is made from, so that Snakemake makes the whole one when that is asked for
-)
+_LONG_AGO = 1_000_000_000  # older than what it is made from, so that the whole one is made when asked for
 _CLOCK = 2_000_000_000  # nanoseconds by which clocks of machines may differ
 
 
 def refresh_indexes(runs: Iterable[str], options: str) -> list[str]:
-    """Do so for these runs. Returns what went wrong, a line each. options: see `command.own_config`."""
+    """Do so for these runs. Returns what went wrong, a line each. options: see `own_config` of the workflow."""
     wrong = []
     for run in runs:
         try:
@@ -42,7 +40,7 @@ def refresh_index(run: str, options: str = "") -> bool:
     """List the pages that exist in a run's start page, if it does not. Returns whether it was written.
 
     Where there is none, one without data of all neurons is made, for the way from page to page. The date of one that is
-    there stays, by which Snakemake knows what its data are of.
+    there stays, by which it is known what its data are of.
     """
     paths = RunPaths(run)
     index, pages = Path(paths.index), existing_pages(run)

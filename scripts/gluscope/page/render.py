@@ -40,6 +40,7 @@ _SOURCES = {
     "replay": "from a replay of the scan",
     "model": "from a new forward pass",
 }
+TYPED = "snakemake --cores 2"  # what a user types, before a page's path, to have it made
 _DRAWN_ROWS = ("before", "token", "after")
 # Four squares of two colours, as the cases lie: within the page, or a browser would ask the site for one.
 ICON = (

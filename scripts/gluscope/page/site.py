@@ -18,10 +18,9 @@ from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import PAGES, RunPaths
 from gluscope.model.spec import ModelSpec
 from gluscope.page.bundle import START_PAGE
-from gluscope.page.command import SNAKEMAKE
 from gluscope.page.finder import FOLDER
 from gluscope.page.pack import as_text
-from gluscope.page.render import CARD, ICON, environment, sha256, visible
+from gluscope.page.render import CARD, ICON, TYPED, environment, sha256, visible
 from gluscope.store.atomic import new_file
 from gluscope.store.damage import Damaged, Misplaced, refused
 from gluscope.store.listing import LISTING, Listed, list_folder, write_listing
@@ -81,7 +80,7 @@ def render_index(
     cards: Sequence[dict[str, Any]],
     facts: Sequence[tuple[str, str]] = (),
     finder: dict[str, Any] | None = None,
-    command: str = SNAKEMAKE,
+    command: str = TYPED,
     options: str = "",
 ) -> str:
     """The HTML text of a site's index.html.
@@ -89,7 +88,7 @@ def render_index(
     model: what it is called (`core.names.public_name`). cards: as `read_cards` gives them. facts: what else to say of
     the run, e.g. ("data set", "dolma-small"). finder: what `finder.write_finder` returned, if the site has data of all
     neurons. command: what the user types before a page's path to have it made. options: what stands behind it (see
-    `command.own_config`).
+    `own_config` of the workflow).
     """
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
             "make": f"{command} {RunPaths(run).site}", "options": options}  # fmt: skip

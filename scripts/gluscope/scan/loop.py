@@ -26,7 +26,6 @@ from gluscope.summary.types import LayerSummary, SampleTokens
 
 # Threads that write the cache. A GPU's passes give x faster than one thread writes it, and leave all cores but one, or
 # one and a part of another; a CPU's passes need the cores.
-WRITERS = {"cpu": 1, "cuda": max(1, min(12, usable_cores() - 2))}
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def _scan(
         writer = None
         if cache is not None:
             writer = writing.enter_context(
-                _cache_writer(cache, spec, settings, order + shard.start, lengths[order], about, WRITERS[device])
+                _cache_writer(cache, spec, settings, order + shard.start, lengths[order], about, writers(device))
             )
         passes = Passes(model, reducer, sample, writer, settings.cache_dtype)
         start = time.monotonic()
@@ -189,6 +188,11 @@ def _and_then(layers: Iterator[LayerSummary], end: Callable[[], None]) -> Iterat
     """The layers, then `end()`: the cache gets its name when all statistics are sound, and before they get theirs."""
     yield from layers
     end()
+
+
+def writers(device: str) -> int:
+    """How many threads write a cache beside a pass on this kind of device."""
+    return 1 if device == "cpu" else max(1, min(12, usable_cores() - 2))
 
 
 def _cache_writer(

@@ -18,7 +18,7 @@ class Progress:
     with Progress(total, "scan 0003") as progress:
         progress.add(tokens)
 
-    On a terminal the line is redrawn at most five times a second. Elsewhere (a log file, a SLURM job's output) a
+    On a terminal the line is redrawn at most five times a second. Elsewhere (a log file, a cluster job's output) a
     plain line comes at the start, every `seconds`, every tenth of the way, and at the end. A stream that has a
     method `note` (it writes to a log only) gets the plain lines there as well while it draws on a terminal.
     """

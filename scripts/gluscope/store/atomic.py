@@ -115,7 +115,7 @@ def new_file(target: str | Path) -> Iterator[Path]:
 def new_folder(target: str | Path, keep: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """The same for a folder, which takes the place of one that is there.
 
-    Snakemake makes the folder of an output before its job runs, so an empty one is usual. keep: says of a folder that
+    The folder of an output is made before its job runs, so an empty one is usual. keep: says of a folder that
     has appeared under the final name, made by another job at the same time, whether it is as good; then that one stays.
     """
     target = Path(target)

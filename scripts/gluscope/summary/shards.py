@@ -100,7 +100,7 @@ def _open(path: str | Path) -> _Shard:
 
 
 def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, Any]) -> None:
-    """Snakemake knows with what settings a file was made only if it was alive when the file was finished."""
+    """The workflow knows with what settings a file was made only if it was alive when the file was finished."""
     wrong = {
         shard.path: (
             f"{key} {_words(key, asked)} as in the config",

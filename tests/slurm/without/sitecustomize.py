@@ -60,7 +60,7 @@ _own = []
 CHANGES = {
     "rename": {"gluscope.store.atomic": in_place},
     "lock": dict.fromkeys(
-        ("gluscope.cluster.claims", "gluscope.cluster.restart", "gluscope.as_asked"), one_writer_or_two
+        ("gluscope.workflow.claims", "gluscope.workflow.restart", "gluscope.workflow.as_asked"), one_writer_or_two
     ),
 }.get(WITHOUT, {})
 

@@ -10,9 +10,9 @@ from gluscope.core import digest as under_test
 from gluscope.core.digest import code_behind, code_of, imports_of, joined, modules
 
 FILES = {
-    "scripts/scan.py": "from gluscope.job import start\nfrom gluscope.scan.loop import run\n",
+    "scripts/scan.py": "from gluscope.workflow.job import start\nfrom gluscope.scan.loop import run\n",
     "scripts/gluscope/__init__.py": "",
-    "scripts/gluscope/job.py": "import sys\n",
+    "scripts/gluscope/workflow/job.py": "import sys\n",
     "scripts/gluscope/scan/__init__.py": '"""Scan."""\n',
     "scripts/gluscope/scan/loop.py": "from . import reduce\ndef f():\n from gluscope.store import summary\n",
     "scripts/gluscope/scan/reduce.py": "from ..core.cases import Q\nX = 1\n",
@@ -75,7 +75,7 @@ def test_what_the_stage_uses_changes_it(tree: Path, name: str, text: str) -> Non
     ("name", "text"),
     [
         ("scripts/gluscope/page/render.py", "something = 'else'\n"),
-        ("scripts/gluscope/job.py", "import sys, os\n"),
+        ("scripts/gluscope/workflow/job.py", "import sys, os\n"),
         (
             "scripts/gluscope/scan/reduce.py",
             '"""New words."""\n# why\nfrom ..core.cases import Q\n\n\nX = (1)\n"""Of X."""\n',

@@ -13,10 +13,10 @@ import pytest
 from gluscope.core.errors import StoreError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
-from gluscope.page.command import own_config
 from gluscope.page.pack import from_text
 from gluscope.page.render import CARD, card, render_page
 from gluscope.page.site import existing_pages, read_card, read_cards, render_index
+from gluscope.workflow.submitted import own_config
 from helpers.pages import make
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 import pytest
-from gluscope.core.cores import usable_cores
+from gluscope.core.cores import GIVEN, usable_cores
 from gluscope.store import appender
 from gluscope.store.appender import CHUNK, LayerFile
 from gluscope.store.checksum import _BORDER, _LANES, checksums, compiled
@@ -99,5 +99,5 @@ def test_a_large_checksum_leaves_the_lock_to_others() -> None:
 def test_cores_are_what_the_job_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     allowed = len(os.sched_getaffinity(0))
     for given, expected in (("1", 1), ("1000", allowed), ("", allowed), ("4(x2)", allowed)):
-        monkeypatch.setenv("SLURM_CPUS_PER_TASK", given)
+        monkeypatch.setenv(GIVEN, given)
         assert usable_cores() == expected

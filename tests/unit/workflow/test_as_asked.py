@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gluscope.as_asked import lines, made_otherwise
 from gluscope.dataset.build import build
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.record import TokenRecord, TokenSettings
 from gluscope.dataset.sources import fetch
 from gluscope.model.spec import ModelSpec
 from gluscope.model.unchanged import revision_now
-from gluscope.workflow import Workflow
+from gluscope.workflow.as_asked import lines, made_otherwise
+from gluscope.workflow.flow import Flow
 from helpers.checkout import REPO
 from helpers.room import CONFIG, Room
 from helpers.tiny_models import make
@@ -28,11 +28,11 @@ from helpers.tiny_models import make
 RUN = Path("results/mine")
 
 
-def flow(dataset: dict[str, Any] | None = None, **run: Any) -> Workflow:
+def flow(dataset: dict[str, Any] | None = None, **run: Any) -> Flow:
     raw = copy.deepcopy(CONFIG)
     raw["runs"]["mine"].update({"cache": True, "shards": 2, **run})
     raw["datasets"]["mine-texts"].update(dataset or {})
-    return Workflow(raw, REPO)
+    return Flow(raw, REPO)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def made(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workflow:
+def made(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flow:
     shutil.copytree(template, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return flow()
@@ -93,7 +93,7 @@ def store(file: Path, attributes: dict[str, Any]) -> None:
         file.write_text(text)
 
 
-def found(now: Workflow, recorded: bool = False) -> dict[str, tuple[str, str, str]]:
+def found(now: Flow, recorded: bool = False) -> dict[str, tuple[str, str, str]]:
     """What differs, of all files: by name, what, asked for and made with."""
     jobs = [("fetch_model", {}), ("tokenise", {"dataset": "mine-texts"}), ("plan_shards", {}), ("merge", {})]
     jobs += [("scan", {"shard": shard}) for shard in now.shards("mine")]
@@ -105,11 +105,11 @@ def found(now: Workflow, recorded: bool = False) -> dict[str, tuple[str, str, st
     }
 
 
-def test_nothing_differs(made: Workflow) -> None:
+def test_nothing_differs(made: Flow) -> None:
     assert found(made) == {}
 
 
-def test_keys_of_the_run(made: Workflow) -> None:
+def test_keys_of_the_run(made: Flow) -> None:
     scans = {f"mine/scan/{shard}.zarr.zip" for shard in made.shards("mine")}
     k = made.run("mine").k
     other = found(flow(k=k + 1))
@@ -122,7 +122,7 @@ def test_keys_of_the_run(made: Workflow) -> None:
     assert found(flow(shards=len(scans) + 1))["mine/plan.json"] == ("shards", str(len(scans) + 1), str(len(scans)))
 
 
-def test_a_number_format_that_the_checkpoint_decides(made: Workflow) -> None:
+def test_a_number_format_that_the_checkpoint_decides(made: Flow) -> None:
     assert found(flow(dtype="auto")) == {}, "this one's is float32"
     spec = ModelSpec.read(RUN / "model.json")
     replace(spec, dtype="bfloat16").save(RUN / "model.json")
@@ -132,7 +132,7 @@ def test_a_number_format_that_the_checkpoint_decides(made: Workflow) -> None:
     assert found(flow(dtype="auto")) == {}, "not known before the model is described"
 
 
-def test_keys_of_the_data_set(made: Workflow) -> None:
+def test_keys_of_the_data_set(made: Flow) -> None:
     tokens = "datasets/mine-texts/tokens.json"
     assert found(flow({"max_length": 7}), recorded=True)[tokens][:2] == ("max_length", "7")
     os.utime("texts.jsonl", (1, 1))
@@ -141,7 +141,7 @@ def test_keys_of_the_data_set(made: Workflow) -> None:
     assert found(flow({"source": "other.jsonl"}))[tokens][0] == "the source of revision"
 
 
-def test_a_replaced_model(made: Workflow) -> None:
+def test_a_replaced_model(made: Flow) -> None:
     make("OlmoForCausalLM", Path("my-model"), seed=5)
     other = found(made)
     assert other.keys() == {"mine/model.json"}
@@ -149,7 +149,7 @@ def test_a_replaced_model(made: Workflow) -> None:
     assert found(made, recorded=True) == {}, "Snakemake has compared the dates"
 
 
-def test_results_of_another_model_or_data_set(made: Workflow) -> None:
+def test_results_of_another_model_or_data_set(made: Flow) -> None:
     spec = ModelSpec.read(RUN / "model.json")
     replace(spec, revision="sha256:another").save(RUN / "model.json")
     other = found(made, recorded=True)
@@ -161,21 +161,21 @@ def test_results_of_another_model_or_data_set(made: Workflow) -> None:
     assert found(made, recorded=True).keys() == {"mine/summary.zarr/zarr.json"}
 
 
-def test_a_shard_of_other_rows(made: Workflow) -> None:
+def test_a_shard_of_other_rows(made: Flow) -> None:
     plan = Plan.read(RUN / "plan.json")
     Plan(plan.base, [replace(plan.shards[0], digest="others"), *plan.shards[1:]], plan.stages).save(RUN / "plan.json")
     (other,) = found(made).items()
     assert other == ("mine/scan/0000.zarr.zip", ("rows_digest", "others", "rows of 0000"))
 
 
-def test_other_versions_of_stages(made: Workflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Workflow, "version", lambda self, stage, run=None: {stage: "99"})
+def test_other_versions_of_stages(made: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Flow, "version", lambda self, stage, run=None: {stage: "99"})
     other = found(made)
     assert {what for what, _, _ in other.values()} == {"stages"}
     assert len(other) == len(made.shards("mine")) + 6
 
 
-def test_what_is_damaged_or_not_there_is_left_to_its_readers(made: Workflow) -> None:
+def test_what_is_damaged_or_not_there_is_left_to_its_readers(made: Flow) -> None:
     for path in RUN.rglob("*"):
         if path.is_file():
             path.write_bytes(b"{")
@@ -184,7 +184,7 @@ def test_what_is_damaged_or_not_there_is_left_to_its_readers(made: Workflow) -> 
     assert found(made) == {}
 
 
-def test_lines_for_people(made: Workflow) -> None:
+def test_lines_for_people(made: Flow) -> None:
     now = flow(k=made.run("mine").k + 1)
     others = [
         other

@@ -40,9 +40,9 @@ EDITS = {
     "export/hf.py": {"export_hf"},
     "compare/lists.py": {"compare"},
     "config/keys.py": set(),
-    "cluster/queue.py": set(),
+    "workflow/queue.py": set(),
     "stages/table.py": set(),
-    "job.py": set(),
+    "workflow/job.py": set(),
 }
 
 

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gluscope import forecast
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.plan import Plan, Shard
-from gluscope.forecast import Asked, Room, announce, asked_in, of_plan, refuse
-from gluscope.workflow import Workflow
+from gluscope.workflow import forecast
+from gluscope.workflow.flow import Flow
+from gluscope.workflow.forecast import Asked, Room, announce, asked_in, of_plan, refuse
 from helpers.checkout import REPO
 from helpers.room import CONFIG
 
@@ -169,7 +169,7 @@ def test_what_the_job_is_told_is_what_the_workflow_knows(place: Path) -> None:
         "mine": {"model": "model", "dataset": "mine-texts", "neurons": ["L0/N3"], "go_on": True, "tf32": True},
         "lost": {"model": "./no/such/model", "dataset": "mine-texts", "neurons": []},
     }
-    flow = Workflow(raw, REPO)
+    flow = Flow(raw, REPO)
     config = json.loads(json.dumps({"costs": flow.costs()}))
     found = asked_in(config, "mine")
     assert found == flow.asked_of("mine")

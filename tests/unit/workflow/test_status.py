@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gluscope.cluster.queue import QueuedJob, parse_queue
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.scan.progress import Progress
-from gluscope.status import QUIET, as_text, run_status
+from gluscope.workflow.queue import QueuedJob, parse_queue
+from gluscope.workflow.status import QUIET, as_text, run_status
 from helpers.checkout import REPO
 
 MINE = RunPaths("mine")

@@ -6,7 +6,7 @@ import pytest
 from gluscope.config.keys import ConfigFile
 from gluscope.config.load import load
 from gluscope.core.errors import ConfigError
-from gluscope.targets import nearest_target, refuse_wrong, to_open
+from gluscope.workflow.targets import nearest_target, refuse_wrong, to_open
 
 RUN = {"model": "m", "dataset": "texts", "neurons": []}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gluscope.cluster.damaged import note, remove_noted
-from gluscope.cluster.restart import make_good
-from gluscope.job import start
+from gluscope.workflow.damaged import note, remove_noted
+from gluscope.workflow.job import start
+from gluscope.workflow.restart import make_good
 
 
 @pytest.fixture

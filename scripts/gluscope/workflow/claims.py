@@ -18,9 +18,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from gluscope.core.errors import StoreError
+from gluscope.core.paths import STATE
 from gluscope.store.atomic import before_final_names
 
-CLAIMS = Path(".snakemake/gluscope-claims")
+CLAIMS = Path(STATE, "gluscope-claims")
 
 
 @contextmanager

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import gluscope
 import pytest
-from gluscope.cluster.leftovers import keep_finished_files
-from gluscope.cluster.owners import OWNERS, Owner, forget_other_hosts, take_over
-from gluscope.cluster.queue import QueuedJob, parse_queue, wait_for_earlier_jobs
-from gluscope.cluster.restart import make_good
+from gluscope.workflow.owners import OWNERS, Owner, forget_other_hosts, take_over
+from gluscope.workflow.queue import QueuedJob, parse_queue, wait_for_earlier_jobs
+from gluscope.workflow.restart import keep_finished_files, make_good
 
 
 def test_only_jobs_of_this_folder_and_workflow(tmp_path: Path) -> None:
@@ -131,7 +130,7 @@ def test_what_starts_of_another_host_do_is_not_known(tmp_path: Path) -> None:
 
 
 def test_a_start_leaves_when_it_ends(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from gluscope.cluster.owners import take_over; take_over(Path('state'))"
+    code = "from pathlib import Path; from gluscope.workflow.owners import take_over; take_over(Path('state'))"
     again = f"{code}; assert len(list(Path('state/gluscope-owners').iterdir())) == 1; raise SystemExit(3)"
     environment = {**os.environ, "PYTHONPATH": str(Path(gluscope.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", again], cwd=tmp_path, env=environment, check=False)

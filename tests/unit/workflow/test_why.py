@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from gluscope.stages import made, why
+from gluscope.stages import made
 from gluscope.stages.table import STAGES, Stage
-from gluscope.stages.why import PlannedJob, explained, reasons
+from gluscope.workflow import why
+from gluscope.workflow.why import PlannedJob, explained, reasons
 
 SCAN = {"k": 16, "samples": 4096, "seed": 0, "dtype": "float32"}
 

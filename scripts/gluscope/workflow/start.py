@@ -1,6 +1,6 @@
 """What a start of Snakemake does beside running jobs: it makes good, looks into files, and leaves things in order.
 
-`rules/common.smk` makes a `Start` and hooks it in; `cluster/restart.py` says where in Snakemake.
+`rules/common.smk` makes a `Start` and hooks it in; `hooks.py` says where in Snakemake.
 """
 
 from __future__ import annotations
@@ -11,25 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gluscope.as_asked import lines, made_otherwise
-from gluscope.cluster import watchdog
-from gluscope.cluster.altered import unlike_list
-from gluscope.cluster.restart import (
-    after_jobs,
-    before_jobs,
-    made_by_some,
-    make_good,
-    when_planned,
-    when_targets_known,
-    when_unlocked,
-)
-from gluscope.cluster.submitted import write_submitted
 from gluscope.core.errors import GluscopeError
-from gluscope.core.paths import RunPaths
-from gluscope.forecast import announce
-from gluscope.page.command import own_config
-from gluscope.targets import refuse_wrong, site_runs, to_open
-from gluscope.workflow import Workflow
+from gluscope.core.paths import STATE, RunPaths
+from gluscope.workflow import watchdog
+from gluscope.workflow.altered import unlike_list
+from gluscope.workflow.as_asked import lines, made_otherwise
+from gluscope.workflow.flow import Flow
+from gluscope.workflow.forecast import announce
+from gluscope.workflow.hooks import around_jobs, when_planned, when_unlocked
+from gluscope.workflow.restart import make_good
+from gluscope.workflow.submitted import own_config, write_submitted
+from gluscope.workflow.targets import refuse_wrong, site_runs, to_open
 
 # Rules whose output is one of several files that a list beside them names.
 _WITH_LIST = frozenset({"site_index", "export_hf", "export_gluscope_site", "export_neuronpedia", "export_neurons"})
@@ -41,14 +33,12 @@ class Start:
     """workflow: Snakemake's, in the process that was started. flow: ours. as_read: the config without what we add."""
 
     workflow: Any
-    flow: Workflow
+    flow: Flow
     config: Mapping[str, Any]
     as_read: Mapping[str, Any]
 
     def hook_in(self) -> None:
-        before_jobs(self.workflow, self.make_good)
-        after_jobs(self.workflow, self.leave_in_order)
-        when_targets_known(self.workflow, self.look_at_targets)
+        around_jobs(self.workflow, self.look_at_targets, self.make_good, self.leave_in_order)
         when_planned(self.workflow, self.look_into_files)
         when_unlocked(self.workflow)
 
@@ -56,7 +46,7 @@ class Start:
         """After a start that died. Jobs get the config as it is now, however late they begin."""
         make_good(_say, asked=sorted(self.workflow.dag_settings.targets))
         watchdog.install()
-        submitted = write_submitted(self.as_read, self.config["configfiles"], Path(".snakemake"))
+        submitted = write_submitted(self.as_read, self.config["configfiles"], Path(STATE))
         self.workflow.config_settings.configfiles = [submitted]
 
     def look_at_targets(self) -> None:
@@ -64,7 +54,7 @@ class Start:
         try:
             refuse_wrong(
                 self.workflow.dag_settings.targets,
-                lambda target: made_by_some(self.workflow, target),
+                lambda target: any(rule.name == target or rule.is_producer(target) for rule in self.workflow.rules),
                 self.flow.config,
             )
         except GluscopeError as error:

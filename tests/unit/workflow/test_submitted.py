@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gluscope.cluster.submitted import take_submitted, write_submitted
+from gluscope.workflow.submitted import take_submitted, write_submitted
 
 
 def test_a_job_gets_what_was_submitted(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gluscope.cluster.queue import QueuedJob
 from gluscope.core.errors import StoreError
 from gluscope.core.paths import PAGES, RunPaths
 from gluscope.dataset.plan import Plan
+from gluscope.workflow.queue import QueuedJob
 
 QUIET = 600  # seconds without a line in its log after which a job that no queue knows is taken as stopped
 _PROGRESS = re.compile(r"(\d+) %, ([\d,]+) of [\d,]+ tokens, ([\d,]+) tokens/s, [\d:]+ gone, [\d:?]+ left")

@@ -14,7 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-NOTES = Path(".snakemake/gluscope-redo")
+from gluscope.core.paths import STATE
+
+NOTES = Path(STATE, "gluscope-redo")
 _STANDS = ("zarr.json", "tokens.json", "state.json", "pages.json", "sources.json")  # for a folder, each for its kind
 
 

@@ -20,7 +20,7 @@ from gluscope.dataset.plan import Plan
 from gluscope.dataset.record import TokenRecord
 from gluscope.model.spec import ModelSpec
 from gluscope.model.unchanged import revision_now
-from gluscope.workflow import Workflow
+from gluscope.workflow.flow import Flow
 
 _TOLD = 5
 
@@ -38,7 +38,7 @@ class Otherwise:
         return f"{self.file} was made with {self.what} {self.made}, asked for is {self.asked}: it is made again."
 
 
-def made_otherwise(flow: Workflow, rule: str, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def made_otherwise(flow: Flow, rule: str, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     """Of the files that a rule makes those that are there and were made otherwise; each is named with the first reason.
 
     recorded: whether Snakemake has a record of how they were made. Then it has compared the user's own files by their
@@ -93,7 +93,7 @@ def _compare(files: Iterable[str], asked: Mapping[str, Any]) -> Iterator[Otherwi
             yield from _first(file, asked, made)
 
 
-def _model(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _model(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     file, keys = RunPaths(run).model, flow.settings("fetch_model", run)
     if not Path(file).exists():
@@ -108,7 +108,7 @@ def _model(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iter
         yield from _first(file, {"model": keys["model"]}, {"model": spec.model})
 
 
-def _stages(flow: Workflow, stage: str, run: str | None) -> dict[str, Any]:
+def _stages(flow: Flow, stage: str, run: str | None) -> dict[str, Any]:
     return {"stages": flow.version(stage, run)}
 
 
@@ -116,7 +116,7 @@ def _revision(revision: str) -> dict[str, str]:
     return {"files of revision": revision}
 
 
-def _tokens(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _tokens(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     dataset = wildcards["dataset"]
     file, keys = DatasetPaths(dataset).tokens, flow.settings("tokenise", dataset)
     if not Path(file).exists():
@@ -149,7 +149,7 @@ def _texts(file: str, keys: Mapping[str, Any], record: TokenRecord) -> Iterator[
             return
 
 
-def _plan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _plan(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     file, asked = RunPaths(wildcards["run"]).plan, flow.settings("plan_shards", wildcards["run"])
     if Path(file).exists():
         plan, stages = Plan.read(file), _stages(flow, "plan_shards", wildcards["run"])
@@ -158,7 +158,7 @@ def _plan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Itera
         )
 
 
-def _scan(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _scan(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run, shard = wildcards["run"], wildcards["shard"]
     paths = RunPaths(run)
     asked = _of_model(paths, flow.scanned_with(run))
@@ -184,14 +184,14 @@ def _of_model(paths: RunPaths, asked: dict[str, Any]) -> dict[str, Any]:
     return {**asked, **format, "model_revision": spec.revision}
 
 
-def _of_tokens(flow: Workflow, run: str) -> dict[str, Any]:
+def _of_tokens(flow: Flow, run: str) -> dict[str, Any]:
     try:
         return {"dataset_fingerprint": TokenRecord.read(flow.dataset_of(run).paths.folder).fingerprint}
     except GluscopeError:
         return {}
 
 
-def _summary(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _summary(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     paths = RunPaths(run)
     asked = flow.scanned_with(run)
@@ -200,7 +200,7 @@ def _summary(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> It
     yield from _compare([paths.summary], about)
 
 
-def _taken(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _taken(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     keys = flow.settings("take_activations", run)
     asked = {"k": keys["k"], "dtype": keys["dtype"], "stages": flow.version("take_activations", run)}
@@ -209,16 +209,16 @@ def _taken(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iter
     yield from _compare([paths.summary], about)
 
 
-def _convention(flow: Workflow, run: str) -> dict[str, str]:
+def _convention(flow: Flow, run: str) -> dict[str, str]:
     return {"convention": "refactored" if flow.run(run).refactor_glu else "raw"}
 
 
-def _weights(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _weights(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     paths = RunPaths(wildcards["run"])
     yield from _compare([paths.weights], _of_model(paths, {"stages": flow.version("weights", wildcards["run"])}))
 
 
-def _replay(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _replay(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run = wildcards["run"]
     paths = RunPaths(run)
     asked = {"stages": flow.version("replay", run), "settings": flow.settings("replay", run)}
@@ -226,7 +226,7 @@ def _replay(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Ite
     yield from _compare(files, {**_of_model(paths, asked), **_of_tokens(flow, run)})
 
 
-def _version(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+def _version(flow: Flow, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
     run, stage = wildcards["run"], wildcards["stage"]
     file = RunPaths(run).version(stage)
     if Path(file).exists():
@@ -235,7 +235,7 @@ def _version(flow: Workflow, wildcards: Mapping[str, str], recorded: bool) -> It
             yield from _first(file, {"stages": flow.version(stage), "settings": flow.settings(stage, run)}, made)
 
 
-_Look = Callable[[Workflow, Mapping[str, str], bool], Iterator[Otherwise]]
+_Look = Callable[[Flow, Mapping[str, str], bool], Iterator[Otherwise]]
 _LOOKS: dict[str, _Look] = {
     "fetch_model": _model,
     "tokenise": _tokens,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from gluscope.core.errors import StoreError
-from gluscope.job import explain, start
+from gluscope.workflow.job import explain, start
 from helpers.checkout import REPO
 
 
@@ -101,7 +101,7 @@ def test_sigterm_unwinds_the_work(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from types import SimpleNamespace
-from gluscope.job import start
+from gluscope.workflow.job import start
 with start(SimpleNamespace(log=[sys.argv[1]], threads=1)):
     try:
         os.kill(os.getpid(), signal.SIGTERM)

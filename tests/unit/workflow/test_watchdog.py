@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import snakemake_executor_plugin_slurm as plugin
-from gluscope.cluster import watchdog
-from gluscope.cluster.watchdog import Watch
+from gluscope.workflow import watchdog
+from gluscope.workflow.watchdog import Watch
 
 
 class Queue:

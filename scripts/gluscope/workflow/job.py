@@ -17,12 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-from gluscope.cluster.claims import claimed
-from gluscope.cluster.damaged import NOTES, note, why_noted
+from gluscope.core.cores import GIVEN
 from gluscope.core.errors import GluscopeError, StoreError, WrongFile, one_line
 from gluscope.model.unchanged import models_unchanged
 from gluscope.stages.made import refuse_old
 from gluscope.store.whole import check_whole
+from gluscope.workflow.claims import claimed
+from gluscope.workflow.damaged import NOTES, note, why_noted
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS",
@@ -53,6 +54,7 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
     log = str(smk.log[0]) if getattr(smk, "log", None) else None
     environment, streams = dict(os.environ), (sys.stdout, sys.stderr)
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(smk.threads)))
+    os.environ.setdefault(GIVEN, os.environ.get("SLURM_CPUS_PER_TASK", ""))
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if smk.threads > 1 else "false"
     if not online:
         os.environ.update(dict.fromkeys(OFFLINE_VARIABLES, "1"))

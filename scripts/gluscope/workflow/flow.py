@@ -1,11 +1,16 @@
-"""What the rules ask: inputs, settings and pages of a run. Used while Snakemake plans, so nothing heavy is imported."""
+"""What the rules ask: inputs, settings and pages of a run. Used while Snakemake plans, so nothing heavy is imported.
+
+A parameter of a question has the name of the wildcard that it is asked with: see `asking`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,21 +21,21 @@ from gluscope.config.check import nearest
 from gluscope.config.keys import DatasetConfig, RunConfig
 from gluscope.config.load import load, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
-from gluscope.core.errors import ConfigError, ShardMismatch, StoreError
+from gluscope.core.errors import ConfigError, GluscopeError, ShardMismatch, StoreError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import PAGES, DatasetPaths, RunPaths, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
 from gluscope.dataset.files import has_template, inputs, inside, no_template, no_tokenizer
 from gluscope.dataset.plan import Plan
-from gluscope.forecast import Asked
 from gluscope.model.files import peek
 from gluscope.model.spec import ModelSpec
 from gluscope.stages.lock import digest_of
 from gluscope.stages.table import STAGES
+from gluscope.workflow.forecast import Asked
 
 
-class Workflow:
+class Flow:
     """The config, and what follows from it.
 
     folder: where the Snakefile lies. make_again: told of files that are there and have to be made again all the same.
@@ -63,9 +68,20 @@ class Workflow:
     def dataset_of(self, run: str) -> DatasetConfig:
         return self.config.datasets[self.run(run).dataset]
 
-    def runs_with(self, condition: Callable[[RunConfig], bool]) -> str:
-        """A pattern of the names of all runs for which `condition` holds."""
-        return "|".join(re.escape(run.name) for run in self.config.runs.values() if condition(run)) or "(?!)"
+    def runs_with(self, condition: Callable[[RunConfig], bool]) -> tuple[str, str]:
+        """Patterns of the names of all runs for which `condition` holds, and of all other names."""
+        found = "|".join(re.escape(run.name) for run in self.config.runs.values() if condition(run)) or "(?!)"
+        return found, rf"(?!({found})/)[^/]+"
+
+    def device(self, run: str) -> str:
+        return self.run(run).device
+
+    def gpus(self, run: str) -> int:
+        """How many GPUs a job of the run's model takes."""
+        return int(self.run(run).device != "cpu")
+
+    def batch_tokens(self, run: str) -> int:
+        return self.run(run).batch_tokens
 
     def tokens(self, run: str) -> str:
         """The file that stands for a run's token data set."""
@@ -92,6 +108,16 @@ class Workflow:
         """Files of a local model; none for a hub id."""
         place = places.locate(self.run(run).model, f"config: runs: {run}: model", self.folder)
         return places.model_files(place) if place else []
+
+    def stamp_of_model(self, run: str) -> str:
+        return places.stamp(self.model_files(run))
+
+    def stamp_of_source(self, dataset: str) -> str:
+        return places.stamp(self.source_files(dataset))
+
+    def stamp_of_texts(self, dataset: str) -> str:
+        """The same of source and tokenizer."""
+        return places.stamp(self.source_files(dataset) + self.tokenizer_files(dataset))
 
     def source(self, dataset: str) -> str:
         """The file or folder of a data set's texts, or its hub id."""
@@ -222,6 +248,10 @@ class Workflow:
             raise ConfigError(RunPaths(run).scan(shard), expected, shard, "correct it, or `shards` in your config file")
         return shard
 
+    def plan_of_shard(self, run: str, shard: str) -> tuple[str, bool]:
+        """The shard plan of a run, and whether this is the last shard of it."""
+        return RunPaths(run).plan, self.shard(run, shard) == self.shards(run)[-1]
+
     def rows_of_shard(self, run: str, shard: str) -> str:
         """What the run's plan says of the rows of a shard, without their place; empty while there is none."""
         path = RunPaths(run).plan
@@ -251,6 +281,15 @@ class Workflow:
             self._refuse_unlisted(run, neuron, size)
         return neuron
 
+    def summary_of_neuron(self, run: str, neuron: str) -> str:
+        """The run's summary, after a look whether the model has the neuron."""
+        self.neuron(run, NeuronId.parse(neuron))
+        return RunPaths(run).summary
+
+    def layer_of(self, neuron: str) -> str:
+        """The layer of a neuron, by which a report sorts its pages."""
+        return neuron.split("/")[0]
+
     def _refuse_unlisted(self, run: str, neuron: NeuronId, size: Size) -> None:
         """A replay keeps what the listed neurons' pages show, and nothing else."""
         if self.run(run).pages_source == "replay" and size.place(neuron) not in self.listed(run).get(neuron.layer, ()):
@@ -271,9 +310,9 @@ class Workflow:
         """The same as text."""
         return {str(layer): as_ranges(neurons) for layer, neurons in self.listed(run).items()}
 
-    def batch_ranges(self, run: str, batch: Batch) -> str:
-        """The listed neurons of a batch, as text."""
-        return as_ranges(self.batch(run, batch))
+    def neurons_of_batch(self, run: str, layer: str, low: str, high: str) -> str:
+        """The listed neurons of a stretch of a layer, as text."""
+        return as_ranges(in_batch(self.listed(run), Batch(int(layer), int(low), int(high))))
 
     def pages(self, run: str) -> Pages:
         """The pages of a run's site, by job."""
@@ -303,6 +342,9 @@ class Workflow:
         """The marker of what the pages of a batch are made from."""
         wide = next((wide for wide in self.pages(run).wide if wide.holds(batch)), batch)
         return RunPaths(run).done("recompute", wide.layer, wide.low, wide.high)
+
+    def recomputed_for_batch(self, run: str, layer: str, low: str, high: str) -> str:
+        return self.recomputed_for(run, Batch(int(layer), int(low), int(high)))
 
     def kept_for_pages(self, run: str) -> list[str]:
         """The caches, or replays, of all shards, if the run's pages are computed from them."""
@@ -342,19 +384,35 @@ class Workflow:
                 found.append(neuron)
         return " ".join(map(str, sorted(found)))
 
-    def batch(self, run: str, batch: Batch) -> list[int]:
-        """Places of the listed neurons of a batch."""
-        return in_batch(self.listed(run), batch)
-
     def neurons_of(self, run: str, batch: Batch) -> Iterator[NeuronId]:
         """The listed neurons of a batch."""
         size = self.size(run)
-        for place in self.batch(run, batch):
+        for place in in_batch(self.listed(run), batch):
             yield size.neuron(batch.layer, place) if size else NeuronId(batch.layer, place)
 
     def _place(self, dataset: str, key: str) -> str | None:
         value = getattr(self.dataset(dataset), key)
         return places.locate(value, f"config: datasets: {dataset}: {key}", self.folder) if value else None
+
+
+def asking(question: Callable[..., Any], **known: Any) -> Callable[[Any], Any]:
+    """A question of a Flow as a function of a job's wildcards: its parameters are wildcards of their names, or `known`.
+
+    `name` is the run, or else the data set, that the job's files belong to. What the config or a target gets wrong
+    ends the process with one line.
+    """
+    names = [name for name in inspect.signature(question).parameters if name not in known]
+
+    def answer(wildcards: Any) -> Any:
+        given = {name: wildcards.get(name) for name in names}
+        if "name" in given:
+            given["name"] = wildcards.get("run") or wildcards.dataset
+        try:
+            return question(**given, **known)
+        except GluscopeError as error:
+            sys.exit(f"error: {error}")
+
+    return answer
 
 
 @functools.lru_cache(maxsize=8)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gluscope.cluster.claims import claimed
 from gluscope.core.errors import StoreError
 from gluscope.store.atomic import new_file, new_folder
+from gluscope.workflow.claims import claimed
 
 
 @pytest.fixture

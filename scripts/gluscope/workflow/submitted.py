@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from hashlib import sha256
@@ -48,3 +49,12 @@ def take_submitted(config: MutableMapping[str, Any]) -> list[str] | None:
     config.clear()
     config.update(whole)
     return own
+
+
+def own_config(config: Mapping[str, Any]) -> str:
+    """The option that names the user's config files, to stand behind a target; empty if there are none.
+
+    config: the workflow's, where `configfiles` are those of the command line, relative to the working directory.
+    """
+    files = config.get("configfiles") or []
+    return f" --configfile {shlex.join(files)}" if files else ""
