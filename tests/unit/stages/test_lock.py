@@ -31,9 +31,7 @@ def test_the_lock_is_as_it_would_be_written() -> None:
 
 def test_the_table_has_what_rules_ask_for_and_every_script() -> None:
     rules = "".join(file.read_text(encoding="utf-8") for file in (REPO / "rules").glob("*.smk"))
-    asked = set(re.findall(r'\b(?:settings|version)\("(\w+)"\)', rules)) | set(
-        re.findall(r'RUN.version\("(\w+)"', rules)
-    )
+    asked = set(re.findall(r'\bstage="(\w+)"\)', rules)) | set(re.findall(r"/versions/(\w+)\.json", rules))
     assert asked | {"triton"} == set(STAGES)
     scripts = set(re.findall(r'"../scripts/(\w+)\.py"', rules)) - {"stage_version"}
     assert scripts | {"triton"} == set(STAGES)
