@@ -6,7 +6,7 @@ from typing import Any
 from gluscope.compare.report import lines
 from gluscope.compare.runs import compare
 from gluscope.store.atomic import new_file
-from gluscope.store.summary import SummaryReader
+from gluscope.summary.file import SummaryReader
 from gluscope.workflow.job import start
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from gluscope.export.neurons import write_neurons
-from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import WeightsReader
+from gluscope.summary.file import SummaryReader
+from gluscope.weights.file import WeightsReader
 from gluscope.workflow.job import start
 
 

@@ -7,7 +7,7 @@ from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.sample import choose_sample
-from gluscope.store.summary import read_attributes
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.shards import OF_DATASET, Whole, merge_shards
 from gluscope.weights.folded import signs_of
 from gluscope.workflow.job import start
@@ -21,7 +21,7 @@ def main(smk: Any) -> None:
         convention = "refactored" if smk.params.settings["refactor_glu"] else "raw"
         settings = {**smk.params.scanned_with, "model_revision": spec.revision}
         settings["dtype"] = spec.number_format(settings["dtype"])
-        first = read_attributes(smk.input.scans[0])
+        first = SummaryReader(smk.input.scans[0]).attributes
         about = merge_shards(
             smk.input.scans,
             smk.output[0],

@@ -6,7 +6,7 @@ from typing import Any
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.plan import Plan
 from gluscope.model.spec import ModelSpec
-from gluscope.recompute.replay import run_replay
+from gluscope.replay.stage import run_replay
 from gluscope.workflow.job import start
 
 

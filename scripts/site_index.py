@@ -9,8 +9,8 @@ from gluscope.model.spec import ModelSpec
 from gluscope.page.finder import write_finder
 from gluscope.page.site import index_of, read_cards, write_index
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
-from gluscope.store.summary import read_attributes, read_layers
-from gluscope.store.weights import WeightsReader
+from gluscope.summary.file import SummaryReader
+from gluscope.weights.file import WeightsReader
 from gluscope.workflow.job import start
 from gluscope.workflow.submitted import own_config
 
@@ -18,8 +18,9 @@ from gluscope.workflow.submitted import own_config
 def main(smk: Any) -> None:
     """Write `smk.output[0]`, with all pages that exist, and the finder's data beside it."""
     with start(smk) as job:
-        spec, about = ModelSpec.read(smk.input.model), read_attributes(smk.input.summary)
-        summaries, weights = enumerate(read_layers(smk.input.summary)), WeightsReader.of_run(smk.input.weights, about)
+        spec, reader = ModelSpec.read(smk.input.model), SummaryReader(smk.input.summary)
+        about = reader.attributes
+        summaries, weights = enumerate(reader.layers()), WeightsReader.of_run(smk.input.weights, about)
         finder = write_finder(
             RunPaths(smk.wildcards.run).site,
             ((summary, weights.layer(layer)) for layer, summary in summaries),

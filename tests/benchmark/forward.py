@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from gluscope.cache.writer import CacheWriter
 from gluscope.model.capture import GatedModel
-from gluscope.recompute.examples import example_rows
-from gluscope.recompute.replay_passes import ReplayPasses
+from gluscope.replay.file import LayerPairs, ReplayWriter
+from gluscope.replay.passes import ReplayPasses
 from gluscope.scan.batches import TokenBatch
 from gluscope.scan.loop import writers
 from gluscope.scan.passes import Passes
 from gluscope.scan.reduce import Reducer, make_reducer
-from gluscope.store.cache import CacheWriter
-from gluscope.store.replay import LayerPairs, ReplayWriter
+from gluscope.summary.examples import example_rows
 from gluscope.summary.types import SampleTokens
 
 from benchmark.rounds import Effort, Texts, plain_pass

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gluscope.cache.writer import CacheWriter
 from gluscope.core.paths import DatasetPaths, RunPaths, shard_name
 from gluscope.dataset.build import build
 from gluscope.dataset.record import TokenSettings
@@ -19,10 +20,9 @@ from gluscope.dataset.sources import fetch
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.reduce import make_reducer
 from gluscope.scan.sample import choose_sample
-from gluscope.store.cache import CacheWriter
-from gluscope.store.summary import write_summary
-from gluscope.store.weights import write_weights
+from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
+from gluscope.weights.file import write_weights
 from gluscope.weights.types import CONVENTIONS, COSINES, NEAREST, QUANTILES, TOKENS, VECTORS, LayerWeights
 from safetensors.numpy import save_file
 

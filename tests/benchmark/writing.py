@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from gluscope.store.appender import LayerFile
-from gluscope.store.checksum import compiled
+from gluscope.cache.appender import LayerFile
+from gluscope.cache.checksum import compiled
 
 _MEMORY = Path("/dev/shm")
 _INFINITE = 0x7C00  # float16

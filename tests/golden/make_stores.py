@@ -12,9 +12,9 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1] / "scripts")]
 
+from gluscope.cache.writer import CacheWriter  # noqa: E402
 from gluscope.core.cases import LISTS  # noqa: E402
-from gluscope.store.cache import CacheWriter  # noqa: E402
-from gluscope.store.summary import write_summary  # noqa: E402
+from gluscope.summary.file import write_summary  # noqa: E402
 from gluscope.summary.types import LayerSummary, SampleTokens  # noqa: E402
 
 SUMMARY, CACHE = HERE / "summary.zarr.zip", HERE / "cache.zarr.packed.zip"

@@ -14,8 +14,8 @@ from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.recompute.types import Recomputed
-from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import WeightsReader
+from gluscope.summary.file import SummaryReader
+from gluscope.weights.file import WeightsReader
 from helpers.checkout import REPO
 
 GOLDEN = REPO / "tests/golden/results.npz"

@@ -14,8 +14,8 @@ from gluscope.dataset.record import TokenRecord, TokenSettings
 from gluscope.export.hf import write_hf
 from gluscope.export.published import to_table
 from gluscope.model.spec import ModelSpec
-from gluscope.store.summary import write_summary
 from gluscope.summary.convention import refactor
+from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary
 from helpers.summaries import random_layer, random_sample
 

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gluscope.core.cases import CASES, LISTS
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 FIELDS = tuple(LayerSummary.__dataclass_fields__)
+
+
+def read_attributes(path: str | Path) -> dict[str, Any]:
+    return SummaryReader(path).attributes
+
+
+def read_layer(path: str | Path, layer: int) -> LayerSummary:
+    return SummaryReader(path).layer(layer)
+
+
+def read_layers(path: str | Path) -> Iterator[LayerSummary]:
+    return SummaryReader(path).layers()
+
+
+def read_neuron(path: str | Path, layer: int, neuron: int) -> LayerSummary:
+    return SummaryReader(path).neuron(layer, neuron)
+
+
+def read_sample(path: str | Path) -> SampleTokens:
+    return SummaryReader(path).sample()
+
+
+def read_sign(path: str | Path) -> np.ndarray:
+    return SummaryReader(path).sign()
 
 
 def random_layer(rng: np.random.Generator, neurons: int, k: int, samples: int, rows: range) -> LayerSummary:

@@ -36,14 +36,14 @@ from gluscope.page.pack import unpack
 from gluscope.page.render import render_page
 from gluscope.page.results import RunResults
 from gluscope.page.site import read_cards, render_index, write_index
-from gluscope.recompute.replay import run_replay
 from gluscope.recompute.stage import Origin, recompute
+from gluscope.replay.stage import run_replay
 from gluscope.scan.loop import ScanSettings, run_scan
 from gluscope.scan.sample import choose_sample
 from gluscope.store.listing import list_file
-from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import WeightsReader
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.shards import OF_DATASET, Whole, merge_shards
+from gluscope.weights.file import WeightsReader
 from gluscope.weights.products import signs
 from gluscope.weights.stage import run_weights
 from helpers.tiny_models import make

@@ -22,7 +22,7 @@ from gluscope.core.neuron import NeuronId
 from gluscope.dataset.sources import Sources
 from gluscope.export.hf import write_hf
 from gluscope.page.pack import unpack
-from gluscope.store.whole import check_whole
+from gluscope.workflow.whole import check_whole
 from helpers.damage import altered, files_of, flip
 from helpers.tiny_run import TEXTS, TinyRun, written
 

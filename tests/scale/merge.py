@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from gluscope.core.cases import LISTS
-from gluscope.store.summary import write_summary
+from gluscope.summary.file import write_summary
 from gluscope.summary.shards import merge_shards
 from gluscope.summary.types import LayerSummary, SampleTokens
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from gluscope.cache.reader import CacheReader
 from gluscope.core.errors import StoreError
 from gluscope.recompute.types import Recomputed
-from gluscope.store.cache import CacheReader
-from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import WeightsReader
+from gluscope.summary.file import SummaryReader
+from gluscope.weights.file import WeightsReader
 from helpers.checkout import copy_checkout
 from helpers.cluster import Cluster, login_environment
 from helpers.quick import quick_snakemake

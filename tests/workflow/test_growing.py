@@ -12,9 +12,9 @@ import yaml
 from gluscope.core.paths import RunPaths, shard_name
 from gluscope.dataset.plan import Plan
 from gluscope.recompute.types import Recomputed
-from gluscope.store.summary import read_attributes, read_layer, read_sample
 from gluscope.summary.types import LayerSummary
 from helpers.room import TEXTS, Room
+from helpers.summaries import read_attributes, read_layer, read_sample
 from helpers.tiny_models import make
 
 # A text at a time, so that forward passes do not differ in the last bits; a sample that is not all tokens.

@@ -16,8 +16,8 @@ from gluscope.core.cases import LISTS, Quantity, SignCase
 from gluscope.core.errors import GluscopeError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.precision import UNIT_ROUNDOFF, forward_format
-from gluscope.store.summary import SummaryReader
 from gluscope.summary.convention import refactor
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 
 _KEPT = 50  # neurons that are named

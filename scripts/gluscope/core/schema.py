@@ -7,13 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StoredArray:
-    """dims: names of the axes, in order. fill: what unknown entries hold. meaning: one line for the docs."""
+    """dims: names of the axes, in order. fill: what unknown entries hold. meaning: one line for the docs.
+
+    Whole numbers are compressed, unless `plain`: rows and positions to a third. Activations would save a tenth.
+    """
 
     dims: tuple[str, ...]
     dtype: str
     unit: str
     fill: float | int
     meaning: str
+    plain: bool = False
+
+    @property
+    def compressed(self) -> bool:
+        return self.dtype.startswith("int") and not self.plain
 
 
 _LIST = ("layer", "neuron", "case", "quantity", "k")
@@ -57,7 +65,9 @@ WEIGHTS: dict[str, StoredArray] = {
     "chance_random": StoredArray(("quantile",), "float64", "", _NAN, "cosines of random directions"),
 }
 PER_RUN: dict[str, StoredArray] = {
-    "sign": StoredArray(("layer", "neuron"), "int8", "", 1, "-1 where the refactored convention flips w_in and w_out"),
+    "sign": StoredArray(
+        ("layer", "neuron"), "int8", "", 1, "-1 where the refactored convention flips w_in and w_out", plain=True
+    ),
     "sample_example": StoredArray(("sample",), "int64", "row", -1, "row of each sample token"),
     "sample_position": StoredArray(("sample",), "int32", "token", -1, "position of each sample token"),
 }
@@ -75,6 +85,8 @@ CACHE: dict[str, StoredArray] = {
     "x": StoredArray(
         ("layer", "token", "d_model"), "float16", "activation", 0, "the MLP's input, texts one after another"
     ),
-    "rows": StoredArray(("example",), "int64", "row", -1, "row of each text, in the order in which they are stored"),
-    "lengths": StoredArray(("example",), "int64", "tokens", 0, "tokens of each text"),
+    "rows": StoredArray(
+        ("example",), "int64", "row", -1, "row of each text, in the order in which they are stored", plain=True
+    ),
+    "lengths": StoredArray(("example",), "int64", "tokens", 0, "tokens of each text", plain=True),
 }

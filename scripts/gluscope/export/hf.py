@@ -24,8 +24,8 @@ from gluscope.core.names import public_name
 from gluscope.export.published import lists, schema, to_table
 from gluscope.store.atomic import new_folder
 from gluscope.store.listing import write_listing
-from gluscope.store.summary import SummaryReader
 from gluscope.summary.convention import refactor
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 _FILE_BYTES = 500_000_000

@@ -19,8 +19,8 @@ from gluscope.dataset.sources import Located, revision_of
 from gluscope.export.published import from_table, width
 from gluscope.export.source import Published, open_published
 from gluscope.model.spec import ModelSpec
-from gluscope.store.summary import write_summary
 from gluscope.summary.convention import refactor
+from gluscope.summary.file import write_summary
 from gluscope.summary.merge import merge
 from gluscope.summary.types import LayerSummary, SampleTokens
 

@@ -18,7 +18,7 @@ from gluscope.model.spec import ModelSpec
 from gluscope.page.pack import from_text
 from gluscope.page.site import existing_pages, index_of, of_card, read_card, write_index
 from gluscope.store.listing import LISTING
-from gluscope.store.summary import read_attributes
+from gluscope.summary.file import SummaryReader
 
 _BLOCK = re.compile(r'id="data">([^<]*)<')
 _LONG_AGO = 1_000_000_000  # older than what it is made from, so that the whole one is made when asked for
@@ -59,7 +59,7 @@ def refresh_index(run: str, options: str = "") -> bool:
     if known is not None and known["cards"] == cards:
         os.utime(index.parent / LISTING)
         return False
-    spec, about = ModelSpec.read(paths.model), read_attributes(paths.summary)
+    spec, about = ModelSpec.read(paths.model), SummaryReader(paths.summary).attributes
     finder, options = (known["finder"], known["options"]) if known is not None else (None, options)
     date = index.stat().st_mtime_ns if known is not None else _LONG_AGO
     write_index(index, index_of(run, spec, about, cards, finder, options), date)

@@ -22,9 +22,9 @@ from gluscope.page.record import NeuronPage, Provenance
 from gluscope.page.tokens import TokenTexts, tokenizer_folder
 from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed
-from gluscope.store.summary import SummaryReader
-from gluscope.store.weights import WeightsReader
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import SampleTokens
+from gluscope.weights.file import WeightsReader
 
 
 @dataclass(frozen=True)

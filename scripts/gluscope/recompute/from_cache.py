@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from gluscope.cache.reader import CacheReader
 from gluscope.core.errors import StoreError
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import Recomputed
-from gluscope.store.cache import CacheReader
 
 _Result = TypeVar("_Result")
 _BLOCK = 32  # tokens that are multiplied at once
@@ -90,7 +90,7 @@ def _holders(caches: Sequence[CacheReader], rows: dict[int, list[int]]) -> dict[
             if row in rows:
                 found[row] = cache, length
     if missing := sorted(set(rows) - set(found)):
-        where = str(caches[0].folder.parent) if caches else "cache"
+        where = str(caches[0].path.parent) if caches else "cache"
         raise StoreError(where, f"text {missing[0]}, which the summary names", "no cache that has it", _APART)
     return found
 

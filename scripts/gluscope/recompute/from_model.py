@@ -12,8 +12,8 @@ from gluscope.model.load import load
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.gather import Gather, Wanted
-from gluscope.recompute.pairs import PairIndex, longest
 from gluscope.recompute.types import Recomputed
+from gluscope.replay.pairs import PairIndex, longest
 from gluscope.scan.batches import PADDING, TokenBatch, read_batches
 from gluscope.scan.passes import ForwardPasses
 

@@ -10,7 +10,7 @@ from gluscope.core.neuron import NeuronId
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import Recomputed
-from gluscope.store.replay import ReplayReader
+from gluscope.replay.file import ReplayReader
 
 _APART = "remove the run's replay folder and run the same command again"
 

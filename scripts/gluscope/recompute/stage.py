@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gluscope.cache.reader import CacheReader
 from gluscope.core.activation import act
 from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.core.precision import forward_format
@@ -18,24 +19,22 @@ from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.agreement import agreement
 from gluscope.recompute.diagnosis import diagnosed
-from gluscope.recompute.examples import example_rows, typical_tokens
 from gluscope.recompute.from_cache import from_cache
 from gluscope.recompute.from_replay import from_replay
 from gluscope.recompute.gather import Wanted
 from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed, Source
-from gluscope.store.cache import CacheReader
+from gluscope.replay.file import ReplayReader
 from gluscope.store.damage import refuse_other_shard, to_redo
-from gluscope.store.replay import ReplayReader
-from gluscope.store.summary import read_attributes, read_layer, read_neuron, read_sample, read_sign
 from gluscope.summary.convention import refactor
+from gluscope.summary.examples import example_rows, typical_tokens
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 
 if TYPE_CHECKING:
     from gluscope.model.capture import GatedModel
 
 _ROOM = 3 << 30  # bytes of results that are in memory together: at k 16 and 450 tokens a text, 4000 neurons'
-_FEW = 16  # neurons that are read from the summary one by one
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,11 @@ def recomputed(
     wanted_here = sorted(neurons)
     if not wanted_here:
         return
-    about = read_attributes(summary)
+    reader = SummaryReader(summary)
+    about = reader.attributes
     dtype = str(about.get("dtype", "float32"))
     weights, function = WeightRows(spec), act(spec.act_fn)
-    parts, sample = _raw_summaries(summary, about, layer, wanted_here), read_sample(summary)
+    parts, sample = _raw_summaries(reader, layer, wanted_here), reader.sample()
     rows = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
     for wanted in _in_room(rows, tokens):
         found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
@@ -104,7 +104,7 @@ def recomputed(
 
 def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
     """Neurons, in their order, so many at a time as have room; one always has."""
-    if len(wanted) <= _FEW:
+    if len(wanted) == 1:
         yield wanted
         return
     lengths, size = TokenDataset.open(tokens).lengths, 0
@@ -119,16 +119,12 @@ def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
     yield part
 
 
-def _raw_summaries(path: str | Path, about: dict[str, Any], layer: int, neurons: list[int]) -> dict[int, LayerSummary]:
+def _raw_summaries(reader: SummaryReader, layer: int, neurons: list[int]) -> dict[int, LayerSummary]:
     """Summaries of single neurons, in the raw convention whatever the run's is, by the sign that it stores."""
-    if len(neurons) <= _FEW:
-        parts = {neuron: read_neuron(path, layer, neuron) for neuron in neurons}
-    else:
-        whole = read_layer(path, layer)
-        parts = {neuron: whole.neuron(neuron) for neuron in neurons}
-    if about.get("convention", "raw") == "raw":
+    parts = reader.some(layer, neurons)
+    if reader.attributes.get("convention", "raw") == "raw":
         return parts
-    sign = read_sign(path)[layer]
+    sign = reader.sign()[layer]
     return {neuron: refactor(part, sign[neuron : neuron + 1]) for neuron, part in parts.items()}
 
 
@@ -151,11 +147,11 @@ def _values(
         if origin.source == "replay":
             replays = [stack.enter_context(ReplayReader(folder)) for folder in origin.folders]
             for replay in replays:
-                _check_belongs(replay.folder, replay.attributes, about)
+                _check_belongs(replay.path, replay.attributes, about)
             return from_replay(weights, replays, layer, wanted)
         caches = [stack.enter_context(CacheReader(folder)) for folder in origin.folders]
         for cache in caches:
-            _check_belongs(cache.folder, cache.attributes, about)
+            _check_belongs(cache.path, cache.attributes, about)
         return from_cache(weights, caches, layer, wanted, origin.threads)
 
 

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from gluscope.cache.writer import CacheWriter
 from gluscope.core.cores import usable_cores
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
@@ -20,8 +21,7 @@ from gluscope.model.spec import ModelSpec
 from gluscope.scan.batches import PADDING, TokenBatch, processing_order, read_batches
 from gluscope.scan.progress import Progress
 from gluscope.scan.sample import choose_sample
-from gluscope.store.cache import CacheWriter
-from gluscope.store.summary import write_summary
+from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 # Threads that write the cache. A GPU's passes give x faster than one thread writes it, and leave all cores but one, or

@@ -20,7 +20,7 @@ from gluscope.scan.reduce import Reducer
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 if TYPE_CHECKING:
-    from gluscope.store.cache import CacheWriter
+    from gluscope.cache.writer import CacheWriter
 
 _CACHE_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _HALF_MAX = float(np.finfo(np.float16).max)

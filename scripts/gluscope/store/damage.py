@@ -46,6 +46,17 @@ def refuse_other_shard(store: Path, attributes: Mapping[str, Any]) -> None:
 
 
 @contextmanager
+def zip_damage(expected: str) -> Iterator[None]:
+    """What zipfile raises for altered archives, which has no common class, as Damaged."""
+    try:
+        yield
+    except (Damaged, GluscopeError, FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        raise Damaged(f"{expected}, found damage ({' '.join(str(error).split())[:200]})") from error
+
+
+@contextmanager
 def refused(store: Path, part: str) -> Iterator[None]:
     """Turn what a damaged or missing `part` leads to into a StoreError that names it and its store."""
     where = f"{store}: {part}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 
 from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.store.damage import made_anew, refuse_other_shard, to_redo
-from gluscope.store.summary import read_attributes, read_layer, read_sample, write_summary
 from gluscope.summary.convention import refactor
+from gluscope.summary.file import SummaryReader, write_summary
 from gluscope.summary.merge import merge
 from gluscope.summary.samples import choose_columns
 from gluscope.summary.types import LayerSummary, SampleTokens
@@ -24,14 +25,19 @@ OF_DATASET = frozenset({"dataset_revision", "dataset_fingerprint", "dataset_rows
 # What a shard did that does not say so: the key is younger than it.
 BEFORE = {"tf32": False}
 INDIFFERENT = frozenset({"device", "batch_tokens", "reducer", "cache_dtype", "versions"})
+_OPEN = 512  # files that stay open; systems allow 1024 to a process, often
 _LARGE = 100_000  # neurons, counted once for every shard and layer
 
 
 @dataclass(frozen=True)
 class _Shard:
     path: Path
-    attributes: Mapping[str, Any]
+    reader: SummaryReader
     sample: SampleTokens
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        return self.reader.attributes
 
     @property
     def name(self) -> str:
@@ -85,18 +91,22 @@ def merge_shards(
     _refuse_other_rows(shards, None if whole is None else whole.attributes["dataset_rows"])
     about = {**_joined(shards, whole), **(attributes or {}), "convention": convention}
     sample, columns = choose_columns([(shard.name, shard.sample) for shard in shards], whole.sample if whole else None)
-    layers = _layers(shards, sign, columns, convention)
-    write_summary(out, layers, n_layers=len(sign), sample=sample, attributes=about, sign=np.asarray(sign, np.int8))
+    with ExitStack() as stack:
+        for shard in shards[:_OPEN]:
+            stack.enter_context(shard.reader)
+        layers = _layers(shards, sign, columns, convention)
+        write_summary(out, layers, n_layers=len(sign), sample=sample, attributes=about, sign=np.asarray(sign, np.int8))
     return about
 
 
 def _open(path: str | Path) -> _Shard:
-    attributes = read_attributes(path)
+    reader = SummaryReader(path)
+    attributes = reader.attributes
     if missing := sorted((OWN - {"rows_digest"} | {"convention", "k"}) - attributes.keys()):
         found = f"no {missing[0]} in its attributes"
         raise StoreError(str(path), "the statistics of a shard", found, made_anew(Path(path)))
     refuse_other_shard(Path(path), attributes)
-    return _Shard(Path(path), attributes, read_sample(path))
+    return _Shard(Path(path), reader, reader.sample())
 
 
 def _refuse_unasked_settings(shards: Sequence[_Shard], settings: Mapping[str, Any]) -> None:
@@ -215,7 +225,7 @@ def _layers(
         gate, in_ = np.empty((2, len(flips), samples), np.float16)
         done = 0
         for shard, kept in zip(shards, columns, strict=True):
-            part = read_layer(shard.path, layer)
+            part = shard.reader.layer(layer)
             _refuse_strange_lists(shard, part, layer, len(flips))
             to = slice(done, done := done + len(kept))
             gate[:, to], in_[:, to] = part.sample_gate[:, kept], part.sample_in[:, kept]

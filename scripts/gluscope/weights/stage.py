@@ -12,9 +12,9 @@ import numpy as np
 from gluscope.core.provenance import versions
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
-from gluscope.store.weights import write_weights
 from gluscope.weights.chance import mismatched, random_quantiles
 from gluscope.weights.classes import rw_classes
+from gluscope.weights.file import write_weights
 from gluscope.weights.folded import FoldedRows
 from gluscope.weights.nearest import nearest
 from gluscope.weights.products import cosines, norms, products, quantiles, sign_from

@@ -21,9 +21,9 @@ from gluscope.core.cores import GIVEN
 from gluscope.core.errors import GluscopeError, StoreError, WrongFile, one_line
 from gluscope.model.unchanged import models_unchanged
 from gluscope.stages.made import refuse_old
-from gluscope.store.whole import check_whole
 from gluscope.workflow.claims import claimed
 from gluscope.workflow.damaged import NOTES, note, why_noted
+from gluscope.workflow.whole import check_whole
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS",

@@ -15,7 +15,7 @@ from gluscope.compare.runs import CompareError, Comparison, compare
 from gluscope.compare.spread import Spread
 from gluscope.core.cases import LISTS, Quantity
 from gluscope.core.precision import UNIT_ROUNDOFF, dtype_note
-from gluscope.store.summary import SummaryReader, write_summary
+from gluscope.summary.file import SummaryReader, write_summary
 from gluscope.summary.shards import merge_shards
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.folded import signs_of

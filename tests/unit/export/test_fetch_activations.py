@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gluscope.dataset.sources import Sources
 from gluscope.export.take import Taking, take_activations
-from gluscope.store.summary import SummaryReader
+from gluscope.summary.file import SummaryReader
 from helpers import published as made
 from helpers.checkout import REPO
 from helpers.fake_hub import FakeHub

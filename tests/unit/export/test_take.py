@@ -20,8 +20,8 @@ from gluscope.export.hf import write_hf
 from gluscope.export.published import from_table, to_table
 from gluscope.export.source import open_published
 from gluscope.export.take import Taking, take_activations
-from gluscope.store.summary import SummaryReader
 from gluscope.summary.convention import refactor
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 from helpers import published as made
 

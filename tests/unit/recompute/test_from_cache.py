@@ -7,12 +7,13 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from gluscope.cache.reader import CacheReader
+from gluscope.cache.writer import CacheWriter
 from gluscope.core.errors import StoreError
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.from_cache import from_cache
 from gluscope.recompute.types import Recomputed
-from gluscope.store.cache import CacheReader, CacheWriter
 from helpers.tiny_weights import make_weights
 
 D_MODEL, N_LAYERS = 48, 2

@@ -16,19 +16,21 @@ from gluscope.core.cases import CASES, LISTS
 from gluscope.core.errors import GluscopeError, ShardMismatch, StoreError
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.model.capture import GatedModel
-from gluscope.recompute import pairs, stage
+from gluscope.recompute import stage
 from gluscope.recompute.agreement import agreement
-from gluscope.recompute.replay import run_replay
 from gluscope.recompute.stage import Origin, recompute
 from gluscope.recompute.types import Recomputed
+from gluscope.replay import pairs
+from gluscope.replay.stage import run_replay
 from gluscope.scan import batches
 from gluscope.scan.batches import TokenBatch
-from gluscope.store.summary import read_layer
+from gluscope.summary import file as summary_file
 from gluscope.summary.convention import refactor
 from gluscope.summary.shards import merge_shards
 from gluscope.weights.folded import signs_of
 from helpers.brute_scan import Text, forward
 from helpers.scan_case import Case, prepare
+from helpers.summaries import read_attributes, read_layer, read_layers, read_sample, read_sign
 from torch.utils._python_dispatch import TorchDispatchMode
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -212,7 +214,7 @@ def test_neurons_whose_values_have_no_room_together_take_turns(
 ) -> None:
     together = run.recompute(tmp_path / "together", source, 0, range(10))
     sizes = [found.gate.nbytes + found.in_.nbytes for found in together]
-    monkeypatch.setattr(stage, "_FEW", 1)
+    monkeypatch.setattr(summary_file, "_FEW", 1)
     monkeypatch.setattr(stage, "_ROOM", max(sizes) * opened)
     passes, values = [], stage._values
     monkeypatch.setattr(stage, "_values", lambda *how: passes.append(list(how[4])) or values(*how))
@@ -242,7 +244,8 @@ def test_values_are_raw_whatever_the_runs_convention(run: Run, tmp_path: Path) -
 
 def test_a_cache_of_other_texts_is_refused_by_the_neurons_name(run: Run, tmp_path: Path) -> None:
     """The cache says the right model and data, but two texts of equal length have changed places."""
-    from gluscope.store.cache import CacheReader, CacheWriter
+    from gluscope.cache.reader import CacheReader
+    from gluscope.cache.writer import CacheWriter
 
     with CacheReader(run.caches[0]) as old:
         x = [np.concatenate([old.read(layer, row) for row in old.rows.tolist()]) for layer in range(run.spec.n_layers)]
@@ -262,10 +265,9 @@ def test_a_cache_of_other_texts_is_refused_by_the_neurons_name(run: Run, tmp_pat
 
 def test_published_statistics_which_have_no_positions(run: Run, tmp_path: Path) -> None:
     """The same values as for a scan's; those of other texts are refused, and the texts are what to look at."""
-    from gluscope.store import summary as store
 
-    about = store.read_attributes(run.summary())
-    layers, sample, sign = list(store.read_layers(run.summary())), store.read_sample(run.summary()), run.sign
+    about = read_attributes(run.summary())
+    layers, sample, sign = list(read_layers(run.summary())), read_sample(run.summary()), run.sign
     rows = int(about["rows"])
 
     def published(name: str, shift: int) -> Path:
@@ -278,7 +280,9 @@ def test_published_statistics_which_have_no_positions(run: Run, tmp_path: Path) 
             for layer in layers
         ]
         about["activations"] = {"id": "user/acts"}
-        store.write_summary(tmp_path / name, changed, n_layers=len(layers), sample=sample, attributes=about, sign=sign)
+        summary_file.write_summary(
+            tmp_path / name, changed, n_layers=len(layers), sample=sample, attributes=about, sign=sign
+        )
         return tmp_path / name
 
     outputs = {neuron: tmp_path / f"N{neuron}.npz" for neuron in range(10)}
@@ -293,12 +297,11 @@ def test_published_statistics_which_have_no_positions(run: Run, tmp_path: Path) 
 
 def test_a_cache_of_another_model_is_refused_by_its_name(run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.summary(), tmp_path / "summary.zarr")
-    from gluscope.store import summary as store
 
-    about = {**store.read_attributes(copy), "model_revision": "sha256:other"}
-    layers = list(store.read_layers(copy))
-    sample, sign = store.read_sample(copy), store.read_sign(copy)
-    store.write_summary(copy, layers, n_layers=len(layers), sample=sample, attributes=about, sign=sign)
+    about = {**read_attributes(copy), "model_revision": "sha256:other"}
+    layers = list(read_layers(copy))
+    sample, sign = read_sample(copy), read_sign(copy)
+    summary_file.write_summary(copy, layers, n_layers=len(layers), sample=sample, attributes=about, sign=sign)
     with pytest.raises(ShardMismatch, match=r"0000\.zarr.*sha256:other"):
         recompute(run.spec, copy, run.case.data, 0, {3: tmp_path / "N3.npz"}, Origin("cache", run.caches))
 

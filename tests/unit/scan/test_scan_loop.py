@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gluscope.cache.reader import CacheReader
 from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
@@ -18,12 +19,11 @@ from gluscope.scan import loop
 from gluscope.scan.batches import processing_order
 from gluscope.scan.loop import ScanSettings, run_scan
 from gluscope.scan.sample import choose_sample
-from gluscope.store.cache import CacheReader
-from gluscope.store.summary import read_attributes, read_layer, read_sample
 from gluscope.summary.merge import merge
 from gluscope.summary.types import LayerSummary
 from helpers.brute_scan import case_of, collect, copies_in, forward
 from helpers.scan_case import Case, K, prepare
+from helpers.summaries import read_attributes, read_layer, read_sample
 
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}  # float32 against float64 after two or three blocks
 

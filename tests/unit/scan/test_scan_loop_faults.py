@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gluscope.cache.reader import CacheReader
+from gluscope.cache.writer import CacheWriter
 from gluscope.core.errors import DatasetError, GluscopeError, ModelError, ShardMismatch, StoreError
 from gluscope.dataset.plan import Plan
 from gluscope.model.capture import GatedModel
@@ -23,10 +25,9 @@ from gluscope.scan.copies import HostCopies
 from gluscope.scan.memory import is_out_of_memory
 from gluscope.scan.passes import Passes
 from gluscope.scan.reduce import TorchReducer, _TorchState
-from gluscope.store.cache import CacheReader, CacheWriter
-from gluscope.store.summary import read_attributes, read_layer, read_sample
 from helpers.checkout import REPO
 from helpers.scan_case import Case, prepare
+from helpers.summaries import read_attributes, read_layer, read_sample
 from safetensors.torch import load_file, save_file
 
 

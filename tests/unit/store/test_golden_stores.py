@@ -9,8 +9,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from gluscope.store.cache import CacheReader
-from gluscope.store.summary import SummaryReader
+from gluscope.cache.reader import CacheReader
+from gluscope.summary.file import SummaryReader
 from helpers.checkout import REPO
 from helpers.summaries import assert_equal
 

@@ -11,10 +11,10 @@ import pytest
 from gluscope.core.errors import StoreError, WrongFile
 from gluscope.store.listing import LISTING, check_listed, list_file, own_listing, write_listing
 from gluscope.store.sealed import read_sealed, sealed
-from gluscope.store.whole import check_whole
 from gluscope.workflow.altered import altered as altered_files
 from gluscope.workflow.altered import unlike_list
 from gluscope.workflow.restart import make_good
+from gluscope.workflow.whole import check_whole
 from helpers.damage import altered, flip
 
 CONTENT = {"base": "é <b>", "shards": [{"start": 0, "stop": -1, "share": 0.1}], "none": None}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from gluscope.core.errors import ShardMismatch
 from gluscope.scan.sample import choose_sample
-from gluscope.store.summary import read_attributes, read_layer, read_sample, write_summary
+from gluscope.summary.file import write_summary
 from gluscope.summary.samples import choose_columns
 from gluscope.summary.shards import Whole, merge_shards
 from gluscope.summary.types import SampleTokens
-from helpers.summaries import random_layer, shard_attributes
+from helpers.summaries import random_layer, read_attributes, read_layer, read_sample, shard_attributes
 
 LENGTHS = np.random.default_rng(3).integers(1, 30, 40)
 SIGN = np.ones((1, 5), np.int8)

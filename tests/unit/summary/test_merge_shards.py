@@ -14,23 +14,27 @@ from typing import Any
 import numpy as np
 import pytest
 from gluscope.core.errors import ShardMismatch, StoreError
-from gluscope.store.summary import (
+from gluscope.summary import shards as shards_module
+from gluscope.summary.convention import refactor
+from gluscope.summary.file import write_summary
+from gluscope.summary.merge import merge
+from gluscope.summary.shards import merge_shards
+from gluscope.summary.types import LayerSummary, SampleTokens
+from helpers.checkout import REPO
+from helpers.damage import flip
+from helpers.summaries import (
+    FIELDS,
+    assert_equal,
+    random_layer,
+    random_sample,
     read_attributes,
     read_layer,
     read_layers,
     read_neuron,
     read_sample,
     read_sign,
-    write_summary,
+    shard_attributes,
 )
-from gluscope.summary import shards as shards_module
-from gluscope.summary.convention import refactor
-from gluscope.summary.merge import merge
-from gluscope.summary.shards import merge_shards
-from gluscope.summary.types import LayerSummary, SampleTokens
-from helpers.checkout import REPO
-from helpers.damage import flip
-from helpers.summaries import FIELDS, assert_equal, random_layer, random_sample, shard_attributes
 
 N_LAYERS, NEURONS, K = 2, 6, 3
 EDGES = (0, 10, 10, 13, 30)  # a shard without rows among them

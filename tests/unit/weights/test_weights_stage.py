@@ -16,9 +16,9 @@ from gluscope.core.errors import StoreError
 from gluscope.core.schema import WEIGHTS
 from gluscope.model.describe import describe
 from gluscope.model.rows import WeightRows
-from gluscope.store.weights import WeightsReader
 from gluscope.weights import nearest, stage, tokens
 from gluscope.weights.classes import rw_class
+from gluscope.weights.file import WeightsReader
 from gluscope.weights.folded import signs_of
 from gluscope.weights.products import signs
 from gluscope.weights.types import COSINES, NEAREST, TOKENS, Cosine, LayerWeights, Vector

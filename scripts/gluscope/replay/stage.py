@@ -15,13 +15,11 @@ from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.spec import ModelSpec
-from gluscope.recompute.examples import example_rows, typical_tokens
+from gluscope.replay.file import LayerPairs, ReplayWriter
 from gluscope.scan.batches import PADDING, read_batches
 from gluscope.scan.progress import Progress
-from gluscope.store.replay import LayerPairs, ReplayWriter
-from gluscope.store.summary import SummaryReader
-
-_FEW = 16  # neurons of a layer that are read from the summary one by one
+from gluscope.summary.examples import example_rows, typical_tokens
+from gluscope.summary.file import SummaryReader
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,8 @@ def wanted_pairs(
     function, sample = act(spec.act_fn), summary.sample()
     found = []
     for layer in range(spec.n_layers):
-        chosen = sorted(set(neurons.get(layer, ())))
-        whole = summary.layer(layer) if len(chosen) > _FEW else None
         rows, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for neuron in chosen:
-            part = summary.neuron(layer, neuron) if whole is None else whole.neuron(neuron)
+        for neuron, part in summary.some(layer, sorted(set(neurons.get(layer, ())))).items():
             own = example_rows(part, typical_tokens(part, sample, function))
             own = own[(own >= shard.start) & (own < shard.stop)]
             rows.append(own)
@@ -118,7 +113,7 @@ def _pass(
     stream: TextIO | None,
 ) -> None:
     from gluscope.model.load import load
-    from gluscope.recompute.replay_passes import ReplayPasses
+    from gluscope.replay.passes import ReplayPasses
 
     model = load(spec, *how)
     lengths = data.lengths[rows]

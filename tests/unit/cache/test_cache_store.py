@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gluscope.cache import appender
+from gluscope.cache.appender import CHUNK, LayerFile
+from gluscope.cache.reader import CacheReader
+from gluscope.cache.writer import CacheWriter
 from gluscope.core.errors import ModelError, StoreError
-from gluscope.store import appender
-from gluscope.store.appender import CHUNK, LayerFile
-from gluscope.store.cache import CacheReader, CacheWriter
 from helpers.checkout import REPO
 from helpers.damage import check_cuts, check_flips, files_of
 from hypothesis import given, settings
@@ -268,8 +269,8 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np, signal
 from gluscope.core.errors import StoreError
-from gluscope.store.cache import CacheWriter
-from gluscope.store.summary import write_summary
+from gluscope.cache.writer import CacheWriter
+from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

@@ -14,20 +14,22 @@ import numpy as np
 import pytest
 from gluscope.core.errors import StoreError
 from gluscope.core.schema import PER_RUN, SUMMARY
-from gluscope.store.summary import (
-    SummaryReader,
+from gluscope.summary.file import SummaryReader, write_summary
+from gluscope.summary.types import LayerSummary, SampleTokens
+from helpers.checkout import REPO
+from helpers.damage import altered, check_cuts, check_flips, flip, refused_or_equal
+from helpers.summaries import (
+    FIELDS,
+    assert_equal,
+    random_layer,
+    random_sample,
     read_attributes,
     read_layer,
     read_layers,
     read_neuron,
     read_sample,
     read_sign,
-    write_summary,
 )
-from gluscope.summary.types import LayerSummary, SampleTokens
-from helpers.checkout import REPO
-from helpers.damage import altered, check_cuts, check_flips, flip, refused_or_equal
-from helpers.summaries import FIELDS, assert_equal, random_layer, random_sample
 
 N_LAYERS, NEURONS, K, SAMPLES = 3, 37, 4, 5
 ATTRIBUTES = {"model": "a/b", "rows": 12, "umlaut": "Grüße\n", "nested": {"x": [1, None, 0.1]}}
@@ -161,11 +163,11 @@ def test_turned_bits_of_the_metadata_are_refused_or_harmless(made: Made) -> None
 
     def read() -> object:
         reader = SummaryReader(made.paths[1])
-        return reader.attributes, reader._arrays
+        return reader.attributes, reader.arrays
 
     for bit in bits:
         with altered(file, flip(data, bit)):
-            refused += refused_or_equal(read, (whole.attributes, whole._arrays))
+            refused += refused_or_equal(read, (whole.attributes, whole.arrays))
     assert refused > 0.7 * len(bits)
 
 
@@ -246,9 +248,9 @@ def test_memory_does_not_grow_with_the_layers(tmp_path: Path) -> None:
 def test_reading_a_neuron_imports_no_zarr(made: Made) -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(REPO / "scripts")!r})
-from gluscope.store.summary import read_neuron
+from gluscope.summary.file import SummaryReader
 assert not {{"zarr", "numcodecs", "tensorstore"}} & set(sys.modules)
-read_neuron({str(made.paths[1])!r}, 1, 2)
+SummaryReader({str(made.paths[1])!r}).neuron(1, 2)
 assert not {{"zarr", "tensorstore", "asyncio", "torch"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,11 +14,11 @@ import zarr
 from gluscope.core.errors import ModelError, ShardMismatch, StoreError
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.model.rows import WeightRows
-from gluscope.recompute import replay_passes
 from gluscope.recompute.from_replay import from_replay
-from gluscope.recompute.replay import Replayed, run_replay, wanted_pairs
-from gluscope.store.replay import LayerPairs, ReplayReader, ReplayWriter
-from gluscope.store.summary import SummaryReader
+from gluscope.replay import passes as replay_passes
+from gluscope.replay.file import LayerPairs, ReplayReader, ReplayWriter
+from gluscope.replay.stage import Replayed, run_replay, wanted_pairs
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.shards import merge_shards
 from gluscope.weights.folded import signs_of
 from helpers.brute_scan import forward

@@ -63,7 +63,7 @@ class LayerFile:
 
     def _write(self, x: np.ndarray) -> None:
         """Whole chunks, each with its checksum behind it."""
-        from gluscope.store.checksum import checksums
+        from gluscope.cache.checksum import checksums
 
         chunks = x.reshape(len(x) // CHUNK, -1)
         if chunks.shape[1]:

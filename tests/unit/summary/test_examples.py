@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, LISTS, Quantity, SignCase
-from gluscope.recompute.examples import BANDS, example_rows, typical_tokens
 from gluscope.summary.convention import refactor
+from gluscope.summary.examples import BANDS, example_rows, typical_tokens
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 SILU = act("silu")

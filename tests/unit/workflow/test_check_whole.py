@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gluscope.cache.reader import CacheReader
+from gluscope.cache.writer import CacheWriter
 from gluscope.core.errors import StoreError
-from gluscope.store.cache import CacheReader, CacheWriter
-from gluscope.store.summary import SummaryReader, write_summary
-from gluscope.store.whole import check_whole
+from gluscope.summary.file import SummaryReader, write_summary
+from gluscope.workflow.whole import check_whole
 from helpers.damage import altered, files_of, flip
 from helpers.summaries import random_layer, random_sample, shard_attributes
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from gluscope.model.capture import GatedModel
-from gluscope.recompute.pairs import PairIndex, longest
+from gluscope.replay.file import LayerPairs, ReplayWriter
+from gluscope.replay.pairs import PairIndex, longest
 from gluscope.scan.batches import TokenBatch
 from gluscope.scan.passes import ForwardPasses
-from gluscope.store.replay import LayerPairs, ReplayWriter
 
 
 class ReplayPasses(ForwardPasses):

@@ -10,10 +10,10 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 import pytest
+from gluscope.cache import appender
+from gluscope.cache.appender import CHUNK, LayerFile
+from gluscope.cache.checksum import _BORDER, _LANES, checksums, compiled
 from gluscope.core.cores import GIVEN, usable_cores
-from gluscope.store import appender
-from gluscope.store.appender import CHUNK, LayerFile
-from gluscope.store.checksum import _BORDER, _LANES, checksums, compiled
 
 INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
 

@@ -1,0 +1,74 @@
+"""The file of weight statistics: a zarr group in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gluscope.core.errors import WrongFile
+from gluscope.core.schema import WEIGHTS, StoredArray
+from gluscope.store.damage import to_redo
+from gluscope.store.group import GroupReader, new_group
+from gluscope.weights.classes import RW_CLASSES
+from gluscope.weights.types import CONVENTIONS, COSINES, QUANTILES, VECTORS, LayerWeights, NeuronWeights, one_neuron
+
+_LABELS: dict[str, list[str]] = {
+    "pair": [kind.value for kind in COSINES],
+    "vector": [vector.value for vector in VECTORS],
+    "end": ["top", "bottom"],
+    "convention": list(CONVENTIONS),
+    "rw_class_name": [kind.label for kind in RW_CLASSES],
+}
+_QUANTILE = StoredArray(("quantile",), "float64", "", 0.0, "share of the cosines that are smaller")
+_OF_LAYER = [name for name, stored in WEIGHTS.items() if stored.dims[0] == "layer"]
+_OF_NEURON = [name for name in _OF_LAYER if WEIGHTS[name].dims[1] == "neuron"]
+
+
+def write_weights(
+    path: str | Path, layers: Sequence[LayerWeights], chance_random: np.ndarray, attributes: dict[str, Any]
+) -> None:
+    """Write all layers of a model; whole or not at all. path: the group's folder, or the zarr.json in it."""
+    with new_group(path, attributes, len(layers)) as group:
+        for name in _OF_LAYER:
+            for number, layer in enumerate(layers):
+                group.add(name, WEIGHTS[name], getattr(layer, name), layer=number)
+        group.add("chance_random", WEIGHTS["chance_random"], chance_random)
+        group.add("quantile", _QUANTILE, np.array(QUANTILES))
+        for name, labels in _LABELS.items():
+            group.add_labels(name, labels)
+
+
+class WeightsReader(GroupReader):
+    """Stored weight statistics. Every method raises IndexError for a layer or neuron that is not there."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, "weight statistics")
+        self.n_layers, self.neurons = self.arrays["sign"].shape
+
+    @classmethod
+    def of_run(cls, path: str | Path, about: Mapping[str, Any]) -> WeightsReader:
+        """Those of a run; raises WrongFile where they are another model's. about: attributes of its summary."""
+        reader, key = cls(path), "model_revision"
+        if reader.attributes.get(key) != about.get(key):
+            expected, found = f"{key} {about.get(key)} as in the summary", str(reader.attributes.get(key))
+            raise to_redo(WrongFile, reader.path, str(reader.path), expected, found)
+        return reader
+
+    def neuron(self, layer: int, neuron: int) -> NeuronWeights:
+        """The weight statistics of one neuron."""
+        self._check(layer, neuron)
+        parts = {name: self.part(name, neuron, neuron + 1, layer) for name in _OF_NEURON}
+        part = LayerWeights(**parts, chance=self.read("chance", layer))
+        return one_neuron(part, layer, neuron, self.read("chance_random"))
+
+    def layer(self, layer: int) -> LayerWeights:
+        """The weight statistics of one layer."""
+        self._check(layer, 0)
+        return LayerWeights(**{name: self.read(name, layer) for name in _OF_LAYER})
+
+    def _check(self, layer: int, neuron: int) -> None:
+        if not (0 <= layer < self.n_layers and 0 <= neuron < self.neurons):
+            raise IndexError(f"L{layer}/N{neuron} of {self.n_layers} layers of {self.neurons} neurons")
