@@ -29,7 +29,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = SimpleNamespace(model="org/model", n_layers=2, d_mlp=48)
     monkeypatch.setattr(refresh.ModelSpec, "read", lambda path: spec)
     about = {"dataset": "texts", "tokens": 5000, "k": 4, "convention": "raw"}
-    monkeypatch.setattr(refresh, "read_attributes", lambda path: about)
+    monkeypatch.setattr(refresh, "SummaryReader", lambda path: SimpleNamespace(attributes=about))
 
 
 def write(neuron: NeuronId, seed: int = 0) -> None:
