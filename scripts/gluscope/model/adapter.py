@@ -6,6 +6,7 @@ transformers and transformer_lens (seconds): `describe` alone does, once a run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from gluscope.core import activation
 from gluscope.core.errors import ModelError, one_line
 from gluscope.model.files import Tensor
 from gluscope.model.keys import StoredKeys, stored_keys, tied
+from gluscope.model.mixture import Mixture
 from gluscope.model.norms import norms_of
 from gluscope.model.spec import Norm
 
@@ -105,6 +107,7 @@ class Layout:
     stored: dict[str, str]
     bias: bool
     norms: tuple[Norm, ...]
+    mixture: Mixture | None = None
 
 
 def layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) -> Layout:
@@ -119,11 +122,11 @@ def layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) ->
     blocks, embed, unembed = (adapter.component_mapping.get(name) for name in ("blocks", "embed", "unembed"))
     mlp: Any = (getattr(blocks, "submodules", None) or {}).get("mlp")
     if not isinstance(mlp, GatedMLPBridge) or not (blocks and embed and unembed):
-        raise _refused(where, architecture, _NOT_GATED if mlp is None else _kind(mlp))
+        raise refused(where, architecture, _NOT_GATED if mlp is None else _kind(mlp))
     if architecture in _OTHERWISE:
-        raise _refused(where, architecture, _OTHERWISE[architecture])
+        raise refused(where, architecture, _OTHERWISE[architecture])
     fused = mlp.fused_attr if isinstance(mlp, JointGateUpMLPBridge) else None
-    model = _empty_model(config, architecture, where)
+    model = empty_model(config, architecture, where)
     names = {
         "gate": str(fused or mlp.submodules["gate"].name),
         "in_": str(fused or mlp.submodules["in"].name),
@@ -136,15 +139,17 @@ def layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) ->
     own = {name: name for name in model.state_dict()}
     keys = StoredKeys(own, {}) if tensors is None else stored_keys(model, tensors, where)
     paths = {part: f"{blocks.name}.{{layer}}.{mlp.name}.{name}.weight" for part, name in names.items()}
-    stored = {part: _template(keys, path, len(layers), where) for part, path in paths.items()}
+    stored = {part: stored_template(keys, path, range(len(layers)), where) for part, path in paths.items()}
     heads = {"embed": f"{embed.name}.weight", "unembed": f"{unembed.name}.weight"}
-    stored |= {part: _head(model, keys, name, where) for part, name in heads.items()}
+    stored |= {part: head_name(model, keys, name, where) for part, name in heads.items()}
     names_of_norms = [_norm_name(architecture, adapter, block) for block in layers]
     return Layout(
         architecture=architecture,
         layers=blocks.name,
         mlp=str(mlp.name),
-        **names,
+        gate=names["gate"],
+        in_=names["in_"],
+        out=names["out"],
         act=act,
         embed=embed.name,
         unembed=unembed.name,
@@ -159,20 +164,21 @@ def layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) ->
     )
 
 
-def _template(keys: StoredKeys, path: str, n_layers: int, where: str) -> str:
-    """The stored name with `{layer}`, which must be of one pattern in all layers."""
-    found = keys.of(path.format(layer=0), where)
+def stored_template(keys: StoredKeys, path: str, layers: Sequence[int], where: str) -> str:
+    """The stored name with `{layer}`, which must be of one pattern in all of `layers`."""
+    first = layers[0]
+    found = keys.of(path.format(layer=first), where)
     ours, theirs = path.split("{layer}"), found.split(".")
-    places = [i for i, part in enumerate(theirs) if part == "0"]
+    places = [i for i, part in enumerate(theirs) if part == str(first)]
     for place in places:
         template = ".".join("{layer}" if i == place else part for i, part in enumerate(theirs))
-        if all(keys.of(path.format(layer=layer), where) == template.format(layer=layer) for layer in range(n_layers)):
+        if all(keys.of(path.format(layer=layer), where) == template.format(layer=layer) for layer in layers):
             return template
-    expected = f"layers stored under names that differ in a number, as {ours[0]}0{ours[1]}"
+    expected = f"layers stored under names that differ in a number, as {ours[0]}{first}{ours[1]}"
     raise ModelError(where, expected, found, "load it and save it with save_pretrained")
 
 
-def _head(model: Any, keys: StoredKeys, parameter: str, where: str) -> str:
+def head_name(model: Any, keys: StoredKeys, parameter: str, where: str) -> str:
     """The stored name of an embedding; of the one that it is tied to where the files have that one alone."""
     names = [parameter, *tied(model, parameter)]
     return keys.of(next((name for name in names if keys.has(name)), parameter), where)
@@ -194,19 +200,19 @@ def _adapter(config: Any, where: str) -> tuple[str, Any, Any]:
         architecture = str(determine_architecture_from_hf_config(config))
     except ValueError as error:
         classes = ", ".join(getattr(config, "architectures", None) or [f"model_type {config.model_type}"])
-        raise _refused(where, classes, "a class that TransformerLens does not know") from error
+        raise refused(where, classes, "a class that TransformerLens does not know") from error
     if architecture in _TEXT_PART:
         architecture, config = _TEXT_PART[architecture], config.get_text_config()
     if not hasattr(transformers, architecture):
-        raise _refused(where, architecture, "a class that needs code of its own, which is never run")
+        raise refused(where, architecture, "a class that needs code of its own, which is never run")
     try:
         bridge_config = build_bridge_config_from_hf(config, architecture, "local", torch.float32)
         return architecture, ArchitectureAdapterFactory.select_architecture_adapter(bridge_config), config
     except Exception as error:  # whatever an adapter makes of a config that it does not expect
-        raise _refused(where, architecture, f"with which TransformerLens fails ({one_line(error)[:150]})") from error
+        raise refused(where, architecture, f"with which TransformerLens fails ({one_line(error)[:150]})") from error
 
 
-def _refused(where: str, architecture: str, found: str) -> ModelError:
+def refused(where: str, architecture: str, found: str) -> ModelError:
     return ModelError(where, "a dense language model with gated MLPs", f"{architecture}, {found}", WORKS)
 
 
@@ -214,13 +220,13 @@ def _kind(mlp: Any) -> str:
     return "a mixture of experts" if "MoE" in type(mlp).__name__ else _NOT_GATED
 
 
-def _empty_model(config: Any, architecture: str, where: str) -> Any:
+def empty_model(config: Any, architecture: str, where: str) -> Any:
     """The model without memory for its weights."""
     try:
         with torch.device("meta"), no_init_weights():
             return getattr(transformers, architecture)(config)
     except Exception as error:  # whatever a model class makes of a config that does not fit
-        raise _refused(where, architecture, f"a config that it refuses ({one_line(error)[:150]})") from error
+        raise refused(where, architecture, f"a config that it refuses ({one_line(error)[:150]})") from error
 
 
 def _check_modules(blocks: Any, mlp: str, names: dict[str, str], where: str, architecture: str) -> str | None:
@@ -229,15 +235,15 @@ def _check_modules(blocks: Any, mlp: str, names: dict[str, str], where: str, arc
     for block in blocks:
         children = dict(block.named_children())
         if {"experts", "router"} & set(children) or mlp.split(".")[0] not in children:
-            raise _refused(where, architecture, "a mixture of experts, or blocks without an MLP")
+            raise refused(where, architecture, "a mixture of experts, or blocks without an MLP")
         parts = dict(block.get_submodule(mlp).named_children())
         linear = [parts.pop(name, None) for name in dict.fromkeys(names.values())]
         if not all(type(part) is nn.Linear for part in linear) or len(parts) > 1:
-            raise _refused(where, architecture, f"an MLP of {', '.join([*names.values(), *parts])}")
+            raise refused(where, architecture, f"an MLP of {', '.join([*names.values(), *parts])}")
         acts.add(next(iter(parts), None))
         sizes.add(tuple((part.in_features, part.out_features) for part in linear if isinstance(part, nn.Linear)))
     if len(acts) != 1 or len(sizes) != 1:
-        raise _refused(where, architecture, "MLPs that differ from layer to layer")
+        raise refused(where, architecture, "MLPs that differ from layer to layer")
     return acts.pop()
 
 
@@ -251,5 +257,5 @@ def _act_name(config: Any, mlp: Any, act: str | None, where: str, architecture: 
     made = repr(mlp.get_submodule(act))
     fitting = [name for name in named if name in ACT2FN and repr(ACT2FN[name]) == made]
     if not fitting or fitting[0] not in activation.NAMES:
-        raise _refused(where, architecture, f"the activation {made}, not one of {', '.join(activation.NAMES)}")
+        raise refused(where, architecture, f"the activation {made}, not one of {', '.join(activation.NAMES)}")
     return fitting[0]

@@ -4,20 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from gluscope.core.errors import ModelError
+from gluscope.core.neuron import SHARED
 from gluscope.model.attention import without_plans
+from gluscope.model.experts import Routed, listen
 from gluscope.model.rope import alone_beyond, forget
 from gluscope.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
+OnMixture = Callable[[int, torch.Tensor, "Mixed"], None]
 OnLayer = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]
+
+
+@dataclass(frozen=True)
+class SharedExpert:
+    """What a shared expert computes: [example, position, neuron]. weight: [example, position], what multiplies its
+    output; None where nothing does."""
+
+    gate: torch.Tensor
+    in_: torch.Tensor
+    act: torch.Tensor
+    post: torch.Tensor
+    weight: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What a mixture of experts computes for a batch."""
+
+    routed: Routed
+    shared: tuple[SharedExpert, ...]
 
 
 class GatedModel:
@@ -35,8 +59,12 @@ class GatedModel:
         names = spec.modules
         self.blocks: nn.Module = hf_model.get_submodule(names["layers"])
         self._base = hf_model.get_submodule(names["layers"].rpartition(".")[0])
-        self._mlps = [block.get_submodule(names["mlp"]) for block in self.blocks.children()]
-        self._outs = [self.linear(layer, "out") for layer in range(spec.n_layers)]
+        mixture = spec.mixture.module if spec.mixture else ""
+        self._mlps = [
+            block.get_submodule(mixture if spec.is_mixture(layer) else names["mlp"])
+            for layer, block in enumerate(self.blocks.children())
+        ]
+        self._shape = torch.Size((0, 0))
         self._forget = forget(hf_model)
         self.alone_beyond = alone_beyond(hf_model)
 
@@ -53,7 +81,10 @@ class GatedModel:
     @property
     def dtype(self) -> torch.dtype:
         """Of the MLPs' weights, and so of what `on_layer` gets."""
-        return self._outs[0].weight.dtype
+        if self.spec.is_mixture(0):
+            found: torch.dtype = self.experts(0).gate_up_proj.dtype
+            return found
+        return self.linear(0, "out").weight.dtype
 
     @torch.inference_mode()
     def forward(
@@ -72,7 +103,8 @@ class GatedModel:
         ids = torch.as_tensor(input_ids)
         self._check_lengths(lengths, ids.shape[1])
         self._forget()
-        stop = None if stop_at_layer is None else self._outs[stop_at_layer].register_forward_pre_hook(_stop)
+        self._shape = ids.shape
+        stop = None if stop_at_layer is None else self._stop_at(stop_at_layer)
         try:
             with without_plans():
                 self._base(input_ids=ids.to(self.device), use_cache=False)
@@ -92,15 +124,21 @@ class GatedModel:
             raise ValueError(f"lengths from {int(own.min())} in a batch of width {width}, over {self.alone_beyond}")
 
     @contextmanager
-    def capture(self, layers: Iterable[int], on_layer: OnLayer) -> Iterator[None]:
+    def capture(
+        self, layers: Iterable[int], on_layer: OnLayer, on_mixture: OnMixture = lambda layer, x, mixed: None
+    ) -> Iterator[None]:
         """Call `on_layer(layer, x, gate, in_, act, post)` once for every layer of `layers` in each forward pass.
 
         x: [example, position, d_model], the exact input of the MLP's projections; the others [example, position,
         d_mlp]; all as the model computes them, of its dtype, on the layer's device, padding included. They are the
         model's own tensors (gate and in_ of a fused projection are strided halves): do not write into them, and
-        keep none longer than the call, so that memory does not grow with layers.
+        keep none longer than the call, so that memory does not grow with layers. For a mixture of experts it is
+        `on_mixture(layer, x, mixed)`.
         """
-        handles = [handle for layer in sorted(set(layers)) for handle in self._hook(layer, on_layer)]
+        handles = []
+        for layer in sorted(set(layers)):
+            is_mixture = self.spec.is_mixture(layer)
+            handles += self._hook_mixture(layer, on_mixture) if is_mixture else self._hook(layer, on_layer)
         try:
             yield
         finally:
@@ -115,6 +153,75 @@ class GatedModel:
                 f"{self.spec.model}: layer {layer}", f"a linear map {part}", type(found).__name__, "report it"
             )
         return found
+
+    def experts(self, layer: int) -> Any:
+        """The module of a mixture's routed experts."""
+        assert self.spec.mixture is not None
+        return self._mlps[layer].get_submodule(self.spec.mixture.modules["experts"])
+
+    def vectors(self, layer: int, expert: str, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """w_gate, w_in and w_out of a neuron of a mixture, [d_model] each."""
+        mixture = self.spec.mixture
+        assert mixture is not None
+        if expert.startswith(SHARED):
+            own = self._shared(layer)[int(expert.removeprefix(SHARED) or 0)]
+            gate, in_, out = (own.get_submodule(mixture.modules[part]).weight for part in ("gate", "in", "out"))
+            return gate[number], in_[number], out[:, number]
+        routed, at = self.experts(layer), int(expert[1:])
+        both, out = routed.gate_up_proj[at], routed.down_proj[at]
+        if routed.is_transposed:
+            both, out = both.T, out.T
+        if routed.is_concatenated:
+            return both[number], both[mixture.each + number], out[:, number]
+        return both[2 * number], both[2 * number + 1], out[:, number]
+
+    def _shared(self, layer: int) -> list[Any]:
+        assert self.spec.mixture is not None
+        names = self.spec.mixture.modules.get("shared", "").split()
+        return [self._mlps[layer].get_submodule(name) for name in names]
+
+    def _stop_at(self, layer: int) -> Any:
+        if self.spec.is_mixture(layer):
+            return self._mlps[layer].register_forward_hook(lambda *_: _stop(self._mlps[layer], ()))
+        return self.linear(layer, "out").register_forward_pre_hook(_stop)
+
+    def _hook_mixture(self, layer: int, on_mixture: OnMixture) -> list[Any]:
+        mixture = self.spec.mixture
+        assert mixture is not None
+        seen: dict[str, Any] = {}
+        experts, mlp = self.experts(layer), self._mlps[layer]
+
+        def hand_out(_: nn.Module, args: tuple[torch.Tensor, ...], output: Any) -> None:
+            shared = tuple(self._of_shared(seen, number) for number in range(len(mixture.shared)))
+            x = args[0].reshape(*self._shape, -1)
+            on_mixture(layer, x, Mixed(seen.pop("routed"), shared))
+            seen.clear()
+
+        def keep(name: str, argument: bool = False) -> Any:
+            def hook(_: nn.Module, args: tuple[torch.Tensor, ...], output: Any = None) -> None:
+                seen[name] = args[0] if argument else output
+
+            return hook
+
+        listen(experts, lambda routed: seen.update(routed=routed))
+        handles: list[Any] = [_Silence(experts), mlp.register_forward_hook(hand_out)]
+        for number, own in enumerate(self._shared(layer)):
+            for part in ("gate", "in", "act"):
+                module = own.get_submodule(mixture.modules[part])
+                handles.append(module.register_forward_hook(keep(f"{part} {number}")))
+            out = own.get_submodule(mixture.modules["out"])
+            handles.append(out.register_forward_pre_hook(keep(f"post {number}", argument=True)))
+        if weight := mixture.modules.get("shared_weight"):
+            handles.append(mlp.get_submodule(weight).register_forward_hook(keep("shared_weight")))
+        return handles
+
+    def _of_shared(self, seen: dict[str, Any], number: int) -> SharedExpert:
+        gate, in_, act, post = (
+            seen[f"{part} {number}"].reshape(*self._shape, -1) for part in ("gate", "in", "act", "post")
+        )
+        weight = seen.get("shared_weight")
+        weight = None if weight is None else torch.sigmoid(weight).reshape(self._shape)
+        return SharedExpert(gate, in_, act, post, weight)
 
     def _hook(self, layer: int, on_layer: OnLayer) -> list[Any]:
         seen: dict[str, torch.Tensor] = {}
@@ -153,6 +260,16 @@ class GatedModel:
 
         found: torch.Tensor = ACT2FN[self.spec.act_fn](gate)
         return found
+
+
+class _Silence:
+    """A handle, like those of hooks, that ends what experts hand out."""
+
+    def __init__(self, experts: nn.Module) -> None:
+        self._experts = experts
+
+    def remove(self) -> None:
+        listen(self._experts, None)
 
 
 class _Stopped(Exception):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gluscope.core.errors import ModelError, one_line
 from gluscope.core.names import is_hub_id
 from gluscope.model.files import FETCH_AGAIN, Tensor, peek, read_json, refuse_two_sets, tensors_of
+from gluscope.model.mixture import Mixture
 from gluscope.model.spec import ModelSpec
 from gluscope.model.unchanged import revision_now
 
@@ -86,8 +87,11 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
 
     config = read_config(folder, raw, model)
     from gluscope.model.adapter import layout  # imports TransformerLens, which takes seconds
+    from gluscope.model.find_mixture import has_experts, mixture_layout
 
-    modules = layout(config, model, tensors)
+    modules = (mixture_layout(config, model, tensors) if has_experts(config) else None) or layout(
+        config, model, tensors
+    )
     _check_stored(modules, tensors, model)
     return ModelSpec(
         model=model,
@@ -103,7 +107,8 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
         bias=modules.bias,
         modules=_module_names(modules),
         norms=modules.norms,
-        dtype=_DTYPES[tensors[modules.stored["gate"].format(layer=0)].dtype],
+        mixture=modules.mixture,
+        dtype=_DTYPES[tensors[_first_gate(modules)].dtype],
         parameters=sum(_numbers(tensor) for tensor in tensors.values()),
         positions=_positions(config),
         versions={name: version(name) for name in ("torch", "transformers", "transformer_lens")},
@@ -126,14 +131,26 @@ def _positions(config: Any) -> int:
     return found if type(found) is int and found > 0 else 0
 
 
+def _first_gate(modules: Layout) -> str:
+    """The stored tensor that has the first w_gate."""
+    if modules.mixture is not None and 0 in modules.mixture.layers:
+        return modules.mixture.gate.format(layer=0, expert=0)
+    return modules.stored["gate"].format(layer=0)
+
+
 def _check_stored(modules: Layout, tensors: dict[str, Tensor], where: str) -> None:
     """Sizes, and number formats that `WeightRows` reads."""
-    d_mlp, d_model, n_vocab = modules.d_mlp, modules.d_model, modules.n_vocab
+    mixture, d_model, n_vocab = modules.mixture, modules.d_model, modules.n_vocab
+    d_mlp = mixture.dense if mixture else modules.d_mlp
     up = (2 * d_mlp if modules.gate == modules.in_ else d_mlp, d_model)
     shapes: dict[str, tuple[int, ...]] = {"gate": up, "in_": up, "out": (d_model, d_mlp)}
-    shapes |= {"embed": (n_vocab, d_model), "unembed": (n_vocab, d_model)}
+    heads = {"embed": (n_vocab, d_model), "unembed": (n_vocab, d_model)}
     for layer in range(modules.n_layers):
-        wanted = {modules.stored[part].format(layer=layer): shape for part, shape in shapes.items()}
+        if mixture and layer in mixture.layers:
+            wanted = _experts_shapes(mixture, d_model, layer)
+        else:
+            wanted = {modules.stored[part].format(layer=layer): shape for part, shape in shapes.items()}
+        wanted |= {modules.stored[part]: shape for part, shape in heads.items()}
         gain = modules.norms[layer].gain
         for name, shape in (wanted | ({gain: (d_model,)} if gain else {})).items():
             tensor = tensors[name]
@@ -143,6 +160,25 @@ def _check_stored(modules: Layout, tensors: dict[str, Tensor], where: str) -> No
             if tensor.dtype not in _DTYPES:
                 step = "use the model before quantisation"
                 raise ModelError(where, f"{name} as F32, F16 or BF16", tensor.dtype, step)
+
+
+def _experts_shapes(mixture: Mixture, d_model: int, layer: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the stored tensors of a mixture's experts."""
+    n, each = mixture.experts, mixture.each
+    routed: dict[str, tuple[int, ...]] = {mixture.router: (n, d_model)}
+    if mixture.form == "rows":
+        for expert in range(n):
+            names = [name.replace("{expert}", str(expert)) for name in (mixture.gate, mixture.in_, mixture.out)]
+            routed |= dict(zip(names, ((each, d_model), (each, d_model), (d_model, each)), strict=True))
+    elif mixture.form == "stacked":
+        routed |= {mixture.gate: (n, 2 * each, d_model), mixture.out: (n, d_model, each)}
+    else:
+        routed |= {mixture.gate: (n, d_model, 2 * each), mixture.out: (n, each, d_model)}
+    for number, width in enumerate(mixture.shared):
+        for tensors, shape in ((mixture.shared_gate, (width, d_model)), (mixture.shared_in, (width, d_model)),
+                             (mixture.shared_out, (d_model, width))):  # fmt: skip
+            routed[tensors[number]] = shape
+    return {name.format(layer=layer): shape for name, shape in routed.items()}
 
 
 def _module_names(modules: Layout) -> dict[str, str]:

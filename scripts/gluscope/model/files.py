@@ -14,6 +14,7 @@ from typing import Any
 
 from gluscope.core.errors import ModelError
 from gluscope.core.size import Size
+from gluscope.model.mixture_sizes import mixture_size, speaks_of_experts
 
 INDEX, SINGLE, ADAPTER = "model.safetensors.index.json", "model.safetensors", "adapter_config.json"
 _INDEX_SUFFIX = ".safetensors.index.json"
@@ -66,6 +67,8 @@ def peek(model: str, revision: str | None = None) -> Size | None:
         text = config.get("text_config") or config
         if text.get("block_auto_adjust_ff_dim"):  # LFM2: the size of the MLP is worked out from other keys
             return None
+        if speaks_of_experts(text):
+            return mixture_size(text)
         sizes = text.get("num_hidden_layers"), text.get("intermediate_size")
     except (OSError, ValueError, AttributeError):
         return None

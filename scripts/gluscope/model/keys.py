@@ -6,7 +6,7 @@ Imports torch and transformers (their versions are pinned: these functions are n
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers.conversion_mapping import get_model_conversion_mapping
@@ -22,10 +22,12 @@ class StoredKeys:
 
     names: of parameters that are one stored tensor as it is. converted: of those that are worked out from stored ones
     (halves of one tensor, experts joined, ...), any one of these.
+    sources: of these, all that they are worked out from: those that a converter names first, first.
     """
 
     names: dict[str, str]
     converted: dict[str, str]
+    sources: dict[str, list[str]] = field(default_factory=dict)
 
     def of(self, parameter: str, where: str) -> str:
         """The one stored tensor that is `parameter`. Raises ModelError where there is none."""
@@ -53,6 +55,7 @@ def stored_keys(model: Any, tensors: dict[str, Tensor], where: str) -> StoredKey
     own, prefix = model.state_dict(), model.base_model_prefix
     names: dict[str, str] = {}
     converted: dict[str, str] = {}
+    sources: dict[str, list[tuple[str, str]]] = {}
     for stored in sorted(tensors, key=dot_natural_key):
         name, by = rename_source_key(stored, renamings, converters, prefix, own)
         if name not in own and stored in own:
@@ -61,12 +64,18 @@ def stored_keys(model: Any, tensors: dict[str, Tensor], where: str) -> StoredKey
             continue
         if by is not None:
             converted[name] = stored
+            sources.setdefault(name, []).append((by, stored))
         elif name in names:
             found = f"{names[name]} and {stored}, both"
             raise ModelError(where, f"one stored tensor for {name}", found, "load it and save it with save_pretrained")
         else:
             names[name] = stored
-    keys = StoredKeys(names, converted)
+    order = [pattern for converter in converters for pattern in converter.source_patterns]
+    in_order = {
+        name: [stored for _, stored in sorted(several, key=lambda one: order.index(one[0]))]
+        for name, several in sources.items()
+    }
+    keys = StoredKeys(names, converted, in_order)
     _refuse_missing(model, keys, set(own), where)
     return keys
 

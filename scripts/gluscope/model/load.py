@@ -10,7 +10,7 @@ from torch import nn
 
 from gluscope.core.activation import act as numpy_act
 from gluscope.core.errors import ModelError, one_line
-from gluscope.model.capture import GatedModel
+from gluscope.model.capture import GatedModel, Mixed
 from gluscope.model.config import read_config
 from gluscope.model.files import FETCH_AGAIN, read_json, weight_files
 from gluscope.model.loaded import check_reads, check_weights
@@ -41,7 +41,10 @@ def load(spec: ModelSpec, device: str = "auto", dtype: str = "float32", tf32: bo
     model = GatedModel(hf_model.eval().requires_grad_(False), spec)
     check_weights(model)
     check_reads(model)
-    _try_out(model)
+    if spec.mixture is not None:
+        try_mixture(model)
+    if spec.mixture is None or spec.mixture.dense:
+        _try_out(model)
     return model
 
 
@@ -92,6 +95,10 @@ def _load_hf(spec: ModelSpec, dtype: torch.dtype, placement: dict[str, Any]) -> 
     kind = getattr(transformers, spec.architecture)
     if not isinstance(config, kind.config_class):
         config = config.get_text_config()
+    if spec.mixture is not None:
+        from gluscope.model.experts import NAME
+
+        placement = placement | {"experts_implementation": NAME}
     try:
         hf_model, info = kind.from_pretrained(
             spec.folder,
@@ -119,15 +126,17 @@ def _try_out(model: GatedModel) -> None:
     """Run three tokens: what the hooks hand out must make up the MLP that pages are written about."""
     spec, written = model.spec, []
     seen: dict[str, torch.Tensor] = {}
-    mlp = model.blocks.get_submodule(f"0.{spec.modules['mlp']}")
+    first = next(layer for layer in range(spec.n_layers) if not spec.is_mixture(layer))
+    mlp = model.blocks.get_submodule(f"{first}.{spec.modules['mlp']}")
     out = mlp.get_submodule(spec.modules["out"])
 
     def keep(layer: int, *tensors: torch.Tensor) -> None:
         seen.update(zip(("x", "gate", "in", "act", "post"), tensors, strict=True))
 
     handle = mlp.register_forward_hook(lambda _, args, output: written.append(output))
-    with model.capture([0], keep):
-        model.forward(torch.tensor([[1, 2, 3]]) % spec.n_vocab, stop_at_layer=1 if spec.n_layers > 1 else None)
+    with model.capture([first], keep):
+        stop = first + 1 if spec.n_layers > first + 1 else None
+        model.forward(torch.tensor([[1, 2, 3]]) % spec.n_vocab, stop_at_layer=stop)
     handle.remove()
     with torch.inference_mode():
         own_act = torch.from_numpy(numpy_act(spec.act_fn)(seen["gate"].double().cpu().numpy())).to(seen["act"])
@@ -136,6 +145,57 @@ def _try_out(model: GatedModel) -> None:
             "act * in": (seen["post"], own_act * seen["in"]),
             "out(post)": (written[0], out(seen["post"])),
         }
+    _compare(model, pairs)
+
+
+def try_mixture(model: GatedModel) -> None:
+    """Run three tokens: what the first mixture hands out, times the weights shown for it, must make up its output."""
+    spec, written = model.spec, []
+    assert spec.mixture is not None
+    layer, seen = spec.mixture.layers[0], []
+    mlp = model.blocks.get_submodule(f"{layer}.{spec.mixture.module}")
+    handle = mlp.register_forward_hook(lambda _, args, output: written.append(output))
+    with model.capture([layer], lambda *_: None, lambda _, x, mixed: seen.append((x, mixed))):
+        stop = layer + 1 if spec.n_layers > layer + 1 else None
+        model.forward(torch.tensor([[1, 2, 3]]) % spec.n_vocab, stop_at_layer=stop)
+    handle.remove()
+    (x, mixed), output = seen[0], written[0]
+    output = (output[0] if isinstance(output, tuple) else output).reshape(x.shape[0] * x.shape[1], -1)
+    with torch.inference_mode():
+        expected, own_act = _made_up(model, layer, mixed, output), numpy_act(spec.act_fn)
+        routed = mixed.routed
+        act = torch.from_numpy(own_act(routed.gate.double().cpu().numpy())).to(routed.act)
+        pairs = {
+            f"{spec.act_fn}(gate)": (routed.act, act),
+            "act * in": (routed.post, act * routed.in_),
+            "the experts' outputs times the router's weights": (output, expected),
+        }
+    _compare(model, pairs)
+
+
+def _made_up(model: GatedModel, layer: int, mixed: Mixed, output: torch.Tensor) -> torch.Tensor:
+    """The output of a mixture from what it hands out, in float64."""
+    assert model.spec.mixture is not None
+    routed, total = mixed.routed, torch.zeros_like(output, dtype=torch.float64)
+    experts, begin = model.experts(layer), 0
+    for expert, count in enumerate(routed.pairs.tolist()):
+        part = slice(begin, begin := begin + count)
+        out = experts.down_proj[expert].double()
+        own = routed.post[part].double() @ (out if experts.is_transposed else out.T)
+        own += experts.down_proj_bias[expert].double() if experts.has_bias else 0
+        token = routed.token[part]
+        weight = (routed.weight.double() * (routed.chosen == expert)).sum(-1)[token]
+        total.index_add_(0, token, own * weight[:, None])
+    for shared, name in zip(mixed.shared, model.spec.mixture.modules.get("shared", "").split(), strict=True):
+        mlp: Any = model.blocks.get_submodule(f"{layer}.{model.spec.mixture.module}.{name}")
+        out = mlp.get_submodule(model.spec.mixture.modules["out"]).weight.double()
+        own = (shared.post.double() @ out.T).flatten(0, 1)
+        total += own if shared.weight is None else own * shared.weight.double().reshape(-1, 1)
+    return total.to(output.dtype)
+
+
+def _compare(model: GatedModel, pairs: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+    spec = model.spec
     for name, (found, expected) in pairs.items():
         difference, scale = (found - expected).double().abs(), expected.double().abs()
         finite = torch.isfinite(difference) & torch.isfinite(scale)

@@ -23,15 +23,34 @@ def check_weights(model: GatedModel) -> None:
     """
     spec, rows = model.spec, WeightRows(model.spec)
     for layer in range(spec.n_layers):
+        if spec.is_mixture(layer):
+            check_experts(model, rows, layer)
+            continue
         gate, in_, out = (model.linear(layer, part).weight for part in ("gate", "in", "out"))
-        first = spec.d_mlp if spec.fused else 0
+        width = spec.size.layers[layer].dense
+        first = width if spec.fused else 0
         pairs = [("w_out", out[0], rows.out_row(layer, 0))]
-        for neuron in {0, spec.d_mlp - 1}:
+        for neuron in {0, width - 1}:
             pairs.append((f"w_gate of N{neuron}", gate[neuron], rows.gate(layer, neuron)))
             pairs.append((f"w_in of N{neuron}", in_[first + neuron], rows.in_(layer, neuron)))
         for name, found, stored in pairs:
             if not found.is_meta and not torch.equal(found.detach().cpu(), torch.from_numpy(stored).to(found.dtype)):
                 raise ModelError(f"{spec.folder}: L{layer}", f"{name} as in its weight files", "another", _STEP)
+
+
+def check_experts(model: GatedModel, rows: WeightRows, layer: int) -> None:
+    """First and last neuron of the first and last expert of each kind, as `check_weights`."""
+    stretches = list(model.spec.size.layers[layer].stretches())
+    shared = [stretch for stretch in stretches if stretch.expert.startswith("ES")]
+    for stretch in {*shared, stretches[len(shared)], stretches[-1]}:
+        for number in {0, stretch.width - 1}:
+            place = stretch.begin + number
+            found = model.vectors(layer, stretch.expert, number)
+            stored = (rows.gate(layer, place), rows.in_(layer, place), rows.out(layer, place))
+            for name, one, other in zip(("w_gate", "w_in", "w_out"), found, stored, strict=True):
+                if not one.is_meta and not torch.equal(one.detach().cpu(), torch.from_numpy(other).to(one.dtype)):
+                    where = f"{model.spec.folder}: {rows.size.neuron(layer, place)}"
+                    raise ModelError(where, f"{name} as in its weight files", "another", _STEP)
 
 
 def check_reads(model: GatedModel) -> None:
@@ -40,17 +59,19 @@ def check_reads(model: GatedModel) -> None:
     Three tokens go through the layers up to the first of each kind. Raises ModelError by layer.
     """
     spec, rows = model.spec, WeightRows(model.spec)
-    kinds = {(norm.kind, norm.module, norm.offset): layer for layer, norm in reversed(list(enumerate(spec.norms)))}
+    layers = reversed(list(enumerate(spec.norms)))
+    kinds = {(norm.kind, norm.module, norm.offset, spec.is_mixture(layer)): layer for layer, norm in layers}
     seen: dict[int, _Seen] = {layer: _Seen() for layer in kinds.values()}
     if not seen:
         return
     handles: list[Any] = []
     for layer, kept in seen.items():
         block = model.blocks.get_submodule(str(layer))
-        mlp = spec.modules["mlp"].split(".")[0]
+        mixture = spec.mixture if spec.is_mixture(layer) else None
+        mlp = (mixture.module if mixture else spec.modules["mlp"]).split(".")[0]
         handles += [part.register_forward_hook(kept.hook(name)) for name, part in block.named_children() if name != mlp]
     try:
-        with model.capture(seen, lambda layer, x, *_: seen[layer].take(x)):
+        with model.capture(seen, lambda layer, x, *_: seen[layer].take(x), lambda layer, x, _: seen[layer].take(x)):
             model.forward(torch.tensor([[1, 2, 3]]) % spec.n_vocab, stop_at_layer=max(seen))
     finally:
         for handle in handles:

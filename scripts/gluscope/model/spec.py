@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gluscope.core.size import Size
+from gluscope.model.mixture import Mixture
 from gluscope.store.sealed import read_sealed, sealed
 
 KIND = "a model's description"
@@ -33,7 +34,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A gated dense model, as `results/{run}/model.json` keeps it.
+    """A model with gated MLPs, as `results/{run}/model.json` keeps it.
 
     model: folder or hub id, as the user wrote it.
     revision: hub commit, or for a folder `sha256:` and the sha256 of its config and weight files.
@@ -50,6 +51,8 @@ class ModelSpec:
     dtype: of the stored gate weights, e.g. "float16".
     parameters: numbers in all weight files.
     positions: tokens of the longest text that the config says the model is made for; 0 where it says none.
+    mixture: its mixtures of experts, None for a dense model. `d_mlp` is then that of the layer with most neurons, and
+        `gate`, `in_`, `out`, `modules` are those of its dense layers, empty where it has none.
     versions: of the packages that described it. stages: by name, the version of the stage that did.
     """
 
@@ -73,13 +76,20 @@ class ModelSpec:
     dtype: str = "float32"
     parameters: int = 0
     positions: int = 0
+    mixture: Mixture | None = None
     versions: dict[str, str] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> Size:
         """The neurons of its layers."""
-        return Size.dense(self.n_layers, self.d_mlp)
+        if self.mixture is None:
+            return Size.dense(self.n_layers, self.d_mlp)
+        return Size(tuple(self.mixture.neurons(layer) for layer in range(self.n_layers)))
+
+    def is_mixture(self, layer: int) -> bool:
+        """Whether a layer is a mixture of experts."""
+        return self.mixture is not None and layer in self.mixture.layers
 
     @property
     def fused(self) -> bool:
@@ -118,7 +128,10 @@ class ModelSpec:
     def save(self, path: str | Path) -> None:
         """Write it as JSON; `path` never holds half of it."""
         part = Path(f"{path}.{os.getpid()}.part")
-        part.write_text(sealed(KIND, asdict(self)), encoding="utf-8")
+        values = asdict(self)
+        if self.mixture is None:
+            values.pop("mixture")
+        part.write_text(sealed(KIND, values), encoding="utf-8")
         os.replace(part, path)
 
     @classmethod
@@ -126,6 +139,10 @@ class ModelSpec:
         """Raises StoreError where the file is missing, damaged or describes no model."""
 
         def parse(raw: dict[str, Any]) -> ModelSpec:
-            return cls(**{**raw, "norms": tuple(Norm(**norm) for norm in raw["norms"])})
+            norms, mixture = tuple(Norm(**norm) for norm in raw["norms"]), raw.get("mixture")
+            own: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in (mixture or {}).items()
+            }
+            return cls(**{**raw, "norms": norms, "mixture": Mixture(**own) if mixture else None})
 
         return read_sealed(path, KIND, parse)

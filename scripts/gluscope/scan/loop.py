@@ -13,6 +13,7 @@ import numpy as np
 
 from gluscope.cache.writer import CacheWriter
 from gluscope.core.cores import usable_cores
+from gluscope.core.errors import ModelError
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
@@ -85,6 +86,8 @@ def run_scan(
     number format, and for a text that does not fit into memory.
     """
     settings = replace(settings, dtype=spec.number_format(settings.dtype))
+    if spec.mixture is not None:
+        raise ModelError(spec.model, "a dense model", f"{spec.architecture}, a mixture of experts", "use another model")
     record = verify(folder)
     record.check_fits(spec, str(folder))
     data, shard = TokenDataset.open(folder), plan.shard(name)

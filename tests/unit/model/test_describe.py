@@ -111,9 +111,6 @@ def test_sharded_files(tmp_path):
     [
         ("GPT2LMHeadModel", "not gated"),
         ("GPTNeoXForCausalLM", "not gated"),
-        ("MixtralForCausalLM", "mixture of experts"),
-        ("OlmoeForCausalLM", "mixture of experts"),
-        ("Qwen2MoeForCausalLM", "mixture of experts"),
         ("FalconH1ForCausalLM", "scales its gate"),
         ("BitNetForCausalLM", "norm before its last projection"),
     ],
