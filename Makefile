@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 RUNTIME := $(VENV)/.runtime-$(shell cksum < envs/runtime.txt | tr -d ' ')
 TEST := $(VENV)/.test-$(shell cat envs/runtime.txt envs/test.txt | cksum | tr -d ' ')
 
-.PHONY: help env demo status why config stages test check bench faults lock clean
+.PHONY: help env demo status browse why config stages test check bench faults lock clean
 help:
 	@sed -n 's/^# *\(make .*\)/\1/p' Makefile
 
@@ -34,6 +34,12 @@ check: $(TEST)
 	@$(MAKE) --no-print-directory stages
 	@$(BIN)/mypy
 	@$(BIN)/python .ci/lint-scripts
+
+# make browse RUN=demo: a site of a run where any neuron opens, for a browser here or, through ssh, elsewhere. MODEL=1 loads
+# the model, for texts of your own; CONFIGFILE=mine.yaml for runs of your own, PORT= and HOST= to listen at.
+browse: $(RUNTIME)
+	@$(BIN)/python scripts/browse.py $(RUN) $(if $(MODEL),--model) $(if $(CONFIGFILE),--configfile $(CONFIGFILE)) \
+	  $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
 
 # make why TARGET=results/demo/site/index.html: what would run again, and for which key, file or version.
 # CONFIGFILE=mine.yaml for runs of your own.

@@ -1,8 +1,8 @@
 """A stage's version and keys, as a file that is older or newer than what was made in bulk."""
 
-import json
 from typing import Any
 
+from gluscope.stages.made import version_text
 from gluscope.store.atomic import new_file
 from gluscope.workflow.job import start
 
@@ -10,8 +10,7 @@ from gluscope.workflow.job import start
 def main(smk: Any) -> None:
     """Write `smk.output[0]`: `smk.params.version` and `smk.params.settings`, as JSON."""
     with start(smk), new_file(smk.output[0]) as part:
-        made = {"stages": smk.params.version, "settings": smk.params.settings}
-        part.write_text(json.dumps(made) + "\n", encoding="utf-8")
+        part.write_text(version_text(smk.params.version, smk.params.settings), encoding="utf-8")
 
 
 if __name__ == "__main__":

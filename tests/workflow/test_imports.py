@@ -27,6 +27,7 @@ LAYERS = [
     {"page"},
     {"export", "compare"},
     {"workflow"},
+    {"browse"},
 ]
 MAY = {("demo", "dataset")}
 # Other people's packages that only one part may import, at the top or in a function.

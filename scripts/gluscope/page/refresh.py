@@ -87,3 +87,18 @@ def _newer(paths: RunPaths, pages: list[NeuronId]) -> set[NeuronId]:
             if os.stat(paths.page(page)).st_mtime_ns > since:
                 found.add(page)
     return found
+
+
+def index_with(run: str, cards: Iterable[dict[str, Any]]) -> str | None:
+    """A start page that lists pages beside those that it does, for pages that are no files; None if there is none.
+
+    cards: as `render.card` gives them.
+    """
+    paths = RunPaths(run)
+    known = start_page(Path(paths.index))
+    if known is None:
+        return None
+    listed = {(card["layer"], card["neuron"]): card for card in [*cards, *known["cards"]]}
+    ordered = [listed[place] for place in sorted(listed)]
+    spec, about = ModelSpec.read(paths.model), read_attributes(paths.summary)
+    return index_of(run, spec, about, ordered, known["finder"], known["options"])

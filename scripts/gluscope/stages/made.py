@@ -11,6 +11,11 @@ from gluscope.core.errors import OldVersion
 from gluscope.stages.table import STAGES
 
 
+def version_text(version: Mapping[str, str], settings: Mapping[str, Any]) -> str:
+    """The text of versions/STAGE.json: what the files of a stage that are newer were made with."""
+    return json.dumps({"stages": version, "settings": settings}) + "\n"
+
+
 def refuse_old(files: Iterable[str]) -> None:
     """Raises OldVersion, which names store, stage and versions, where other versions of stages made a store.
 

@@ -1,0 +1,151 @@
+"""Pages made in a warm process, and kept as the files that Snakemake's targets name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from gluscope.browse.served import Served
+from gluscope.cluster.records import forget
+from gluscope.core.cores import usable_cores
+from gluscope.core.errors import StoreError, one_line
+from gluscope.core.freshness import is_fresh
+from gluscope.core.paths import NeuronId
+from gluscope.core.size import Size
+from gluscope.page.render import card, render_page
+from gluscope.page.results import RunResults
+from gluscope.recompute.stage import Origin, recomputed
+from gluscope.recompute.types import Recomputed
+from gluscope.stages.made import refuse_old
+from gluscope.store.atomic import new_file
+
+if TYPE_CHECKING:
+    from gluscope.model.capture import GatedModel
+
+_MOST_THREADS = 8  # that read a cache; more wait for the same memory
+_FOR_LIVE = b"gluscopeLive"  # in every page that can show a reader's own text
+
+
+@dataclass(frozen=True)
+class Made:
+    """A page that was made now. html: the whole file. card: see `render.card`. why_not_kept: empty if it may be one."""
+
+    neuron: NeuronId
+    html: bytes
+    card: dict[str, object]
+    values: Recomputed
+    why_not_kept: str = ""
+
+
+class PageMaker:
+    """Makes pages of a run. `make` and `keep` are for one thread; others may look (`check`, `kept`) at that time.
+
+    model: a loaded one, for pages from it. say: for people at the terminal.
+    """
+
+    def __init__(
+        self, served: Served, model: GatedModel | None = None, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.served, self._model, self._say = served, model, say
+        self._origin = Origin(
+            source=served.source,
+            folders=[Path(file).parent for file in served.kept],
+            device=served.device,
+            batch_tokens=served.batch_tokens,
+            threads=min(_MOST_THREADS, usable_cores()),
+            model=model,
+        )
+        self._opened: tuple[tuple[int, ...], RunResults] | None = None
+        self._opening = Lock()
+        self.read_only = ""
+
+    @property
+    def results(self) -> RunResults:
+        """The run's results as they are now: what Snakemake makes meanwhile is opened anew."""
+        served = self.served
+        files = (served.model, served.tokens, served.summary, served.weights)
+        with self._opening:
+            stamp = tuple(os.stat(file).st_mtime_ns for file in files)
+            if self._opened is None or self._opened[0] != stamp:
+                refuse_old([served.summary, served.weights, *filter(os.path.exists, served.kept)])
+                self._opened = stamp, RunResults.open(served.run, served)
+            return self._opened[1]
+
+    def warm(self) -> None:
+        """Open now what the first page would wait for."""
+        _ = self.results.contexts
+
+    def check(self, neuron: NeuronId) -> None:
+        """Raises ConfigError for a neuron that the model does not have."""
+        spec = self.results.spec
+        Size(spec.n_layers, spec.d_mlp).refuse(self.served.page(neuron), neuron.layer, neuron.neuron)
+
+    def kept(self, neuron: NeuronId) -> bytes | None:
+        """The page's file, if it is newer than all that it is made from; None where it has to be made."""
+        served = self.served
+        versions = {stage: served.paths.version(stage) for stage in served.versions}
+        if any(not _says(versions[stage], text) for stage, text in served.versions.items()):
+            return None
+        made_from = [served.values(neuron), *self._shared, *versions.values()]
+        if not is_fresh(served.page(neuron), filter(os.path.exists, made_from)):
+            return None
+        html = Path(served.page(neuron)).read_bytes()
+        return html if _FOR_LIVE in html else None
+
+    def make(self, neuron: NeuronId) -> Made:
+        """Make a page from what the run has; it is a file only after `keep`. Raises GluscopeError."""
+        served, results, origin, why_not = self.served, self.results, self._origin, ""
+        if not served.holds(neuron):
+            origin, why_not = replace(origin, source="model"), "the run's replay does not hold this neuron"
+        if origin.source == "model" and self._model is None:
+            expected = f"a loaded model{f' ({why_not})' if why_not else ', which the pages of this run come from'}"
+            raise StoreError(served.page(neuron), expected, "none", "start `make browse` with MODEL=1")
+        tokens = Path(served.tokens).parent
+        [(_, values)] = recomputed(results.spec, served.summary, tokens, neuron.layer, [neuron.neuron], origin)
+        page = results.neuron(neuron, served.command(neuron), values)
+        return Made(neuron, render_page(page).encode(), card(page), values, why_not)
+
+    def keep(self, made: Made) -> bool:
+        """Write the files that Snakemake would; returns whether that could be done.
+
+        Both are newer than all that Snakemake would make them from, and it has no record of others under their names.
+        """
+        served, neuron = self.served, made.neuron
+        if made.why_not_kept or self.read_only:
+            return False
+        try:
+            for stage, text in served.versions.items():
+                if not _says(file := served.paths.version(stage), text):
+                    _write(file, text.encode())
+            made.values.save(served.values(neuron))
+            forget(served.values(neuron))
+            _write(served.page(neuron), made.html)
+        except (OSError, StoreError) as error:
+            self.read_only = one_line(error)
+            self._say(f"Pages are shown and not kept: {self.read_only}")
+            return False
+        return True
+
+    @property
+    def _shared(self) -> list[str]:
+        served = self.served
+        return [served.summary, served.weights, served.model, served.tokens, *served.tokenizer]
+
+
+def _write(file: str, data: bytes) -> None:
+    with new_file(file) as part:
+        part.write_bytes(data)
+    forget(file)
+
+
+def _says(file: str, text: str) -> bool:
+    """Whether a versions file says the same."""
+    try:
+        return bool(json.loads(Path(file).read_text(encoding="utf-8")) == json.loads(text))
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,88 @@
+"""What a live site is of: a run's files, by the names that Snakemake gives them, and what its pages are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gluscope.core.errors import StoreError
+from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.page.command import SNAKEMAKE
+from gluscope.recompute.types import Source
+from gluscope.stages.made import version_text
+from gluscope.workflow import Workflow
+
+STAGES = ("recompute", "page")  # that make a page from a run's results
+
+
+@dataclass(frozen=True)
+class Served:
+    """model, tokens, summary, weights, tokenizer: inputs of a page, as the rule `page` has them.
+
+    kept: the caches or replays of all shards. source, device, batch_tokens: as in `recompute.stage.Origin`. listed: for
+    pages from a replay the neurons that it holds, by layer; None where any neuron's page can be made. versions: by
+    stage, what versions/STAGE.json says while the config stays as it is. options: of the command that makes a page.
+    """
+
+    run: str
+    model: str
+    tokens: str
+    summary: str
+    weights: str
+    tokenizer: Sequence[str]
+    kept: Sequence[str]
+    source: Source
+    device: str
+    batch_tokens: int
+    listed: Mapping[int, Sequence[int]] | None
+    versions: Mapping[str, str]
+    options: str = ""
+
+    @classmethod
+    def of(cls, flow: Workflow, run: str, options: str) -> Served:
+        """Raises ConfigError for a run that the config does not have."""
+        keys, paths = flow.run(run), RunPaths(run)
+        settings: dict[str, Any] = {stage: flow.settings(stage, run) for stage in STAGES}
+        return cls(
+            run=run,
+            model=paths.model,
+            tokens=flow.tokens(run),
+            summary=paths.summary,
+            weights=paths.weights,
+            tokenizer=flow.tokenizer_of_pages(run),
+            kept=flow.kept_for_pages(run),
+            source=keys.pages_source,
+            device=keys.device,
+            batch_tokens=keys.batch_tokens,
+            listed=flow.listed(run) if keys.pages_source == "replay" else None,
+            versions={stage: version_text(flow.version(stage), settings[stage]) for stage in STAGES},
+            options=options,
+        )
+
+    @property
+    def paths(self) -> RunPaths:
+        return RunPaths(self.run)
+
+    def check(self) -> None:
+        """Raises StoreError where the run has no site yet."""
+        for file in (self.model, self.tokens, self.summary, self.weights, self.paths.index):
+            if not Path(file).is_file():
+                step = f"{SNAKEMAKE} {self.paths.index}{self.options}, then the same command again"
+                raise StoreError(file, f"the results of run {self.run}", "no such file", step)
+
+    def command(self, neuron: NeuronId) -> str:
+        """What makes a neuron's page without a server."""
+        return f"{SNAKEMAKE} {self.page(neuron)}{self.options}"
+
+    def page(self, neuron: NeuronId) -> str:
+        return self.paths.page(neuron.layer, neuron.neuron)
+
+    def values(self, neuron: NeuronId) -> str:
+        """The file of the recomputed values."""
+        return self.paths.neuron(neuron.layer, neuron.neuron)
+
+    def holds(self, neuron: NeuronId) -> bool:
+        """Whether Snakemake can make the neuron's page as the config is."""
+        return self.listed is None or neuron.neuron in self.listed.get(neuron.layer, ())
