@@ -23,7 +23,7 @@ from gluscope.browse.live import HERE, message_page, with_script
 from gluscope.browse.pages import LivePages
 from gluscope.browse.workshop import Busy, Workshop
 from gluscope.core.errors import ConfigError, GluscopeError
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 
 MOST_NEURONS = 256  # of one call to have pages made
 LONGEST_TEXT = 20_000  # characters

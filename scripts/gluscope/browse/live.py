@@ -15,7 +15,7 @@ from gluscope.page.render import ICON, inert_json, visible
 
 HERE = Path(__file__).parent
 # The scripts of each kind of page, files in assets/; the style is one for both.
-SCRIPTS = {"page": ("own-text.js", "strongest.js", "neuron.js"), "site": ("strongest.js", "start.js")}
+SCRIPTS: dict[str, tuple[str, ...]] = {"page": (), "site": ()}
 _POLICY = re.compile(rb'(<meta http-equiv="Content-Security-Policy" content=")([^"]*)(">\n)')
 _HEAD_BYTES = 4096
 

@@ -15,8 +15,7 @@ from gluscope.cluster.records import forget
 from gluscope.core.cores import usable_cores
 from gluscope.core.errors import StoreError, one_line
 from gluscope.core.freshness import is_fresh
-from gluscope.core.paths import NeuronId
-from gluscope.core.size import Size
+from gluscope.core.neuron import NeuronId
 from gluscope.page.render import card, render_page
 from gluscope.page.results import RunResults
 from gluscope.recompute.stage import Origin, recomputed
@@ -82,8 +81,7 @@ class PageMaker:
 
     def check(self, neuron: NeuronId) -> None:
         """Raises ConfigError for a neuron that the model does not have."""
-        spec = self.results.spec
-        Size(spec.n_layers, spec.d_mlp).refuse(self.served.page(neuron), neuron.layer, neuron.neuron)
+        self.results.spec.size.refuse(self.served.page(neuron), neuron)
 
     def kept(self, neuron: NeuronId) -> bytes | None:
         """The page's file, if it is newer than all that it is made from; None where it has to be made."""
@@ -100,13 +98,14 @@ class PageMaker:
     def make(self, neuron: NeuronId) -> Made:
         """Make a page from what the run has; it is a file only after `keep`. Raises GluscopeError."""
         served, results, origin, why_not = self.served, self.results, self._origin, ""
-        if not served.holds(neuron):
+        place = results.spec.size.place(neuron)
+        if not served.holds(neuron.layer, place):
             origin, why_not = replace(origin, source="model"), "the run's replay does not hold this neuron"
         if origin.source == "model" and self._model is None:
             expected = f"a loaded model{f' ({why_not})' if why_not else ', which the pages of this run come from'}"
             raise StoreError(served.page(neuron), expected, "none", "start `make browse` with MODEL=1")
         tokens = Path(served.tokens).parent
-        [(_, values)] = recomputed(results.spec, served.summary, tokens, neuron.layer, [neuron.neuron], origin)
+        [(_, values)] = recomputed(results.spec, served.summary, tokens, neuron.layer, [place], origin)
         page = results.neuron(neuron, served.command(neuron), values)
         return Made(neuron, render_page(page).encode(), card(page), values, why_not)
 

@@ -12,7 +12,7 @@ from gluscope.browse.maker import Made, PageMaker
 from gluscope.browse.served import Served
 from gluscope.browse.workshop import LATER, SOON, Workshop
 from gluscope.core.errors import GluscopeError, StoreError, one_line
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.refresh import index_with, refresh_index
 
 _IN_MEMORY = 32  # pages that could not be kept as files

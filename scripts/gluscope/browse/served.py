@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import StoreError
-from gluscope.core.paths import NeuronId, RunPaths
+from gluscope.core.neuron import NeuronId
+from gluscope.core.paths import RunPaths
 from gluscope.page.command import SNAKEMAKE
 from gluscope.recompute.types import Source
 from gluscope.stages.made import version_text
@@ -22,8 +23,9 @@ class Served:
     """model, tokens, summary, weights, tokenizer: inputs of a page, as the rule `page` has them.
 
     kept: the caches or replays of all shards. source, device, batch_tokens: as in `recompute.stage.Origin`. listed: for
-    pages from a replay the neurons that it holds, by layer; None where any neuron's page can be made. versions: by
-    stage, what versions/STAGE.json says while the config stays as it is. options: of the command that makes a page.
+    pages from a replay the places of the neurons that it holds, by layer; None where any neuron's page can be made.
+    versions: by stage, what versions/STAGE.json says while the config stays as it is. options: of the command that
+    makes a page.
     """
 
     run: str
@@ -77,12 +79,12 @@ class Served:
         return f"{SNAKEMAKE} {self.page(neuron)}{self.options}"
 
     def page(self, neuron: NeuronId) -> str:
-        return self.paths.page(neuron.layer, neuron.neuron)
+        return self.paths.page(neuron)
 
     def values(self, neuron: NeuronId) -> str:
         """The file of the recomputed values."""
-        return self.paths.neuron(neuron.layer, neuron.neuron)
+        return self.paths.neuron(neuron)
 
-    def holds(self, neuron: NeuronId) -> bool:
-        """Whether Snakemake can make the neuron's page as the config is."""
-        return self.listed is None or neuron.neuron in self.listed.get(neuron.layer, ())
+    def holds(self, layer: int, place: int) -> bool:
+        """Whether Snakemake can make the page of the neuron at a place of a layer as the config is."""
+        return self.listed is None or place in self.listed.get(layer, ())

@@ -98,7 +98,7 @@ def index_with(run: str, cards: Iterable[dict[str, Any]]) -> str | None:
     known = start_page(Path(paths.index))
     if known is None:
         return None
-    listed = {(card["layer"], card["neuron"]): card for card in [*cards, *known["cards"]]}
-    ordered = [listed[place] for place in sorted(listed)]
+    listed = {of_card(card): card for card in [*cards, *known["cards"]]}
+    ordered = [listed[neuron] for neuron in sorted(listed)]
     spec, about = ModelSpec.read(paths.model), read_attributes(paths.summary)
     return index_of(run, spec, about, ordered, known["finder"], known["options"])

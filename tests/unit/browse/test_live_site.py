@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from gluscope.browse.maker import PageMaker
-from gluscope.core.paths import NeuronId
+from gluscope.core.neuron import NeuronId
 from gluscope.page.refresh import start_page
 from gluscope.page.render import render_page
 from gluscope.page.results import RunResults
@@ -52,7 +52,7 @@ def made_by_rules(neuron: NeuronId) -> tuple[bytes, bytes]:
     data = TinyRun.data.folder
     recompute(spec, RUN.summary, data, neuron.layer, {neuron.neuron: out}, Origin("cache", folders, "cpu"))
     values = out.read_bytes()
-    path = Path(RUN.neuron(neuron.layer, neuron.neuron))
+    path = Path(RUN.neuron(neuron))
     path.parent.mkdir(exist_ok=True)
     out.rename(path)
     page = render_page(RunResults.open("tiny", served()).neuron(neuron, served().command(neuron)))
