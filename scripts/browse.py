@@ -16,9 +16,9 @@ from gluscope.browse.served import Served
 from gluscope.browse.server import PORT, Place, listen, serve
 from gluscope.config.load import ConfigErrors
 from gluscope.core.errors import ConfigError, GluscopeError
-from gluscope.job import OFFLINE_VARIABLES, explain
-from gluscope.page.command import own_config
-from gluscope.workflow import Workflow
+from gluscope.workflow.flow import Flow
+from gluscope.workflow.job import OFFLINE_VARIABLES, explain
+from gluscope.workflow.submitted import own_config
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
@@ -48,7 +48,7 @@ def run(asked: argparse.Namespace) -> None:
         serve(maker, None, server, place, say)
 
 
-def workflow(configfiles: list[str]) -> Workflow:
+def workflow(configfiles: list[str]) -> Flow:
     """The config as Snakemake would read it with these files."""
     config: dict[str, object] = {}
     for file in [f"{FOLDER}/config/config.yaml", *configfiles]:
@@ -57,7 +57,7 @@ def workflow(configfiles: list[str]) -> Workflow:
         except (OSError, WorkflowError) as error:
             step = "name a config file (CONFIGFILE= with make)"
             raise ConfigError(file, "a config in YAML or JSON", " ".join(str(error).split()), step) from error
-    return Workflow(config, FOLDER)
+    return Flow(config, FOLDER)
 
 
 def arguments() -> argparse.Namespace:

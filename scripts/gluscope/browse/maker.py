@@ -1,4 +1,4 @@
-"""Pages made in a warm process, and kept as the files that Snakemake's targets name."""
+"""Pages made in a warm process, and kept as the files that the workflow's targets name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from gluscope.browse.served import Served
-from gluscope.cluster.records import forget
 from gluscope.core.cores import usable_cores
 from gluscope.core.errors import StoreError, one_line
 from gluscope.core.freshness import is_fresh
@@ -22,6 +21,7 @@ from gluscope.recompute.stage import Origin, recomputed
 from gluscope.recompute.types import Recomputed
 from gluscope.stages.made import refuse_old
 from gluscope.store.atomic import new_file
+from gluscope.workflow.records import forget
 
 if TYPE_CHECKING:
     from gluscope.model.capture import GatedModel
@@ -65,7 +65,7 @@ class PageMaker:
 
     @property
     def results(self) -> RunResults:
-        """The run's results as they are now: what Snakemake makes meanwhile is opened anew."""
+        """The run's results as they are now: what the workflow makes meanwhile is opened anew."""
         served = self.served
         files = (served.model, served.tokens, served.summary, served.weights)
         with self._opening:
@@ -110,9 +110,9 @@ class PageMaker:
         return Made(neuron, render_page(page).encode(), card(page), values, why_not)
 
     def keep(self, made: Made) -> bool:
-        """Write the files that Snakemake would; returns whether that could be done.
+        """Write the files that the workflow would; returns whether that could be done.
 
-        Both are newer than all that Snakemake would make them from, and it has no record of others under their names.
+        Both are newer than all that they are made from, and no record says how earlier ones of their names were made.
         """
         served, neuron = self.served, made.neuron
         if made.why_not_kept or self.read_only:

@@ -1,4 +1,4 @@
-"""What a live site is of: a run's files, by the names that Snakemake gives them, and what its pages are made with."""
+"""What a live site is of: a run's files, by the names that the workflow gives them, and what pages are made with."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from gluscope.core.errors import StoreError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
-from gluscope.page.command import SNAKEMAKE
+from gluscope.page.render import TYPED
 from gluscope.recompute.types import Source
 from gluscope.stages.made import version_text
-from gluscope.workflow import Workflow
+from gluscope.workflow.flow import Flow
 
 STAGES = ("recompute", "page")  # that make a page from a run's results
 
@@ -43,7 +43,7 @@ class Served:
     options: str = ""
 
     @classmethod
-    def of(cls, flow: Workflow, run: str, options: str) -> Served:
+    def of(cls, flow: Flow, run: str, options: str) -> Served:
         """Raises ConfigError for a run that the config does not have."""
         keys, paths = flow.run(run), RunPaths(run)
         settings: dict[str, Any] = {stage: flow.settings(stage, run) for stage in STAGES}
@@ -71,12 +71,12 @@ class Served:
         """Raises StoreError where the run has no site yet."""
         for file in (self.model, self.tokens, self.summary, self.weights, self.paths.index):
             if not Path(file).is_file():
-                step = f"{SNAKEMAKE} {self.paths.index}{self.options}, then the same command again"
+                step = f"{TYPED} {self.paths.index}{self.options}, then the same command again"
                 raise StoreError(file, f"the results of run {self.run}", "no such file", step)
 
     def command(self, neuron: NeuronId) -> str:
         """What makes a neuron's page without a server."""
-        return f"{SNAKEMAKE} {self.page(neuron)}{self.options}"
+        return f"{TYPED} {self.page(neuron)}{self.options}"
 
     def page(self, neuron: NeuronId) -> str:
         return self.paths.page(neuron)
@@ -86,5 +86,5 @@ class Served:
         return self.paths.neuron(neuron)
 
     def holds(self, layer: int, place: int) -> bool:
-        """Whether Snakemake can make the page of the neuron at a place of a layer as the config is."""
+        """Whether the workflow makes the page of the neuron at a place of a layer, as the config is."""
         return self.listed is None or place in self.listed.get(layer, ())

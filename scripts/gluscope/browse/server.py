@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from gluscope.browse.maker import PageMaker
 from gluscope.browse.pages import LivePages
 from gluscope.browse.workshop import Workshop
 from gluscope.core.errors import ConfigError
+from gluscope.workflow.reach import way_here
 
 PORT = 8765
 _WAITING = 300  # pieces of work: a call to have pages made, and clicks
@@ -82,7 +82,7 @@ def serve(
         limit_concurrency=_AT_ONCE, timeout_graceful_shutdown=_PATIENCE,
     )  # fmt: skip
     port = int(server.getsockname()[1])
-    for line in welcome(maker.served.run, place.host, port, token, os.environ):
+    for line in welcome(maker.served.run, place.host, port, token):
         say(line)
     try:
         uvicorn.Server(config).run(sockets=[server])
@@ -94,16 +94,13 @@ def serve(
     say("The server has ended.")
 
 
-def welcome(run: str, host: str, port: int, token: str, environment: Mapping[str, str]) -> list[str]:
+def welcome(run: str, host: str, port: int, token: str) -> list[str]:
     """The address, and how to come to it from another computer, a line each."""
     name = f"[{host}]" if ":" in host else {"0.0.0.0": socket.gethostname()}.get(host, host)
-    here, user = socket.gethostname(), getpass.getuser()
     lines = [f"The neurons of {run}, until Ctrl-C:", f"  http://{name}:{port}/?{TOKEN}={token}"]
     if host in LOOPBACK:
-        through = environment.get("SLURM_SUBMIT_HOST") if "SLURM_JOB_ID" in environment else None
-        jump = f"-J {user}@{through} " if through and through != here else ""
         lines.append("From another computer, type there first, and leave it open:")
-        lines.append(f"  ssh -N -L {port}:{name}:{port} {jump}{user}@{here}")
+        lines.append(f"  ssh -N -L {port}:{name}:{port} {way_here()}")
     else:
         lines.append(f"Everyone who reaches {name} and has the token can use it.")
     return lines

@@ -6,7 +6,9 @@ import os
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
-METADATA = Path(".snakemake/metadata")
+from gluscope.core.paths import STATE
+
+METADATA = Path(STATE, "metadata")
 _USUAL = 255
 
 
