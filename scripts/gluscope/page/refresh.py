@@ -100,5 +100,5 @@ def index_with(run: str, cards: Iterable[dict[str, Any]]) -> str | None:
         return None
     listed = {of_card(card): card for card in [*cards, *known["cards"]]}
     ordered = [listed[neuron] for neuron in sorted(listed)]
-    spec, about = ModelSpec.read(paths.model), read_attributes(paths.summary)
+    spec, about = ModelSpec.read(paths.model), SummaryReader(paths.summary).attributes
     return index_of(run, spec, about, ordered, known["finder"], known["options"])
