@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gluscope.core.cases import Quantity
+from gluscope.core.cases import LISTS, Quantity
 from gluscope.core.neuron import NeuronId
 from gluscope.page.render import card, render_page
 from gluscope.page.site import render_index
@@ -117,7 +118,7 @@ def test_the_finder_sorts(open_page: Open, site: Path, made: Model) -> None:
     expected = np.argsort(-np.abs(post).max(axis=1), kind="stable")
     assert rows(tab) == [divmod(int(i), 40) for i in expected], "at first by the strongest post, whatever its case"
     shown = [
-        float(cell.replace("−", "-")) for cell in tab.locator("#finder-table tbody td:nth-child(4)").all_inner_texts()
+        float(cell.replace("−", "-")) for cell in tab.locator("#finder-table tbody td:nth-child(5)").all_inner_texts()
     ]
     strongest = post[expected, np.abs(post[expected]).argmax(axis=1)].astype(float)
     np.testing.assert_allclose(shown, strongest, rtol=6e-3)
@@ -131,19 +132,163 @@ def test_the_finder_sorts(open_page: Open, site: Path, made: Model) -> None:
 
 def test_the_finder_filters(open_page: Open, site: Path, made: Model) -> None:
     tab = open_finder(open_page, site)
-    tab.select_option("[name=class]", label="orthogonal output")
     number = RWClass.ORTHOGONAL_OUTPUT.index
+    tab.select_option("[name=class]", str(number))
     assert RW_CLASSES[number].label == "orthogonal output"
     expected = {(i, int(n)) for i, w in enumerate(made.weights) for n in np.flatnonzero(w.rw_class == number)}
     assert set(rows(tab)) == expected
     tab.fill("[name=from]", "1")
     assert set(rows(tab)) == {place for place in expected if place[0] >= 1}
-    tab.fill("[name=token]", "SCRIPT")
-    for _, neuron in rows(tab):
-        assert neuron >= 0
-    assert all("</script>" in text for text in tab.locator("#finder-table tbody tr").all_inner_texts())
+    counts = {
+        option.partition(" · ")[0]: int(option.partition(" · ")[2])
+        for option in tab.locator("[name=class] option").all_inner_texts()[1:]
+    }
+    assert counts["orthogonal output"] == len(rows(tab))
+    assert sum(counts.values()) == 80
     tab.click("#finder-reset")
     assert len(rows(tab)) == 120
+
+
+def ask(tab: Any, text: str, **choices: str) -> None:
+    """Types into the search box, and waits for the answer about all neurons."""
+    for key, value in choices.items():
+        field = f"#ask-{key}"
+        tab.fill(field, value) if key == "times" else tab.select_option(field, value)
+    tab.fill("#search", text)
+    tab.wait_for_timeout(400)
+    tab.wait_for_function("!asking()", arg=None) if False else tab.locator("#finder:not(.asking)").wait_for()
+
+
+def answering(made: Model, wanted: Callable[[str], bool], times: int, case: str = "", quantity: str = "") -> set:
+    """Neurons with wanted tokens at so many places of one list, by loops."""
+    found = set()
+    for layer, summary in enumerate(made.summaries):
+        for neuron in range(summary.neurons):
+            for its_case, its_quantity in LISTS:
+                if (case and its_case.value != case) or (quantity and its_quantity.value != quantity):
+                    continue
+                at = (neuron, its_case.index, its_quantity.index)
+                places = zip(summary.extreme_example[at].tolist(), summary.extreme_position[at].tolist(), strict=True)
+                words = [made.words[made.rows.ids[row][place] - 1] for row, place in places if row >= 0]
+                if sum(map(wanted, words)) >= times:
+                    found.add((layer, neuron))
+    return found
+
+
+def test_the_finder_finds_every_neuron_that_answers_to_a_token(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    for typed in ("·aren", " aren"):
+        ask(tab, typed, times="3")
+        assert set(rows(tab)) == answering(made, lambda word: word == " aren", 3)
+    ask(tab, "AREN", times="3")
+    assert set(rows(tab)) == answering(made, lambda word: word == " aren", 3), (
+        "the space is left aside if none is typed"
+    )
+    ask(tab, "n", how="part", times="4")
+    assert set(rows(tab)) == answering(made, lambda word: "n" in word, 4), "the places of several tokens add up"
+    ask(tab, "don", how="token", case="gate-_in+", times="2")
+    assert set(rows(tab)) == answering(made, "don".__eq__, 2, "gate-_in+")
+    ask(tab, "don", list="act", times="2")
+    assert set(rows(tab)) == answering(made, "don".__eq__, 2, "gate-_in+", "act")
+    assert 0 < len(rows(tab)) < 120
+    assert f"{len(rows(tab))} neuron" in tab.inner_text("#asked")
+
+
+def test_the_finder_finds_what_weights_write(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    ask(tab, "don", list="w_out top", times="4")  # of four words, at place 1
+    first = {
+        (layer, int(n)) for layer, w in enumerate(made.weights) for n in np.flatnonzero(w.token_id[:, 2, 0, 0] == 2)
+    }
+    assert set(rows(tab)) == first
+
+
+def test_an_answer_is_in_the_address_and_can_be_taken_away(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    ask(tab, "·aren", list="post", times="2")
+    found = rows(tab)
+    with tab.expect_download() as download:
+        tab.click("#take-csv")
+    with open(download.value.path(), newline="", encoding="utf-8") as file:
+        head, *lines = csv.reader(file)
+    assert [(int(line[0]), int(line[1])) for line in lines] == found
+    times = [
+        max(int(cell) for name, cell in zip(head, line, strict=True) if name.startswith("times post")) for line in lines
+    ]
+    assert times == sorted(times, reverse=True)
+    assert times[-1] >= 2
+    tab.click("#take-pages")
+    shown = tab.inner_text("#taken")
+    assert f"neurons: [L{found[0][0]}/N{found[0][1]}, " in shown
+    assert tab.locator("#take-make").count() == 0, "nobody makes pages for a file"
+    again = open_page(site, "#" + tab.url.partition("#")[2], ready="html.finder-ready")
+    assert rows(again) == found
+    assert again.url == tab.url
+
+
+def test_ticked_neurons_are_taken_alone_and_two_side_by_side(open_page: Open, site: Path) -> None:
+    tab = open_finder(open_page, site)
+    found = rows(tab)[:2]
+    assert tab.locator("#take-pair").is_disabled()
+    for number in range(2):
+        tab.locator("#finder-table tbody .tick input").nth(number).check()
+    tab.click("#take-pair")
+    (a, b), (c, d) = sorted(found)
+    assert f"results/demo/compare/demo/L{a}/N{b}-L{c}-N{d}.html" in tab.inner_text("#taken")
+    with tab.expect_download() as download:
+        tab.click("#take-csv")
+    assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) >= 3
+    assert tab.inner_text("#take-which") == "2 ticked:"
+
+
+def test_the_tokens_of_a_neurons_lists(open_page: Open, site: Path, made: Model) -> None:
+    tab = open_finder(open_page, site)
+    layer, neuron = rows(tab)[0]
+    tab.locator("#finder-table tbody button:has-text('tokens')").first.click()
+    shown = {
+        row.locator("dt").inner_text(): row.locator("dd").inner_text() for row in tab.locator(".own-lists dl div").all()
+    }
+    for (case, quantity), text in {
+        (case, quantity): shown.get(f"{quantity.value} {case.value.replace('_', ' ').replace('-', '−')}", "")
+        for case, quantity in LISTS
+    }.items():
+        at = (neuron, case.index, quantity.index)
+        summary = made.summaries[layer]
+        filled = int((summary.extreme_example[at] >= 0).sum())
+        assert sum(int(number) for number in re.findall(r" (\d+)(?= |$)", text)) == filled
+
+
+def test_nothing_found_says_why(open_page: Open, site: Path) -> None:
+    tab = open_finder(open_page, site)
+    for text, choices, why in [
+        ("zebra", {}, "“zebra”. Tokens that contain it"), ("zebra", {"how": "part"}, "contains “zebra”"),
+        ("don", {"how": "token", "times": "9"}, "asked were 9"),
+    ]:  # fmt: skip
+        ask(tab, text, **choices)
+        assert rows(tab) == []
+        assert why in tab.inner_text("#finder-empty")
+    ask(tab, "", times="1")
+    tab.fill("[name=from]", "2")
+    tab.fill("[name=to]", "1")
+    assert "the layers leave none" in tab.inner_text("#finder-empty")
+    ask(tab, "l1/n9")
+    assert "snakemake --cores 2 results/demo/site/L1/N9.html" in tab.inner_text("#asked")
+    assert "No page names" in tab.inner_text("#pages")
+    ask(tab, "weakening")
+    tab.locator("#asked button", has_text="class").first.click()
+    assert "class=" in tab.url
+
+
+def test_a_point_of_the_picture_names_its_neurons(open_page: Open, site: Path) -> None:
+    tab = open_finder(open_page, site)
+    tab.locator("#scatter").scroll_into_view_if_needed()
+    box = tab.locator("#scatter").bounding_box()
+    for x in np.linspace(0.4, 0.6, 9):
+        tab.mouse.click(box["x"] + x * box["width"], box["y"] + 0.45 * box["height"])
+        if "here:" in tab.inner_text("#here"):
+            break
+    assert re.search(r"\d neurons? here: L\d", tab.inner_text("#here"))
+    assert "range" not in tab.url
 
 
 def test_a_region_of_the_scatter_is_a_filter(open_page: Open, site: Path, made: Model) -> None:
@@ -168,7 +313,7 @@ def test_a_region_of_the_scatter_is_a_filter(open_page: Open, site: Path, made: 
 
 def test_the_address_keeps_filters_sorting_and_region(open_page: Open, site: Path, made: Model) -> None:
     tab = open_finder(open_page, site)
-    tab.select_option("[name=class]", label="orthogonal output")
+    tab.select_option("[name=class]", str(RWClass.ORTHOGONAL_OUTPUT.index))
     tab.fill("[name=to]", "1")
     tab.select_option("[name=x]", "share gate+")
     tab.click("#add-range")
@@ -261,7 +406,7 @@ def test_nothing_on_the_index_is_wider_than_a_phone(open_page: Open, site: Path)
 def test_the_finder_at_full_size(open_page: Open, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     words = tuple({"".join(rng.choice(list("etaoinshr"), rng.integers(2, 8))) for _ in range(20_000)})
-    small = model(layers=1, neurons=11_008, words=words)
+    small = model(layers=1, neurons=11_008, words=words, k=16)
     large = Model(words, small.rows, small.summaries * 32, small.weights * 32)
     finder = large.write(tmp_path)
     assert finder["rows"] == 352_256
@@ -274,9 +419,26 @@ def test_the_finder_at_full_size(open_page: Open, tmp_path: Path) -> None:
     ready = tab.evaluate("performance.now()")
     tab.wait_for_selector("html.finder-ready", timeout=60_000)
     loaded = tab.evaluate("performance.getEntriesByName('finder-ready')[0].startTime")
-    tab.fill("[name=token]", "ea")
+    word = words[int(small.rows.ids[0][1]) - 1]
+    took = {}
+    for how, text in (("token", word), ("part", "ea")):
+        tab.select_option("#ask-how", how)
+        began = tab.evaluate("performance.now()")
+        tab.fill("#search", text)
+        tab.locator("#asked", has_text=" neurons by").wait_for()
+        took[how] = tab.evaluate("performance.now()") - began
+        tab.fill("#search", "")
+        tab.locator("#finder-found", has_text="352,256 neurons").wait_for()
+    tab.fill("[name=from]", "3")
     step = tab.evaluate("performance.getEntriesByName('finder').at(-1).duration")
-    print(f"index: usable after {ready:.0f} ms, all {size / 1e6:.1f} MB after {loaded:.0f} ms, a filter {step:.0f} ms")
+    heap = tab.evaluate("performance.memory.usedJSHeapSize")
+    print(
+        f"index: usable after {ready:.0f} ms, columns after {loaded:.0f} ms, a filter {step:.0f} ms, a token "
+        f"{took['token']:.0f} ms, a part {took['part']:.0f} ms; {size / 1e6:.1f} MB on disk, {heap / 1e6:.0f} MB in use"
+    )
+    assert took["token"] < 3_000
+    assert took["part"] < 30_000
+    assert heap < 500e6
     assert ready < 5_000
     assert loaded < 30_000
     assert step < 1_500

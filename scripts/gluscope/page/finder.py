@@ -1,7 +1,9 @@
-"""Data of all neurons of a run for the start page's finder: a few numbers each, in columns, in one script a layer.
+"""Data of all neurons of a run for the start page's finder.
 
-Scripts, because a page opened from disk may load those but not read files. `finder/L3.js` is one call with the block
-of layer 3 (see `pack.pack_arrays`): a column is an array over the layer's neurons.
+Scripts, because a page opened from disk may load those but not read files; each is one call with a block (see
+`pack.pack_arrays`). `finder/L3.js` has a few numbers of each neuron of layer 3: a column is an array over its neurons.
+`finder/L3-lists.js` has their lists' commonest tokens, `lists-0.js` and on the way from tokens to lists (see
+`finder_tokens`), `ends-0.js` and on the same for what the weights read and write, `tokens.js` the tokens' texts.
 """
 
 from __future__ import annotations
@@ -9,12 +11,25 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from gluscope.core.cases import CASES, Quantity
-from gluscope.page.build import TokenRows
+from gluscope.page.finder_tokens import (
+    END_NAMES,
+    LIST_NAMES,
+    SHOWN,
+    Texts,
+    TokenIndex,
+    commonest,
+    counted,
+    listed_tokens,
+    ranked,
+    tokens_at,
+    weight_tokens,
+    write_script,
+)
 from gluscope.page.pack import pack_arrays
 from gluscope.page.tokens import TokenTexts
 from gluscope.summary.types import LayerSummary
@@ -25,53 +40,62 @@ FOLDER = "finder"
 _NO_TOKEN = 0xFFFFFFFF
 
 
-class Texts(Protocol):
-    """What the finder needs of a token data set."""
-
-    def input_ids(self, row: int) -> np.ndarray: ...
-
-
 def write_finder(
     site: str | Path,
     layers: Iterable[tuple[LayerSummary, LayerWeights | None]],
     *,
     tokens: int,
     convention: str,
-    dataset: Texts | TokenRows,
+    dataset: Texts,
     texts: TokenTexts,
 ) -> dict[str, Any]:
     """Write `site`/finder/ anew; returns what `render_index(finder=...)` needs.
 
     layers: statistics in `convention` and weights (raw, as stored), layer by layer from 0. tokens: all that were
-    scanned. Memory: one layer.
+    scanned. Memory: one layer, then a file of the index.
     """
     final, part = Path(site) / FOLDER, Path(site) / f".{FOLDER}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    numbers: dict[int, int] = {}
-    names, rows = [], 0
+    lists, ends = TokenIndex(part, "lists", len(LIST_NAMES)), TokenIndex(part, "ends", len(END_NAMES))
+    known: set[int] = set()
+    names, rows, k = [], 0, 0
     for layer, (summary, weights) in enumerate(layers):
         columns = layer_columns(summary, weights, tokens=tokens, convention=convention)
         strongest = strongest_tokens(summary, dataset)
-        known = {
-            token: numbers.setdefault(token, len(numbers)) for token in np.unique(strongest).tolist() if token >= 0
-        }
-        columns["token"] = np.array([known.get(token, _NO_TOKEN) for token in strongest.tolist()], "<u4")
-        rows += summary.neurons
+        columns["token"] = np.where(strongest < 0, _NO_TOKEN, strongest).astype("<u4")
         names.append(f"L{layer}.js")
-        block = pack_arrays({"layer": layer}, columns)
-        (part / names[-1]).write_text(f'gluscopeLayer("{block}");\n', encoding="ascii")
-    words = pack_arrays({"tokens": [texts.token(token).text for token in numbers]}, {})
-    (part / "tokens.js").write_text(f'gluscopeTokens("{words}");\n', encoding="ascii")
-    shutil.rmtree(final, ignore_errors=True)
-    part.rename(final)
-    return {
+        write_script(part / names[-1], pack_arrays({"layer": layer}, columns))
+        listed = counted(listed_tokens(summary, dataset))
+        lists.add(rows, *listed)
+        own = commonest(*listed, summary.neurons * len(LIST_NAMES))
+        known.update(np.unique(listed[1]).tolist())
+        if weights is not None:
+            read = ranked(weight_tokens(weights, convention))
+            ends.add(rows, *read)
+            own |= {f"end {name}": column for name, column in
+                    commonest(*read, summary.neurons * len(END_NAMES)).items()}  # fmt: skip
+            known.update(np.unique(read[1]).tolist())
+        write_script(part / f"L{layer}-lists.js", pack_arrays({"layer": layer}, own))
+        rows, k = rows + summary.neurons, summary.k
+    ids = np.array(sorted(known), np.int64)
+    words = {"tokens": [texts.token(token).text for token in ids.tolist()]}
+    write_script(part / "tokens.js", pack_arrays(words, {"id": ids.astype("<u4")}))
+    about = {
         "folder": FOLDER,
         "layers": names,
         "rows": rows,
+        "k": k,
+        "convention": convention,
+        "shown": SHOWN,
         "weights": weights is not None if names else False,
         "classes": [kind.label for kind in RW_CLASSES],
+        "lists": lists.about(LIST_NAMES),
+        "ends": ends.about(END_NAMES),
     }
+    shutil.rmtree(final, ignore_errors=True)
+    part.rename(final)
+    return about
 
 
 def layer_columns(
@@ -94,20 +118,12 @@ def layer_columns(
     return columns
 
 
-def strongest_tokens(summary: LayerSummary, dataset: Texts | TokenRows) -> np.ndarray:
+def strongest_tokens(summary: LayerSummary, dataset: Texts) -> np.ndarray:
     """int64 [neuron], the token id at each neuron's strongest post over all cases; -1 where there is none."""
     post = Quantity.POST.index
     first = np.nan_to_num(np.abs(summary.extreme_value[:, :, post, 0]), nan=-1)
-    case = np.argmax(first, axis=1)
-    neurons = np.arange(summary.neurons)
-    row = summary.extreme_example[neurons, case, post, 0]
-    position = summary.extreme_position[neurons, case, post, 0]
-    found = np.full(summary.neurons, -1, np.int64)
-    order = np.argsort(row, kind="stable")
-    known = (row >= 0) & (position >= 0)  # published activations say no positions
-    for index in order[known[order]].tolist():
-        found[index] = dataset.input_ids(int(row[index]))[position[index]]
-    return found
+    at = np.arange(summary.neurons), np.argmax(first, axis=1), post, 0
+    return tokens_at(summary.extreme_example[at], summary.extreme_position[at], dataset)
 
 
 def _half(values: np.ndarray) -> np.ndarray:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gluscope.core.cases import CASES, Quantity
+from gluscope.core.cases import CASES, LISTS, Quantity
+from gluscope.page import finder_tokens
 from gluscope.page.finder import strongest_tokens
+from gluscope.page.finder_tokens import END_NAMES, LIST_NAMES, SHOWN
 from gluscope.page.pack import unpack
-from gluscope.weights.types import COSINES, Cosine
+from gluscope.weights.types import COSINES, VECTORS, Cosine
 from helpers.finder_data import SCANNED, Model, model
 
 
@@ -21,16 +24,56 @@ def made() -> Model:
 
 
 def stored(file: Path) -> tuple[dict, dict[str, np.ndarray]]:
-    found = re.fullmatch(r'gluscope(Layer|Tokens)\("([^"\\<\n]*)"\);\n', file.read_text(encoding="ascii"))
+    found = re.fullmatch(r'gluscopeBlock\("([^"\\<\n]*)"\);\n', file.read_text(encoding="ascii"))
     assert found
-    return unpack(found[2])
+    return unpack(found[1])
+
+
+def texts_of(folder: Path) -> dict[int, str]:
+    header, arrays = stored(folder / "finder/tokens.js")
+    return dict(zip(arrays["id"].tolist(), header["tokens"], strict=True))
+
+
+Found = dict[tuple[int, int, str], dict[str, int]]  # (layer, neuron, list) -> token -> times
+
+
+def index_of(folder: Path, about: dict, neurons: int) -> Found:
+    """All that an index of tokens says."""
+    found: Found = {}
+    texts = texts_of(folder)
+    for file in range(about["files"]):
+        header, arrays = stored(folder / f"finder/{about['name']}-{file}.js")
+        assert (header["name"], header["file"]) == (about["name"], file)
+        ends = [*arrays["begin"].tolist(), len(arrays["step"])][1:]
+        for token, begin, end in zip(arrays["id"].tolist(), arrays["begin"].tolist(), ends, strict=True):
+            assert token % about["files"] == file
+            rows = np.cumsum(arrays["step"][begin:end].astype(np.int64)).tolist()
+            for row, number, times in zip(rows, arrays["list"][begin:end], arrays["times"][begin:end], strict=True):
+                key = (*divmod(row, neurons), about["lists"][number])
+                assert texts[token] not in found.setdefault(key, {})
+                found[key][texts[token]] = int(times)
+    return found
+
+
+def brute_force(made: Model) -> Found:
+    """Tokens at the places of all lists, one place after another."""
+    found: Found = {}
+    for layer, summary in enumerate(made.summaries):
+        for neuron in range(summary.neurons):
+            for case, quantity in LISTS:
+                at = (neuron, case.index, quantity.index)
+                places = zip(summary.extreme_example[at].tolist(), summary.extreme_position[at].tolist(), strict=True)
+                words = Counter(made.words[made.rows.ids[row][place] - 1] for row, place in places if row >= 0)
+                if words:
+                    found[layer, neuron, f"{quantity.value} {case.value}"] = dict(words)
+    return found
 
 
 def test_columns_are_the_statistics(made: Model, tmp_path: Path) -> None:
     about = made.write(tmp_path)
     assert about["layers"] == ["L0.js", "L1.js", "L2.js"]
     assert about["rows"] == 120
-    words = stored(tmp_path / "finder/tokens.js")[0]["tokens"]
+    words = texts_of(tmp_path)
     for layer, (summary, weights) in enumerate(zip(made.summaries, made.weights, strict=True)):
         header, columns = stored(tmp_path / f"finder/L{layer}.js")
         assert header["layer"] == layer
@@ -51,6 +94,48 @@ def test_columns_are_the_statistics(made: Model, tmp_path: Path) -> None:
             at = (neuron, best, Quantity.POST.index, 0)
             token = made.rows.ids[summary.extreme_example[at]][summary.extreme_position[at]]
             assert words[columns["token"][neuron]] == made.words[token - 1]
+
+
+@pytest.mark.parametrize("rows", [200_000, 300])
+def test_the_index_has_every_token_of_every_list(
+    made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Whether it is one file or several."""
+    monkeypatch.setattr(finder_tokens, "_ROWS", rows)
+    about = made.write(tmp_path)
+    assert (about["lists"]["files"] == 1) == (rows == 200_000)
+    assert index_of(tmp_path, about["lists"], 40) == brute_force(made)
+
+
+def test_a_neurons_own_entry_has_its_lists_commonest_tokens(tmp_path: Path) -> None:
+    made = model(words=tuple(f" w{i}" for i in range(40)), k=9)
+    made.write(tmp_path)
+    words, expected = texts_of(tmp_path), brute_force(made)
+    for layer in range(3):
+        columns = stored(tmp_path / f"finder/L{layer}-lists.js")[1]
+        for neuron in range(40):
+            for number, name in enumerate(LIST_NAMES):
+                at = (neuron * len(LIST_NAMES) + number) * SHOWN
+                tokens, times = (columns[key][at : at + SHOWN].tolist() for key in ("token", "times"))
+                found = [(words[token], often) for token, often in zip(tokens, times, strict=True) if often]
+                all_ = expected.get((layer, neuron, name), {})
+                assert [often for _, often in found] == sorted(all_.values(), reverse=True)[:SHOWN]
+                assert all(all_[word] == often for word, often in found)
+
+
+@pytest.mark.parametrize("convention", ["raw", "refactored"])
+def test_the_index_of_what_weights_read_and_write(made: Model, tmp_path: Path, convention: str) -> None:
+    about = made.write(tmp_path, convention)
+    found = index_of(tmp_path, about["ends"], 40)
+    for layer, weights in enumerate(made.weights):
+        for neuron in range(40):
+            for vector in VECTORS:
+                turned = convention == "refactored" and weights.sign[neuron] < 0 and vector.value != "w_gate"
+                for end, name in enumerate(("bottom", "top") if turned else ("top", "bottom")):
+                    ids = weights.token_id[neuron, vector.index, end].tolist()
+                    expected = {made.words[token - 1]: len(ids) - place for place, token in enumerate(ids)}
+                    assert found[layer, neuron, f"{vector.value} {name}"] == expected
+    assert {key[2] for key in found} == set(END_NAMES)
 
 
 def test_where_positions_are_not_known_no_token_is_shown(made: Model) -> None:

@@ -1,34 +1,14 @@
 // All neurons as columns, loaded layer by layer; filters and sorting over them.
-function loadScript(source) {
-  return new Promise((done, failed) => {
-    const script = h("script", { src: source });
-    script.onload = () => { script.remove(); done(); };
-    script.onerror = () => failed(new Error(`${source} cannot be read`));
-    document.head.append(script);
-  });
-}
-
 /** Columns of all neurons, filled as layers arrive; `told(layers so far)`. */
 async function loadColumns(site, told) {
   const { finder } = site;
   const columns = Object.fromEntries(["layer", "neuron", "post strongest", "share gate+"].map((name) => [name, new Float32Array(finder.rows)]));
   const table = { columns, rows: 0, tokens: [], layers: 0 };
-  let arrived;
-  window.gluscopeLayer = (text) => { arrived = text; };
-  window.gluscopeTokens = (text) => { arrived = text; };
-  const block = async (name) => {
-    arrived = undefined;
-    await loadScript(`${finder.folder}/${name}`);
-    const text = arrived;
-    if (text === undefined) throw new Error(`${name} is damaged`);
-    const bytes = await gunzip(fromText(text));
-    const length = new DataView(bytes.buffer).getUint32(0, true);
-    const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-    return [header, readArrays(bytes, Math.ceil((4 + length) / 4) * 4, header.arrays)];
-  };
-  table.tokens = (await block("tokens.js"))[0].tokens;
+  const [words, { id }] = await loadBlock(site, "tokens.js");
+  table.tokens = new Array(id.length ? id.at(-1) + 1 : 0);
+  words.tokens.forEach((token, i) => { table.tokens[id[i]] = token; });
   for (const name of finder.layers) {
-    const [{ layer }, arrays] = await block(name);
+    const [{ layer }, arrays] = await loadBlock(site, name);
     if (name !== `L${layer}.js`) throw new Error(`${name} is the file of layer ${layer}`);
     for (const [key, values] of Object.entries(arrays)) {
       columns[key] ??= key === "token" ? new Uint32Array(finder.rows) : new Float32Array(finder.rows);
@@ -56,20 +36,15 @@ function derive(columns, arrays, start, rows) {
   }
 }
 
-/** Row numbers that pass all filters: {class, token, from, to, ranges: [{column, low, high}]}. */
-function passing({ columns, rows, tokens }, filters) {
+/** Row numbers that pass all filters: {class, times: at least so many, null for any, from, to, ranges: [{column, low, high}]}. */
+function passing({ columns, rows }, filters) {
   const ranges = filters.ranges.map(({ column, low, high }) => ({ values: columns[column], low, high }));
   if (filters.class !== "") ranges.push({ values: columns.class, low: Number(filters.class), high: Number(filters.class) });
+  if (filters.times !== null) ranges.push({ values: columns.times ?? columns.layer, low: filters.times, high: Infinity });
   ranges.push({ values: columns.layer, low: filters.from ?? 0, high: filters.to ?? Infinity });
-  let wanted = null;
-  if (filters.token) {
-    const part = filters.token.toLowerCase();
-    wanted = Uint8Array.from(tokens, (token) => token.toLowerCase().includes(part));
-  }
   const found = new Uint32Array(rows);
   let count = 0;
   next: for (let row = 0; row < rows; row++) {
-    if (wanted && !wanted[columns.token[row]]) continue;
     for (const { values, low, high } of ranges) if (!(values[row] >= low && values[row] <= high)) continue next;
     found[count++] = row;
   }
@@ -97,9 +72,8 @@ function sortedRows(table, rows, column, descending) {
 /** Each row's place by the alphabet of its token. */
 function tokenRanks(table) {
   if (table.ranks?.length === table.rows) return table.ranks;
-  const order = [...table.tokens.keys()].sort((a, b) => (table.tokens[a] < table.tokens[b] ? -1 : 1));
   const rank = new Float32Array(table.tokens.length);
-  order.forEach((token, place) => { rank[token] = place; });
+  Object.keys(table.tokens).sort((a, b) => (table.tokens[a] < table.tokens[b] ? -1 : 1)).forEach((token, place) => { rank[token] = place; });
   table.ranks = Float32Array.from(table.columns.token.subarray(0, table.rows), (token) => rank[token] ?? -1);
   return table.ranks;
 }

@@ -55,8 +55,19 @@ function drawScatter(figure, table, found, [xName, yName], ranges) {
     svg("rect", { class: "frame", x: BOX.left, y: BOX.top, width: wide, height: high }), svg("rect", { id: "brush", ...kept() }));
   return {
     names: [xName, yName],
+    near: (px, py, rows) => rowsNear((row) => [x(xs[row]) - px, y(ys[row]) - py], rows),
     value: (px, py) => [xl[0] + (px - BOX.left) / wide * (xl[1] - xl[0]), yl[1] - (py - BOX.top) / high * (yl[1] - yl[0])],
   };
+}
+
+/** Rows within a few pixels of a place, the nearest first. */
+function rowsNear(offset, rows) {
+  const found = [];
+  for (const row of rows) {
+    const distance = Math.hypot(...offset(row));
+    if (distance < 5) found.push([distance, row]);
+  }
+  return found.sort((a, b) => a[0] - b[0]).map(([, row]) => row);
 }
 
 const plainTick = (value) => String(value).replace("-", "−");
@@ -70,8 +81,8 @@ function niceTicks(low, high) {
   return found;
 }
 
-/** A drag in the figure: `kept([[x0, x1], [y0, y1]])` in the columns' values. */
-function watchBrush(figure, current, kept) {
+/** A drag in the figure: `kept([[x0, x1], [y0, y1]])` in the columns' values; a click: `clicked(x, y)` in the picture. */
+function watchBrush(figure, current, kept, clicked) {
   let from = null;
   const place = (event) => {
     const box = figure.getBoundingClientRect();
@@ -84,6 +95,7 @@ function watchBrush(figure, current, kept) {
   });
   figure.addEventListener("pointerup", (event) => {
     const drawn = from && frame(from, place(event));
+    if (from && drawn.width < 4 && drawn.height < 4 && current()) clicked(...from);
     from = null;
     if (!drawn || drawn.width < 4 || drawn.height < 4 || !current()) return;
     const [x0, y1] = current().value(drawn.x, drawn.y);

@@ -1,39 +1,65 @@
 // The finder: filters, picture and table over all neurons, whether they have a page or not.
 const FOUND_ROWS = 100;
-const LABELS = { "share gate+": "gate open", "post strongest": "strongest post" };
+const LABELS = { "share gate+": "gate open", "post strongest": "strongest post", times: "found in" };
 const columnLabel = (name) => LABELS[name] ?? (/^(share|post)/.test(name) ? name.replace("_", " ").replace(/(gate|in)-/g, "$1−") : name.replace(",", ", "));
 const finderState = { ...FINDER_DEFAULTS, ranges: [], shown: FOUND_ROWS };
 
 async function startFinder(site) {
   const form = $("finder-form");
-  let table = null, scatter = null;
+  let table = null, scatter = null, current = null;
   const redraw = () => {
     if (!table?.rows) return;
     const began = performance.now();
-    const filters = readFilters(form);
+    fillTimes(site, table);
+    const filters = readFilters(form, table);
     const found = passing(table, filters);
-    const order = sortedRows(table, found, finderState.sort, finderState.descending);
+    const sort = finderState.sort ?? (table.columns.times ? "times" : FINDER_DEFAULTS.sort);
+    const order = sortedRows(table, found, table.columns[sort] ? sort : FINDER_DEFAULTS.sort, finderState.descending);
+    current = { table, order, found };
     scatter = drawScatter($("scatter"), table, found, [form.elements.x.value, form.elements.y.value], finderState.ranges);
     drawTable(site, table, order, fresh);
+    $("finder-empty").hidden = found.length > 0;
+    if (!found.length) $("finder-empty").textContent = emptyAnswer(site, table, filters);
     drawByLayer(site, table, found, form, fresh);
+    if (filters.class !== undefined) countClasses(site, table, form, filters);
     $("finder-found").textContent = found.length === site.finder.rows ? `${grouped(found.length)} neurons` : `${grouped(found.length)} of ${grouped(table.rows)} neurons`;
+    sayPicked();
+    site.answers = filters.times === null ? null : ({ layer, neuron }) => table.columns.times?.[layer * site.d_mlp + neuron] >= filters.times;
+    site.drawPages();
+    sayAnswer(site, site.pagesFound, found.length);
     performance.measure("finder", { start: began });
   };
-  const fresh = () => { finderState.shown = FOUND_ROWS; redraw(); site.remember(); };
+  const fresh = () => { finderState.shown = FOUND_ROWS; $("here").replaceChildren(); $("taken").hidden = true; picked.clear(); redraw(); site.remember(); };
   site.remember = () => writeAddress(form, table, site);
+  const askAgain = () => { sayAnswer(site, site.pagesFound, null); if (table) return ask(site, table, fresh); };
+  site.keepClass = (name) => { form.elements.class.value = String(site.finder.classes.indexOf(name)); fresh(); $("finder").scrollIntoView(); };
+  let typing = 0;
+  $("search").addEventListener("input", () => { clearTimeout(typing); asked.run++; typing = setTimeout(askAgain, 150); });
+  for (const id of ["ask-how", "ask-list", "ask-case", "ask-times"]) $(id).addEventListener("input", () => { $("ask-case").disabled = $("ask-list").selectedOptions[0]?.parentElement.tagName === "OPTGROUP"; askAgain(); });
   const follow = () => {
     const said = table && followAddress(form, table, site);
     drawRanges(table, fresh);
     finderState.shown = FOUND_ROWS;
     return said;
   };
-  addEventListener("hashchange", () => { follow(); redraw(); });
+  addEventListener("hashchange", () => { follow(); askAgain(); });
   form.addEventListener("input", () => { finderState.ranges = readRanges(); fresh(); });
   form.addEventListener("submit", (event) => event.preventDefault());
-  $("add-range").addEventListener("click", () => { finderState.ranges.push({ column: finderState.sort, low: "", high: "" }); drawRanges(table, fresh); });
-  $("finder-reset").addEventListener("click", () => { const { x, y } = form.elements; const keep = [x.value, y.value]; form.reset(); [x.value, y.value] = keep; finderState.ranges = []; drawRanges(table, fresh); fresh(); });
+  $("add-range").addEventListener("click", () => { finderState.ranges.push({ column: numeric(table).includes(finderState.sort) ? finderState.sort : FINDER_DEFAULTS.sort, low: "", high: "" }); drawRanges(table, fresh); });
+  $("finder-reset").addEventListener("click", () => {
+    const { x, y } = form.elements;
+    const keep = [x.value, y.value];
+    form.reset();
+    [x.value, y.value] = keep;
+    finderState.ranges = [];
+    $("search").value = "";
+    $("search").dispatchEvent(new Event("input"));
+    drawRanges(table, fresh);
+    ask(site, table, fresh);
+  });
   $("finder-more").addEventListener("click", () => { finderState.shown += FOUND_ROWS; redraw(); });
   document.addEventListener("theme", redraw);
+  wireTaking(site, () => current);
   watchBrush($("scatter"), () => scatter, (sides) => {
     sides.forEach(([low, high], i) => {
       const column = scatter.names[i];
@@ -42,17 +68,18 @@ async function startFinder(site) {
     });
     drawRanges(table, fresh);
     fresh();
-  });
+  }, (px, py) => drawHere(site, table, scatter?.near(px, py, current.found)));
   try {
     await loadColumns(site, (now) => {
       const first = !table;
-      if (first) { table = now; nameColumns(form, table); }
-      const asked = first && follow();
+      if (first) { table = site.table = now; nameColumns(form, table); }
+      const wants = first && follow();
       $("finder-progress").value = now.layers;
       redraw();
-      if (asked) $("finder").scrollIntoView();
+      if (wants) $("finder").scrollIntoView();
     });
     $("finder-progress").hidden = true;
+    await ask(site, table, fresh);
     performance.mark("finder-ready");
     document.documentElement.classList.add("finder-ready");
   } catch (error) {
@@ -60,20 +87,36 @@ async function startFinder(site) {
   }
 }
 
+/** The neurons at a point of the picture. */
+function drawHere(site, table, rows) {
+  if (!rows) return;
+  const shown = rows.slice(0, 12).flatMap((row) => [pageLink(site, placeOf(table, row), true), " "]);
+  $("here").replaceChildren(rows.length ? `${grouped(rows.length)} neuron${rows.length === 1 ? "" : "s"} here: ` : "No neuron that passes lies here.", ...shown, rows.length > 12 ? "…" : "");
+}
+
+/** How many neurons of each class pass the other filters. */
+function countClasses(site, table, form, filters) {
+  if (!form.elements.class) return;
+  const counts = new Uint32Array(site.finder.classes.length);
+  for (const row of passing(table, { ...filters, class: "" })) counts[table.columns.class[row]]++;
+  for (const option of form.elements.class.options) if (option.value) option.textContent = `${site.finder.classes[Number(option.value)]} · ${grouped(counts[Number(option.value)])}`;
+}
+
 /** Columns of numbers, for the choices. */
-const numeric = (table) => Object.keys(table.columns).filter((name) => !["token", "class"].includes(name));
+const numeric = (table) => Object.keys(table.columns).filter((name) => !["token", "class", "times"].includes(name));
 
 function nameColumns(form, table) {
   for (const key of ["x", "y"]) form.elements[key].replaceChildren(...numeric(table).map((name) => h("option", { value: name }, columnLabel(name))));
 }
 
-function readFilters(form) {
+function readFilters(form, table) {
   const { elements } = form;
   const whole = (field) => (field.value === "" ? null : Number(field.value));
   const ranges = finderState.ranges.map(({ column, low, high }) => ({
     column, low: low === "" ? -Infinity : Number(low), high: high === "" ? Infinity : Number(high),
   }));
-  return { class: elements.class?.value ?? "", token: elements.token.value, from: whole(elements.from), to: whole(elements.to), ranges };
+  const times = asked.answer ? (table.columns.times ? timesAsked() : Infinity) : null;
+  return { class: elements.class?.value ?? "", times: table.columns.times || asked.answer?.failed || asked.answer && !asked.answer.ids.length ? times : null, from: whole(elements.from), to: whole(elements.to), ranges };
 }
 
 function readRanges() {
@@ -112,33 +155,62 @@ function drawByLayer(site, table, found, form, fresh) {
 
 function drawTable(site, table, order, changed) {
   const names = Object.keys(table.columns);
+  const sort = finderState.sort ?? (table.columns.times ? "times" : FINDER_DEFAULTS.sort);
   const sorter = (name) => h("button.link", {
     type: "button",
-    onclick: () => { finderState.descending = finderState.sort === name ? !finderState.descending : true; finderState.sort = name; changed(); },
+    onclick: () => { finderState.descending = sort === name ? !finderState.descending : true; finderState.sort = name; changed(); },
   }, columnLabel(name));
-  const shown = ["token", ...names.filter((name) => !["layer", "neuron", "token", "class"].includes(name)), ...(names.includes("class") ? ["class"] : [])];
-  const heads = ["layer", "neuron", ...shown].map((name) => h("th", {
-    scope: "col", "aria-sort": finderState.sort === name ? (finderState.descending ? "descending" : "ascending") : "none",
-  }, sorter(name)));
-  const [head, body] = [$("finder-table").tHead, $("finder-table").tBodies[0]];
-  head.replaceChildren(h("tr", {}, heads));
+  const rest = names.filter((name) => !["layer", "neuron", "token", "class", "times"].includes(name));
+  const shown = [...(table.columns.times ? ["times"] : []), "token", ...rest, ...(names.includes("class") ? ["class"] : [])];
+  const head = (name) => h("th", { scope: "col", "aria-sort": sort === name ? (finderState.descending ? "descending" : "ascending") : "none" }, sorter(name));
+  const [top, body] = [$("finder-table").tHead, $("finder-table").tBodies[0]];
+  top.replaceChildren(h("tr", {}, ["layer", "neuron"].map(head), h("th", { scope: "col" }, "lists"), shown.map(head)));
   body.replaceChildren(...[...order.subarray(0, finderState.shown)].map((row) => {
-    const place = { layer: table.columns.layer[row], neuron: table.columns.neuron[row] };
+    const place = placeOf(table, row);
     const cell = (name) => {
       const value = table.columns[name][row];
       if (name === "token") return h("td", {}, table.tokens[value] === undefined ? "–" : tokenChip(table.tokens[value]));
       if (name === "class") return h("td", {}, site.finder.classes[value]);
+      if (name === "times") return h("td.found-lists", {}, timesCell(site, row));
       return h("td", {}, name.startsWith("share") ? percent(value) : number(value));
     };
-    return h("tr", {}, h("td", {}, String(place.layer)), h("td", {}, pageLink(site, place)), shown.map(cell));
+    const tick = h("input", { type: "checkbox", "aria-label": `tick ${nameOf(place)}`, checked: picked.has(row), onchange: (event) => {
+      if (event.target.checked) picked.add(row); else picked.delete(row);
+      sayPicked();
+    } });
+    const line = h("tr", {}, h("td", {}, h("label.tick", {}, tick, String(place.layer))), h("td", {}, pageLink(site, place)),
+      h("td", {}, h("button.small", { type: "button", "aria-expanded": "false", "aria-label": `tokens of the lists of ${nameOf(place)}`, onclick: (event) => toggleLists(site, table, place, line, event.currentTarget) }, "tokens")), shown.map(cell));
+    return line;
   }));
   $("finder-more").hidden = order.length <= finderState.shown;
 }
 
-/** The page, or the command that would make it. */
-function pageLink(site, place) {
-  if (opens(site, place)) return h("a", { href: address(place) }, `N${place.neuron}`);
+/** Where the tokens that were searched stand, the fullest lists first. */
+function timesCell(site, row) {
+  const lists = listsFound(site, row);
+  return lists.slice(0, 3).flatMap((one, i) => [i ? h("span.muted", {}, " · ") : "", i ? h("span.muted", {}, listLabel(site, one)) : h("strong", {}, listLabel(site, one))])
+    .concat(lists.length > 3 ? h("span.muted", {}, ` · ${lists.length - 3} more`) : "");
+}
+
+/** The commonest tokens of all lists of a neuron, in a row below its own. */
+async function toggleLists(site, table, place, line, button) {
+  if (button.getAttribute("aria-expanded") === "true") { line.nextElementSibling.remove(); button.setAttribute("aria-expanded", "false"); return; }
+  button.setAttribute("aria-expanded", "true");
+  const cell = h("td", { colspan: line.cells.length }, "…");
+  line.after(h("tr.own-lists", {}, cell));
+  try {
+    const lists = await listsOfNeuron(site, table, place);
+    const label = (name) => { const [quantity, itsCase] = name.split(" "); return ENDS[quantity] ? endLabel(name) : `${quantity} ${caseLabel(itsCase)}`; };
+    const tokens = (name, all) => all.flatMap(([token, times]) => [tokenChip(token ?? ""), site.finder.lists.lists.includes(name) ? h("span.muted", {}, ` ${times} `) : " "]);
+    cell.replaceChildren(h("dl.lists", {}, lists.map(([name, all]) => h("div", {}, h("dt", {}, label(name)), h("dd", {}, tokens(name, all))))));
+  } catch (error) { cell.textContent = `They cannot be read: ${error.message}.`; }
+}
+
+/** The page, or the command that would make it. `whole`: with its layer. */
+function pageLink(site, place, whole = false) {
+  const label = whole ? `L${place.layer} N${place.neuron}` : `N${place.neuron}`;
+  if (opens(site, place)) return h("a", { href: address(place) }, label);
   return h("button.link.muted", { type: "button", title: "No page yet: show the command that makes it", onclick: (event) => {
     event.target.replaceWith(h("code", {}, commandFor(site, place)));
-  } }, `N${place.neuron}`);
+  } }, label);
 }

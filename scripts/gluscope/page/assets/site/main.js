@@ -41,6 +41,7 @@ async function start() {
   addEventListener("hashchange", () => { site.asked = null; if (!go(site) && site.asked) pickNeuron(site, site.asked); });
   site.remember = () => writeAddress(null, null, site);
   $("theme").addEventListener("click", () => { turnTheme(); document.dispatchEvent(new Event("theme")); });
+  $("open-help")?.addEventListener("click", () => $("help").showModal());
   wirePicker(site);
   drawLayers(site);
   wireSearch(site);

@@ -6,16 +6,23 @@ function wireSearch(site) {
   let shown = first;
   const texts = site.cards.map((card) => [`L${card.layer}/N${card.neuron}`, ...card.tokens, card.rw_class ?? ""].join("\n").toLowerCase());
   const draw = () => {
-    const words = $("search").value.toLowerCase();
-    const found = site.cards.filter((_, i) => texts[i].includes(words));
+    const typed = $("search").value, number = neuronAsked(typed);
+    const words = number ? `l${number[1]}/n${number[2]}` : asToken(typed).toLowerCase();
+    const found = site.cards.filter((card, i) => texts[i].includes(words) || site.answers?.(card));
+    site.pagesFound = typed ? found.length : null;
     $("pages").replaceChildren(...found.slice(0, shown).map(pageRow));
     $("found").textContent = found.length === site.cards.length ? `${grouped(found.length)} neuron${found.length === 1 ? "" : "s"}` : `${grouped(found.length)} of ${grouped(site.cards.length)}`;
     $("more").hidden = found.length <= shown;
+    if (site.cards.length && !found.length) $("pages").replaceChildren(h("li.empty.muted", {}, `No page names “${clipped(typed, 40)}” at its strongest posts, in its class or as its number.${site.finder ? " Neurons without a page are found below." : ""}`));
     if (!site.cards.length) $("pages").replaceChildren(h("li.empty.muted", {}, "No neuron has a page yet. Choose one above, or find one below: its number shows the command that makes its page."));
   };
-  $("search").value = new URLSearchParams(location.hash.slice(1)).get("search") ?? "";
-  $("search").addEventListener("input", () => { shown = first; draw(); site.remember(); });
+  if (site.finder) nameLists(site);
+  followAsked();
+  addEventListener("hashchange", () => { followAsked(); shown = first; draw(); });
+  $("ask").addEventListener("submit", (event) => { event.preventDefault(); if (neuronAsked($("search").value)) $("asked").querySelector("a")?.click(); });
+  $("search").addEventListener("input", () => { shown = first; draw(); sayAnswer(site, site.pagesFound, null); site.remember(); });
   $("more").addEventListener("click", () => { shown += PAGE_ROWS; draw(); });
+  site.drawPages = draw;
   draw();
 }
 
