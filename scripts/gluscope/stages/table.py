@@ -63,7 +63,9 @@ STAGES: dict[str, Stage] = {
         "on the live site (make browse) a page shows what the neuron does in a text of the reader's",
         shows_with=PAGES,
     ),
-    "site_index": Stage(2, "the finder has the tokens of all lists; on the live site every neuron opens", shows_with=PAGES),
+    "site_index": Stage(
+        2, "the finder has the tokens of all lists; the live site opens every neuron", shows_with=PAGES
+    ),
     "export_hf": Stage(2, "the mean of an empty case is NaN, not null", shows_with=CARDS),
     "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),
     "export_neuronpedia": Stage(2, "a source for each sign case, |post| inside it", keys=("neurons",)),
