@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from gluscope.cache.writer import CacheWriter
+from gluscope.core.convention import CONVENTIONS
 from gluscope.core.paths import DatasetPaths, RunPaths, shard_name
 from gluscope.dataset.build import build
 from gluscope.dataset.record import TokenSettings
@@ -23,7 +24,7 @@ from gluscope.scan.sample import choose_sample
 from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.file import write_weights
-from gluscope.weights.types import CONVENTIONS, COSINES, NEAREST, QUANTILES, TOKENS, VECTORS, LayerWeights
+from gluscope.weights.types import COSINES, NEAREST, QUANTILES, TOKENS, VECTORS, LayerWeights
 from safetensors.numpy import save_file
 
 from benchmark.shapes import Shape, lengths_of_texts

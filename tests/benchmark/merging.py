@@ -20,9 +20,7 @@ import json, sys, time
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from gluscope.summary import shards
-paths, out, layers, neurons, compiled = json.loads(sys.argv[2])
-if compiled:
-    shards._LARGE = 0  # as for a large model, however few are joined
+paths, out, layers, neurons = json.loads(sys.argv[2])
 def peak():
     return [int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")][0]
 start, before = time.perf_counter(), peak()
@@ -44,11 +42,11 @@ class Merge:
     shard_bytes: int
 
 
-def merge(folder: Path, shards: int, layers: int, neurons: int, compiled: bool = True) -> Merge:
+def merge(folder: Path, shards: int, layers: int, neurons: int) -> Merge:
     """Time the joining of made-up shards. What differs between them are rows, values and lists."""
     folder.mkdir(parents=True)
     paths = write_shards(folder, shards, layers, neurons)
-    given = json.dumps([paths, str(folder / "summary.zarr"), layers, neurons, compiled])
+    given = json.dumps([paths, str(folder / "summary.zarr"), layers, neurons])
     command = [sys.executable, "-c", _CHILD, str(_SCRIPTS), given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -138,7 +138,7 @@ def _parts(plan: Plan, device: str, dtype: torch.dtype, results: Results) -> Ite
 
 
 def _merge(plan: Plan, results: Results, sizes: tuple[int, int, int], folder: Path) -> None:
-    results.merges.append(merge(folder / "shards", *sizes, plan.repeats > 1))
+    results.merges.append(merge(folder / "shards", *sizes))
 
 
 def _cold_page(plan: Plan, results: Results, made: tuple[str, int, int, int], folder: Path) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from gluscope.core.activation import NAMES, act
 from gluscope.core.cases import CASES, QUANTITIES
+from gluscope.core.convention import CONVENTIONS
 from gluscope.page.bundle import NEURON_PAGE, START_PAGE, text_of
 from gluscope.page.headline import peaks
 from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.pack import as_text, pack, varints
-from gluscope.page.record import CONVENTIONS
 from gluscope.page.render import visible
 from helpers.pages import HOSTILE, READABLE, make
 

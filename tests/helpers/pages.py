@@ -12,10 +12,10 @@ from gluscope.core.neuron import NeuronId
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.record import NeuronPage, Provenance
 from gluscope.page.tokens import TokenTexts
-from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import COSINES, QUANTILES, VECTORS, NearNeuron, NeuronWeights, TokenEnds, TokenScore
+from helpers.summaries import refactor
 
 HOSTILE = (
     "<script>window.hacked=1</script>", "</script><script>window.hacked=1</script>", "<!--", "-->", "<!--<script>",

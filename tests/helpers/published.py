@@ -14,10 +14,9 @@ from gluscope.dataset.record import TokenRecord, TokenSettings
 from gluscope.export.hf import write_hf
 from gluscope.export.published import to_table
 from gluscope.model.spec import ModelSpec
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary
-from helpers.summaries import random_layer, random_sample
+from helpers.summaries import random_layer, random_sample, refactor
 
 LAYERS, NEURONS, K, ROWS, TOKENS, SAMPLES = 3, 40, 4, 30, 1000, 7
 ABOUT: dict[str, Any] = {

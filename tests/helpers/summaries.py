@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 from gluscope.core.cases import CASES, LISTS
+from gluscope.core.convention import view
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 FIELDS = tuple(LayerSummary.__dataclass_fields__)
+
+
+def refactor(summary: LayerSummary, sign: np.ndarray) -> LayerSummary:
+    """The other view: of raw statistics the refactored one, and back."""
+    return view(summary, sign, "raw", "refactored")
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:

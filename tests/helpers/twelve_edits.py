@@ -55,7 +55,7 @@ EDITS = {
         {f"{_LIBRARY}/dataset/tokenise.py": ("no_truncation()", "enable_truncation(8)")}, new_version="tokenise"
     ),
     "merge rule (`summary/merge.py`)": Edit(
-        {f"{_LIBRARY}/summary/merge.py": ("np.argsort(_keys", "np.argsort(-_keys")}, new_version="merge"
+        {f"{_LIBRARY}/summary/merge.py": ("mine = a > b", "mine = a < b")}, new_version="merge"
     ),
     "weights formula (`weights/classes.py`)": Edit(
         {f"{_LIBRARY}/weights/classes.py": ("THRESHOLD = 0.5", "THRESHOLD = 0.4")}, new_version="weights"

@@ -13,10 +13,10 @@ from gluscope.compare.lists import ListAgreement, agreements, share
 from gluscope.compare.samples import SampleAgreement
 from gluscope.compare.spread import Spread
 from gluscope.core.cases import LISTS, Quantity, SignCase
+from gluscope.core.convention import view
 from gluscope.core.errors import GluscopeError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.precision import UNIT_ROUNDOFF, forward_format
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 
@@ -144,9 +144,7 @@ def _about(reader: SummaryReader) -> dict[str, Any]:
 
 
 def _raw(reader: SummaryReader, layer: int, sign: np.ndarray, k: int) -> LayerSummary:
-    summary = reader.layer(layer)
-    if reader.attributes["convention"] == "refactored":
-        summary = refactor(summary, sign)
+    summary = view(reader.layer(layer), sign, reader.attributes["convention"], "raw")
     cut = {name: getattr(summary, name)[..., :k] for name in ("extreme_value", "extreme_example", "extreme_position")}
     return replace(summary, **cut)
 

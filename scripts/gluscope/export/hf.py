@@ -20,11 +20,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gluscope.core.activation import Activation, act
 from gluscope.core.cases import CASES
+from gluscope.core.convention import view
 from gluscope.core.names import public_name
 from gluscope.export.published import lists, schema, to_table
 from gluscope.store.atomic import new_folder
 from gluscope.store.listing import write_listing
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary, SampleTokens
 
@@ -52,8 +52,7 @@ def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[s
 
     def layers() -> Iterator[LayerSummary]:
         for layer in range(reader.n_layers):
-            whole = reader.layer(layer)
-            yield whole if about["convention"] == "refactored" else refactor(whole, sign[layer])
+            yield view(reader.layer(layer), sign[layer], about["convention"], "refactored")
 
     with new_folder(folder) as part:
         tables = (to_table(layer, part_of_run, about["tokens"]) for layer, part_of_run in enumerate(layers()))

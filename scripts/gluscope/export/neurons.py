@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
+from gluscope.core.convention import view
 from gluscope.core.names import public_name
 from gluscope.store.atomic import new_file
 from gluscope.store.listing import list_file
@@ -54,7 +55,6 @@ COLUMNS = (
     Column("rw_class", "string", "", "", "read-write class, as docs/notation.md names it"),
 )
 _COSINES = {Cosine.IN_OUT: "cos_in_out", Cosine.GATE_OUT: "cos_gate_out", Cosine.GATE_IN: "cos_gate_in"}
-_FLIPPED = (Cosine.GATE_OUT, Cosine.GATE_IN)  # by refactoring; w_in and w_out turn together
 
 
 def schema() -> pa.Schema:
@@ -148,9 +148,9 @@ def _extreme(summary: LayerSummary, case: SignCase, quantity: Quantity, act_fn: 
 
 def _weights(weights: LayerWeights, convention: str) -> dict[str, Any]:
     found: dict[str, Any] = {"sign": weights.sign}
+    cosine = view(weights, weights.sign, "raw", convention).cosine + 0.0  # no -0.0
     for kind in COSINES:
-        turned = convention == "refactored" and kind in _FLIPPED
-        found[_COSINES[kind]] = weights.cosine[:, kind.index] * (weights.sign if turned else 1) + 0.0
+        found[_COSINES[kind]] = cosine[:, kind.index]
     for vector in VECTORS:
         found[vector.value.replace("w_", "norm_")] = weights.norm[:, vector.index]
     names = pa.array([kind.label for kind in RW_CLASSES])

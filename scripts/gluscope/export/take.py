@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from gluscope.core.cases import LISTS
+from gluscope.core.convention import view
 from gluscope.core.errors import DatasetError
 from gluscope.core.names import public_name
 from gluscope.core.provenance import versions
@@ -19,9 +20,8 @@ from gluscope.dataset.sources import Located, revision_of
 from gluscope.export.published import from_table, width
 from gluscope.export.source import Published, open_published
 from gluscope.model.spec import ModelSpec
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import write_summary
-from gluscope.summary.merge import merge
+from gluscope.summary.merge import in_order
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 NOTE = (
@@ -104,9 +104,8 @@ def _layers(
         summary = from_table(table, tokens.tokens)
         _refuse_other_texts(where, table, summary, tokens)
         _refuse_impossible(where, summary)
-        # Joined with nothing, the lists are sorted as ours are: the original tool leaves ties in any order.
-        summary = merge(summary, LayerSummary.empty(summary.neurons, summary.k))
-        yield summary if published.convention == taking.convention else refactor(summary, sign[layer])
+        # The original tool leaves ties in any order.
+        yield view(in_order(summary), sign[layer], published.convention, taking.convention)
 
 
 def _refuse_other_neurons(where: str, table: pa.Table, layer: int) -> None:

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity, SignCase
+from gluscope.core.convention import view
 from gluscope.core.errors import WrongFile
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
-from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample, negated
+from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample
 from gluscope.page.tokens import TokenTexts
 from gluscope.page.weights_view import weights_views
 from gluscope.store.damage import to_redo
@@ -83,8 +84,8 @@ def build_page(
     are filled in here.
     Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
-    flip = convention == "refactored" and sign < 0
-    examples = _examples(run, neuron, recomputed, dataset, texts, flip)
+    raw = _examples(run, neuron, recomputed, dataset, texts)
+    examples = {row: view(example, sign, "raw", convention) for row, example in raw.items()}
     cases = {case: _case(summary, case, tokens) for case in CASES}
     wanted = {place.example for stats in cases.values() for places in stats.extreme.values() for place in places}
     if missing := sorted(wanted - set(examples)):
@@ -155,7 +156,7 @@ def _places(summary: LayerSummary, case: SignCase, quantity: Quantity) -> tuple[
 
 
 def _examples(
-    run: str, neuron: NeuronId, recomputed: Recomputed, dataset: TokenRows, texts: TokenTexts, flip: bool
+    run: str, neuron: NeuronId, recomputed: Recomputed, dataset: TokenRows, texts: TokenTexts
 ) -> dict[int, Example]:
     examples = {}
     starts = np.concatenate([[0], np.cumsum(recomputed.lengths)]).astype(np.int64)
@@ -165,7 +166,6 @@ def _examples(
         if len(ids) != part.stop - part.start:
             raise _stale(run, neuron, f"{len(ids)} tokens in text {row}", str(part.stop - part.start))
         gate, in_ = (np.asarray(values[part], np.float32) for values in (recomputed.gate, recomputed.in_))
-        in_ = negated(in_) if flip else in_
         tokens, source = texts.tokens(ids.tolist()), dict(dataset.metadata(row))
         examples[row] = Example(row, tokens, gate, in_, source, dataset.turns(row))
     return examples

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.cases import CASES, Quantity
+from gluscope.core.convention import view
 from gluscope.page.finder_tokens import (
     END_NAMES,
     LIST_NAMES,
@@ -34,7 +35,7 @@ from gluscope.page.pack import pack_arrays
 from gluscope.page.tokens import TokenTexts
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.classes import RW_CLASSES
-from gluscope.weights.types import COSINES, VECTORS, Cosine, LayerWeights
+from gluscope.weights.types import COSINES, VECTORS, LayerWeights
 
 FOLDER = "finder"
 _NO_TOKEN = 0xFFFFFFFF
@@ -108,10 +109,9 @@ def layer_columns(
         columns[f"share {case.value}"] = _half(summary.count[:, case.index] / max(1, tokens))
         columns[f"post {case.value}"] = _half(np.nan_to_num(post))
     if weights is not None:
-        flip = np.where((weights.sign < 0) & (convention == "refactored"), -1, 1)
+        cosine = view(weights, weights.sign, "raw", convention).cosine
         for kind in COSINES:
-            turn = flip if kind is not Cosine.IN_OUT else 1
-            columns[kind.value] = _half(weights.cosine[:, kind.index] * turn)
+            columns[kind.value] = _half(cosine[:, kind.index])
         for vector in VECTORS:
             columns[f"norm {vector.value}"] = _half(weights.norm[:, vector.index])
         columns["class"] = weights.rw_class.astype(np.uint8)

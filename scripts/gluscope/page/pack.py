@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gluscope.core.cases import CASES, LISTS
+from gluscope.core.convention import CONVENTIONS
 from gluscope.page.contexts import AFTER, BEFORE, cut
 from gluscope.page.headline import headline
-from gluscope.page.record import CONVENTIONS, NeuronPage, stats_as_json
+from gluscope.page.record import NeuronPage, stats_as_json
 
 FORMAT = 1
 LIMIT = 870_000  # characters; with the page's own code a file stays below 1 MB

@@ -10,12 +10,12 @@ import numpy as np
 
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
+from gluscope.core.convention import negated, view
 from gluscope.core.neuron import NeuronId
 from gluscope.page.contexts import Contexts
 from gluscope.page.tokens import Token
 from gluscope.page.weights_view import WeightsView
 
-CONVENTIONS = ("raw", "refactored")
 _NEGATED = (Quantity.IN, Quantity.POST)
 
 
@@ -53,6 +53,10 @@ class Example:
     in_: np.ndarray
     source: dict[str, Any] = field(default_factory=dict)
     turns: Sequence[tuple[int, int, str]] = ()
+
+    def turned(self, flip: np.ndarray) -> Example:
+        """With w_in and w_out negated; see `core.convention`."""
+        return replace(self, in_=negated(self.in_))
 
 
 @dataclass(frozen=True)
@@ -124,15 +128,14 @@ class NeuronPage:
 
     def in_convention(self, convention: str) -> NeuronPage:
         """The same neuron in another convention; nothing changes unless its sign is -1."""
-        if convention not in CONVENTIONS:
-            raise ValueError(f"not a convention: {convention!r}")
-        if convention == self.convention or self.sign >= 0:
-            return replace(self, convention=convention)
+        return replace(view(self, self.sign, self.convention, convention), convention=convention)
+
+    def turned(self, flip: np.ndarray) -> NeuronPage:
+        """With w_in and w_out negated; see `core.convention`."""
         return replace(
             self,
-            convention=convention,
-            cases={case: _flipped(self.cases[case.flipped]) for case in CASES},
-            examples={row: replace(example, in_=negated(example.in_)) for row, example in self.examples.items()},
+            cases={case: _turned(self.cases[case.flipped]) for case in CASES},
+            examples={row: example.turned(flip) for row, example in self.examples.items()},
             sample=replace(self.sample, in_=negated(self.sample.in_)),
         )
 
@@ -186,12 +189,7 @@ def stats_as_json(stats: CaseStats) -> dict[str, Any]:
     }
 
 
-def negated(values: np.ndarray) -> np.ndarray:
-    """-values, with 0 for 0."""
-    return np.asarray(0 - values, values.dtype)
-
-
-def _flipped(stats: CaseStats) -> CaseStats:
+def _turned(stats: CaseStats) -> CaseStats:
     mean = {q: (-m if q in _NEGATED and m is not None else m) for q, m in stats.mean.items()}
     extreme = {
         q: tuple(replace(place, value=-place.value) for place in places) if q in _NEGATED else places

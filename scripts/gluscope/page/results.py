@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.activation import act
+from gluscope.core.convention import view
 from gluscope.core.names import public_name
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
@@ -71,11 +72,11 @@ class RunResults:
         about, place = self.about, (neuron.layer, self.spec.size.place(neuron))
         weights = WeightsReader.of_run(self.weights, about).neuron(*place)
         recomputed = recomputed or Recomputed.read(RunPaths(self.run).neuron(neuron), neuron)
-        flip = about["convention"] == "refactored" and weights.sign < 0
+        in_convention = view(recomputed, weights.sign, "raw", about["convention"])
         return build_page(
             run=self.run,
             neuron=neuron,
-            summary=with_positions(self.summary.neuron(*place), recomputed, act(self.spec.act_fn), flip),
+            summary=with_positions(self.summary.neuron(*place), in_convention, act(self.spec.act_fn)),
             sample=self.sample,
             contexts=self.contexts,
             recomputed=recomputed,

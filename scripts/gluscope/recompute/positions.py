@@ -12,12 +12,12 @@ from gluscope.recompute.types import Recomputed
 from gluscope.summary.types import EMPTY_EXAMPLE, EMPTY_POSITION, EMPTY_VALUE, LayerSummary
 
 
-def with_positions(neuron: LayerSummary, found: Recomputed, act: Activation, flip: bool = False) -> LayerSummary:
+def with_positions(neuron: LayerSummary, found: Recomputed, act: Activation) -> LayerSummary:
     """A neuron's statistics with every unknown position found: the first token of the case with the largest |value|.
 
-    neuron: 1 neuron; a place with an example and position -1 is unknown. found: has all its examples. flip: `neuron` is
-    in the refactored convention, and that negates in. A text without a token in the case leaves its place unfilled, at
-    the end of the list. Statistics with all their positions are returned as they are.
+    neuron: 1 neuron; a place with an example and position -1 is unknown. found: has all its examples,
+    in the same convention. A text without a token in the case leaves its place unfilled, at the end of the list.
+    Statistics with all their positions are returned as they are.
     """
     unknown = (neuron.extreme_example >= 0) & (neuron.extreme_position < 0)
     if not unknown.any():
@@ -32,7 +32,7 @@ def with_positions(neuron: LayerSummary, found: Recomputed, act: Activation, fli
     sizes = _sizes(found, act)
     for case, quantity in LISTS:
         at = (0, case.index, quantity.index)
-        inside = (found.gate * case.gate_sign > 0) & ((0 - found.in_ if flip else found.in_) * case.in_sign > 0)
+        inside = (found.gate * case.gate_sign > 0) & (found.in_ * case.in_sign > 0)
         for place in np.flatnonzero(unknown[at]).tolist():
             text = texts.get(int(example[at][place]))
             if text is None or not inside[text].any():

@@ -12,6 +12,7 @@ import numpy as np
 
 from gluscope.cache.reader import CacheReader
 from gluscope.core.activation import act
+from gluscope.core.convention import view
 from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.core.precision import forward_format
 from gluscope.dataset.reader import TokenDataset
@@ -26,7 +27,6 @@ from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed, Source
 from gluscope.replay.file import ReplayReader
 from gluscope.store.damage import refuse_other_shard, to_redo
-from gluscope.summary.convention import refactor
 from gluscope.summary.examples import example_rows, typical_tokens
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
@@ -122,10 +122,8 @@ def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
 def _raw_summaries(reader: SummaryReader, layer: int, neurons: list[int]) -> dict[int, LayerSummary]:
     """Summaries of single neurons, in the raw convention whatever the run's is, by the sign that it stores."""
     parts = reader.some(layer, neurons)
-    if reader.attributes.get("convention", "raw") == "raw":
-        return parts
-    sign = reader.sign()[layer]
-    return {neuron: refactor(part, sign[neuron : neuron + 1]) for neuron, part in parts.items()}
+    sign, has = reader.sign()[layer], reader.attributes["convention"]
+    return {neuron: view(part, sign[neuron : neuron + 1], has, "raw") for neuron, part in parts.items()}
 
 
 def _values(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from gluscope.core.convention import negated
 from gluscope.core.errors import StoreError, WrongFile
 from gluscope.core.neuron import NeuronId
 from gluscope.store.atomic import new_file
@@ -39,6 +40,10 @@ class Recomputed:
     dtype: str
     gate_bound: float
     in_bound: float
+
+    def turned(self, flip: np.ndarray) -> Recomputed:
+        """With w_in and w_out negated; see `core.convention`."""
+        return replace(self, in_=negated(self.in_))
 
     def has(self, row: int, position: int) -> bool:
         """Whether this token is among them."""

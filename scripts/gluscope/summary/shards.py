@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from gluscope.core.convention import view
 from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.store.damage import made_anew, refuse_other_shard, to_redo
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import SummaryReader, write_summary
-from gluscope.summary.merge import merge
 from gluscope.summary.samples import choose_columns
 from gluscope.summary.types import LayerSummary, SampleTokens
 
@@ -26,7 +25,6 @@ OF_DATASET = frozenset({"dataset_revision", "dataset_fingerprint", "dataset_rows
 BEFORE = {"tf32": False}
 INDIFFERENT = frozenset({"device", "batch_tokens", "reducer", "cache_dtype", "versions"})
 _OPEN = 512  # files that stay open; systems allow 1024 to a process, often
-_LARGE = 100_000  # neurons, counted once for every shard and layer
 
 
 @dataclass(frozen=True)
@@ -218,36 +216,34 @@ def _joined(shards: Sequence[_Shard], whole: Whole | None) -> dict[str, Any]:
 def _layers(
     shards: Sequence[_Shard], sign: np.ndarray, columns: Sequence[np.ndarray], convention: str
 ) -> Iterator[LayerSummary]:
-    samples = sum(map(len, columns))
-    quick = _quick(len(shards) * sign.size)
     for layer, flips in enumerate(sign):
-        whole: LayerSummary | None = None
-        gate, in_ = np.empty((2, len(flips), samples), np.float16)
-        done = 0
+        gate, in_ = np.empty((2, len(flips), sum(map(len, columns))), np.float16)
+        whole, done = None, 0
         for shard, kept in zip(shards, columns, strict=True):
-            part = shard.reader.layer(layer)
-            _refuse_strange_lists(shard, part, layer, len(flips))
             to = slice(done, done := done + len(kept))
-            gate[:, to], in_[:, to] = part.sample_gate[:, kept], part.sample_in[:, kept]
-            bare = replace(part, sample_gate=part.sample_gate[:, :0], sample_in=part.sample_in[:, :0])
-            if whole is None:
-                whole = bare
-            elif quick is not None:
-                quick(whole, bare)
-            else:
-                whole = merge(whole, bare)
+            whole = _joined_with(whole, shard, layer, (gate[:, to], in_[:, to], kept))
         assert whole is not None
-        whole = replace(whole, sample_gate=gate, sample_in=in_)
-        yield refactor(whole, flips) if convention == "refactored" else whole
+        yield view(replace(whole, sample_gate=gate, sample_in=in_), flips, "raw", convention)
 
 
-def _quick(neurons: int) -> Callable[[LayerSummary, LayerSummary], None] | None:
-    """The compiled `merge`, where there is so much to join that it pays to compile it."""
-    if neurons < _LARGE:
-        return None
-    from gluscope.summary.in_place import add
+def _joined_with(
+    whole: LayerSummary | None, shard: _Shard, layer: int, sample: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> LayerSummary:
+    """A layer's statistics so far, and a shard's. sample: gate and in, to be filled with these columns of the shard's.
 
-    return add
+    Once it returns, nothing of the shard is in memory.
+    """
+    from gluscope.summary.merge import add
+
+    gate, in_, kept = sample
+    part = shard.reader.layer(layer)
+    _refuse_strange_lists(shard, part, layer, len(gate))
+    gate[:], in_[:] = part.sample_gate[:, kept], part.sample_in[:, kept]
+    bare = replace(part, sample_gate=part.sample_gate[:, :0], sample_in=part.sample_in[:, :0])
+    if whole is None:
+        return bare
+    add(whole, bare)
+    return whole
 
 
 def _refuse_strange_lists(shard: _Shard, part: LayerSummary, layer: int, neurons: int) -> None:

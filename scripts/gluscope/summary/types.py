@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gluscope.core.cases import CASES, QUANTITIES
+from gluscope.core.cases import CASES, QUANTITIES, Quantity
 
+_NEGATED = [Quantity.IN.index, Quantity.POST.index]
+_FLIPPED = [case.flipped.index for case in CASES]
 EMPTY_VALUE, EMPTY_EXAMPLE, EMPTY_POSITION = np.float32("nan"), -1, -1
 
 
@@ -59,6 +61,18 @@ class LayerSummary:
         """The same for one neuron; the neuron axis stays, with length 1."""
         part = slice(index, index + 1)
         return LayerSummary(**{name: getattr(self, name)[part] for name in self.__dataclass_fields__})
+
+    def turned(self, flip: np.ndarray) -> LayerSummary:
+        """With w_in and w_out negated for some neurons (bool [neuron]); see `core.convention`."""
+        fields = {name: getattr(self, name).copy() for name in self.__dataclass_fields__}
+        for name in ("count", "sum", "extreme_value", "extreme_example", "extreme_position"):
+            fields[name][flip] = fields[name][flip][:, _FLIPPED]
+        for name in ("sum", "extreme_value"):
+            part = fields[name][flip]
+            part[:, :, _NEGATED] *= -1
+            fields[name][flip] = part + 0.0  # no -0.0 for empty cases
+        fields["sample_in"][flip] *= -1
+        return LayerSummary(**fields)
 
 
 @dataclass

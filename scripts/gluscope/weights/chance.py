@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gluscope.weights.types import CONVENTIONS, COSINES, QUANTILES, Vector
+from gluscope.core.convention import CONVENTIONS
+from gluscope.weights.types import COSINES, QUANTILES, Vector
 
 MOST_NEURONS = 1024  # of a layer that are paired with each other: about a million mismatched pairs
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from gluscope.core.convention import CONVENTIONS
 from gluscope.core.errors import WrongFile
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.damage import to_redo
 from gluscope.store.group import GroupReader, new_group
 from gluscope.weights.classes import RW_CLASSES
-from gluscope.weights.types import CONVENTIONS, COSINES, QUANTILES, VECTORS, LayerWeights, NeuronWeights, one_neuron
+from gluscope.weights.types import COSINES, QUANTILES, VECTORS, LayerWeights, NeuronWeights, one_neuron
 
 _LABELS: dict[str, list[str]] = {
     "pair": [kind.value for kind in COSINES],

@@ -7,11 +7,11 @@ from enum import Enum
 
 import numpy as np
 
+from gluscope.core.convention import negated
 from gluscope.weights.classes import RW_CLASSES, RWClass
 
 TOKENS, NEAREST = 10, 5  # tokens at either end of a list, and nearest neurons, that are kept
 QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)  # of chance cosines
-CONVENTIONS = ("raw", "refactored")
 
 
 class Vector(Enum):
@@ -45,6 +45,7 @@ class Cosine(Enum):
 
 VECTORS: tuple[Vector, ...] = tuple(Vector)
 COSINES: tuple[Cosine, ...] = tuple(Cosine)
+TURNING = (Cosine.GATE_OUT, Cosine.GATE_IN)  # those that change their sign with w_in and w_out
 _PAIRS = {
     Cosine.IN_OUT: (Vector.IN, Vector.OUT),
     Cosine.GATE_OUT: (Vector.GATE, Vector.OUT),
@@ -78,6 +79,13 @@ class LayerWeights:
     nearest_cosine: np.ndarray
     nearest_sign: np.ndarray
     chance: np.ndarray
+
+    def turned(self, flip: np.ndarray) -> LayerWeights:
+        """`cosine` with w_in and w_out negated for some neurons (bool [neuron]); see `core.convention`."""
+        cosine = self.cosine.copy()
+        for kind in TURNING:
+            cosine[flip, kind.index] = negated(cosine[flip, kind.index])
+        return replace(self, cosine=cosine)
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ class NeuronWeights:
         near = tuple(replace(other, cosine=0.0 + self.sign * other.sign * other.cosine) for other in self.nearest)
         cosine, tokens = dict(self.cosine), dict(self.tokens)
         if self.sign < 0:
-            for kind in (Cosine.GATE_OUT, Cosine.GATE_IN):
+            for kind in TURNING:
                 cosine[kind] = 0.0 - cosine[kind]
             for vector in (Vector.IN, Vector.OUT):
                 tokens[vector] = tokens[vector].negated

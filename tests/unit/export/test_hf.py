@@ -12,10 +12,10 @@ import yaml
 from gluscope.core.activation import act
 from gluscope.export import hf
 from gluscope.export.published import schema
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import SummaryReader, write_summary
 from gluscope.summary.types import LayerSummary
 from helpers import published as made
+from helpers.summaries import refactor
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,10 @@ import pytest
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.export.neurons import schema, write_neurons
-from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import LayerWeights
-from helpers.summaries import random_layer
+from helpers.summaries import random_layer, refactor
 
 LAYERS, NEURONS, TOKENS = 3, 20, 5000
 ABOUT = {

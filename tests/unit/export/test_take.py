@@ -20,10 +20,10 @@ from gluscope.export.hf import write_hf
 from gluscope.export.published import from_table, to_table
 from gluscope.export.source import open_published
 from gluscope.export.take import Taking, take_activations
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 from helpers import published as made
+from helpers.summaries import refactor
 
 FORMS = ("saved", "split", "file", "parquet", "torch", "raw")
 

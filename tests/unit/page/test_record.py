@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gluscope.core.cases import CASES, LISTS, QUANTITIES, Quantity
+from gluscope.core.convention import CONVENTIONS
 from gluscope.core.errors import WrongFile
 from gluscope.page.headline import headline, peaks, plain
 from gluscope.page.numbers import number, percent
-from gluscope.page.record import CONVENTIONS, NeuronPage
+from gluscope.page.record import NeuronPage
 from gluscope.page.tokens import TokenKind
 from helpers.pages import Made, Rows, make, weights
 

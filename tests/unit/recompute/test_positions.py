@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, LISTS, Quantity
+from gluscope.core.convention import view
 from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed
-from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
 from helpers import pages
-from helpers.summaries import assert_equal
+from helpers.summaries import assert_equal, refactor
 
 
 def recomputed(made: pages.Made) -> Recomputed:
@@ -33,7 +33,8 @@ def without(summary: LayerSummary) -> LayerSummary:
 def test_positions_are_those_of_a_scan(seed: int, flip: bool) -> None:
     made = pages.make(seed=seed, length=25, k=8)
     scan = refactor(made.summary, np.array([-1])) if flip else made.summary
-    assert_equal(with_positions(without(scan), recomputed(made), act("silu"), flip), scan)
+    values = view(recomputed(made), -1, "raw", "refactored") if flip else recomputed(made)
+    assert_equal(with_positions(without(scan), values, act("silu")), scan)
 
 
 def test_what_is_known_stays() -> None:

@@ -25,12 +25,11 @@ from gluscope.replay.stage import run_replay
 from gluscope.scan import batches
 from gluscope.scan.batches import TokenBatch
 from gluscope.summary import file as summary_file
-from gluscope.summary.convention import refactor
 from gluscope.summary.shards import merge_shards
 from gluscope.weights.folded import signs_of
 from helpers.brute_scan import Text, forward
 from helpers.scan_case import Case, prepare
-from helpers.summaries import read_attributes, read_layer, read_layers, read_sample, read_sign
+from helpers.summaries import read_attributes, read_layer, read_layers, read_sample, read_sign, refactor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 MODELS: dict[str, dict[str, Any]] = {

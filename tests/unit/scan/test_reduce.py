@@ -11,11 +11,11 @@ from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.errors import ModelError
 from gluscope.scan import reduce
 from gluscope.scan.reduce import make_reducer
-from gluscope.summary.convention import refactor
-from gluscope.summary.merge import merge
 from gluscope.summary.types import LayerSummary
 from helpers.brute_force import statistics
 from helpers.little_memory import RunsOut
+from helpers.merging import merge
+from helpers.summaries import refactor
 
 NEURONS, K = 9, 4
 KINDS = ["torch", "numba"]

@@ -19,9 +19,9 @@ from gluscope.scan import loop
 from gluscope.scan.batches import processing_order
 from gluscope.scan.loop import ScanSettings, run_scan
 from gluscope.scan.sample import choose_sample
-from gluscope.summary.merge import merge
 from gluscope.summary.types import LayerSummary
 from helpers.brute_scan import case_of, collect, copies_in, forward
+from helpers.merging import merge
 from helpers.scan_case import Case, K, prepare
 from helpers.summaries import read_attributes, read_layer, read_sample
 

@@ -13,10 +13,10 @@ from gluscope.core.errors import ModelError
 from gluscope.scan import segments, triton_check, triton_kernel, triton_reduce
 from gluscope.scan.reduce import TorchReducer, make_reducer
 from gluscope.scan.triton_reduce import TritonReducer, _State
-from gluscope.summary.convention import refactor
 from gluscope.summary.types import LayerSummary
 from helpers.brute_force import statistics
 from helpers.little_memory import RunsOut
+from helpers.summaries import refactor
 
 EXACT = ("count", "extreme_value", "extreme_example", "extreme_position")
 LENGTHS = np.array([1, 9, 3, 10, 4])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, LISTS, Quantity, SignCase
-from gluscope.summary.convention import refactor
 from gluscope.summary.examples import BANDS, example_rows, typical_tokens
 from gluscope.summary.types import LayerSummary, SampleTokens
+from helpers.summaries import refactor
 
 SILU = act("silu")
 

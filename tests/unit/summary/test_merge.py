@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from gluscope.core.cases import CASES, LISTS, Quantity
 from gluscope.core.errors import ShardMismatch
-from gluscope.summary.convention import refactor
-from gluscope.summary.in_place import add
-from gluscope.summary.merge import merge
+from gluscope.summary.merge import add
 from gluscope.summary.types import LayerSummary
-from helpers.summaries import assert_equal, random_layer
+from helpers.merging import merge
+from helpers.summaries import assert_equal, random_layer, refactor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

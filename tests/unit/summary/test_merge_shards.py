@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tracemalloc
 from collections.abc import Sequence
 from functools import reduce
@@ -14,14 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from gluscope.core.errors import ShardMismatch, StoreError
-from gluscope.summary import shards as shards_module
-from gluscope.summary.convention import refactor
 from gluscope.summary.file import write_summary
-from gluscope.summary.merge import merge
 from gluscope.summary.shards import merge_shards
 from gluscope.summary.types import LayerSummary, SampleTokens
-from helpers.checkout import REPO
 from helpers.damage import flip
+from helpers.merging import merge
 from helpers.summaries import (
     FIELDS,
     assert_equal,
@@ -33,6 +29,7 @@ from helpers.summaries import (
     read_neuron,
     read_sample,
     read_sign,
+    refactor,
     shard_attributes,
 )
 
@@ -60,11 +57,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize("convention", ["raw", "refactored"])
-@pytest.mark.parametrize("large", [True, False])
-def test_the_whole_is_the_merge_of_its_shards(
-    tmp_path: Path, paths: list[Path], convention: str, large: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shards_module, "_LARGE", 0 if large else 10**9)
+def test_the_whole_is_the_merge_of_its_shards(tmp_path: Path, paths: list[Path], convention: str) -> None:
     for number, order in enumerate((paths, paths[::-1], [paths[i] for i in (2, 0, 3, 1)])):
         out = tmp_path / f"{number}.zarr"
         merge_shards(order, out / "zarr.json", sign=SIGN, convention=convention, attributes={"extra": 1})
@@ -199,17 +192,6 @@ def test_memory_does_not_grow_with_the_shards(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
-
-
-def test_small_merges_import_nothing_slow(paths: list[Path], tmp_path: Path) -> None:
-    code = f"""
-import sys; sys.path.insert(0, {str(REPO / "scripts")!r})
-import numpy as np
-from gluscope.summary.shards import merge_shards
-merge_shards({[str(path) for path in paths]!r}, {str(tmp_path / "out")!r}, sign=np.array({SIGN.tolist()!r}))
-assert not {{"numba", "torch", "zarr", "tensorstore"}} & set(sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_shards_of_settings_that_the_config_does_not_have_are_refused(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from gluscope.core.convention import CONVENTIONS
 from gluscope.weights import chance
 from gluscope.weights.products import norms, products, sign_from
-from gluscope.weights.types import CONVENTIONS, COSINES, QUANTILES, Cosine, Vector
+from gluscope.weights.types import COSINES, QUANTILES, Cosine, Vector
 
 LEVELS = np.array(QUANTILES)
 
