@@ -1,5 +1,6 @@
 """Join the statistics of all shards of a run."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,12 @@ def data_set(tokens: str, plan: str, about: dict[str, Any]) -> Whole:
     """The data set as it is now; which of its tokens are the sample follows from the settings that a shard names."""
     data, cut = TokenDataset.open(Path(tokens).parent), Plan.read(plan)
     cut.check_fits(data.lengths, str(data.folder))
+    skipped = about.get("skipped_ids")
+    unsampled = functools.partial(data.is_one_of, skipped) if skipped else None
     return Whole(
         rows={shard.name: (shard.start, shard.stop - 1, shard.digest) for shard in cut.shards},
         plan=cut.base,
-        sample=choose_sample(about["seed"], data.lengths, about["samples"]),
+        sample=choose_sample(about["seed"], data.lengths, about["samples"], unsampled),
         attributes={key: value for key, value in data.record.attributes.items() if key in OF_DATASET},
     )
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
+from gluscope.dataset.special import tokenizer_folder
 from gluscope.model.spec import ModelSpec
 from gluscope.page.finder import write_finder
 from gluscope.page.site import index_of, read_cards, write_index
-from gluscope.page.tokens import TokenTexts, tokenizer_folder
+from gluscope.page.tokens import TokenTexts
 from gluscope.summary.file import SummaryReader
 from gluscope.weights.file import WeightsReader
 from gluscope.workflow.job import start

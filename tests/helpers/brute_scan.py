@@ -7,7 +7,7 @@ Nothing of the library's computation is used: the gated MLP's formula is written
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,9 +101,14 @@ def copies_in(texts: list[list[int]]) -> set[int]:
 
 
 def collect(
-    texts: dict[int, Text], layer: int, neuron: int, unsure: float, unlisted: Collection[int] = ()
+    texts: dict[int, Text],
+    layer: int,
+    neuron: int,
+    unsure: float,
+    unlisted: Collection[int] = (),
+    left_out: Mapping[int, Collection[int]] | None = None,
 ) -> list[Found]:
-    """By case, over texts by row; those of `unlisted` stand in no list.
+    """By case, over texts by row; those of `unlisted` stand in no list, positions of `left_out` count for nothing.
 
     A token with |gate| or |in| below `unsure` may lie in another case in float32.
     """
@@ -111,6 +116,8 @@ def collect(
     for row, text in texts.items():
         best: dict[tuple[int, int], tuple[float, int, int]] = {}
         for position, values in enumerate(text.values[layer, :, neuron].tolist()):
+            if left_out and position in left_out[row]:
+                continue
             if min(abs(values[0]), abs(values[1])) < unsure:
                 for case in cases:
                     case.unsure += 1

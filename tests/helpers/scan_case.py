@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.dataset.build import build
 from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
@@ -18,10 +19,14 @@ from gluscope.dataset.sources import fetch
 from gluscope.model.describe import describe
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.loop import Scanned, ScanSettings, run_scan
+from gluscope.summary.types import LayerSummary
+from helpers.brute_scan import collect, copies_in, forward
+from helpers.summaries import read_layer
 from helpers.tiny_models import make
 from helpers.token_rows import all_ids
 
 K = 4
+CLOSE = {"rtol": 2e-4, "atol": 2e-5}  # float32 against float64 after two or three blocks
 _WORDS = "the cat sat on the mat and dog by door neuron reads token Paris Rome one two é"
 
 
@@ -57,3 +62,54 @@ def prepare(folder: Path, architecture: str, **how: Any) -> Case:
     data = TokenDataset.open(folder / "tokens")
     plan_of = functools.partial(make_plan, data)
     return Case(model, describe(str(model), None), folder / "tokens", all_ids(data), plan_of)
+
+
+def summaries(case: Case, path: Path) -> list[LayerSummary]:
+    return [read_layer(path, layer) for layer in range(case.spec.n_layers)]
+
+
+def same(left: LayerSummary, right: LayerSummary) -> None:
+    """Equal in all but the rounding of sums."""
+    for name in LayerSummary.__dataclass_fields__:
+        if name != "sum":
+            np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
+    np.testing.assert_allclose(left.sum, right.sum, rtol=1e-6, atol=1e-6)
+
+
+def agrees_with(
+    case: Case, layers: list[LayerSummary], act: str, left_out: Mapping[int, Collection[int]] | None = None
+) -> None:
+    """Counts, sums, extremes, rows and positions, against brute force without the positions `left_out`, by row.
+
+    Where two values are closer than float32 tells, either is right.
+    """
+    done = dict(enumerate(forward(case.folder, case.ids, act)))
+    for layer, summary in enumerate(layers):
+        for neuron in range(case.spec.d_mlp):
+            found = collect(done, layer, neuron, unsure=1e-5, unlisted=copies_in(case.ids), left_out=left_out)
+            for c, q in np.ndindex(len(CASES), len(QUANTITIES)):
+                assert abs(int(summary.count[neuron, c]) - found[c].count) <= found[c].unsure
+                np.testing.assert_allclose(summary.sum[neuron, c, q], found[c].sums[q], **CLOSE)
+                if QUANTITIES[q] not in CASES[c].listed:
+                    assert np.isnan(summary.extreme_value[neuron, c, q]).all()
+                    continue
+                _list_agrees(summary, (neuron, c, q), found[c].extremes[q], done, layer)
+
+
+def _list_agrees(summary: LayerSummary, at: tuple[int, int, int], expected: list, done: dict, layer: int) -> None:
+    neuron, _, q = at
+    value, row, position = summary.extreme_value[at], summary.extreme_example[at], summary.extreme_position[at]
+    filled = min(K, len(expected))
+    assert np.isnan(value[filled:]).all()
+    assert (row[filled:] == -1).all()
+    assert (position[filled:] == -1).all()
+    np.testing.assert_allclose(value[:filled], [entry[0] for entry in expected[:filled]], **CLOSE)
+    assert len(set(row[:filled])) == filled
+    of_row = {entry[1]: entry for entry in expected}
+    for i in range(filled):
+        np.testing.assert_allclose(of_row[row[i]][0], value[i], **CLOSE)
+        there = done[row[i]].values[layer, position[i], neuron, q]
+        np.testing.assert_allclose(there, value[i], **CLOSE)
+        clear = all(abs(abs(other[0]) - abs(value[i])) > 1e-3 for other in expected if other[1] != row[i])
+        if clear:
+            assert row[i] == expected[i][1]

@@ -16,6 +16,9 @@ def lines(found: Comparison) -> Iterator[str]:
     """The whole comparison, as Markdown tables and sentences."""
     names = [f"{run['model']} ({forward_format(run)})" for run in found.runs]
     yield f"{names[1]} against {names[0]}, {found.runs[0]['tokens']:,} tokens"
+    if not found.skip_alike:
+        which = [f"{run.get('skip_tokens', [])} ({run.get('skipped', 0):,} tokens)" for run in found.runs]
+        yield f"Not the same results: the reference skips {which[0]}, the other run {which[1]}"
     yield (
         f"{_percent(found.changed_share)} of {found.entries:,} list entries (act's left out) changed; by layer: "
         + ", ".join(map(_percent, found.changed_by_layer))

@@ -22,8 +22,8 @@ from gluscope.summary.types import LayerSummary
 
 _KEPT = 50  # neurons that are named
 _SHOWN = (
-    "model", "model_revision", "architecture", "dataset", "dataset_revision", "tokens", "dtype", "tf32", "device", "k",
-    "versions",
+    "model", "model_revision", "architecture", "dataset", "dataset_revision", "tokens", "skipped", "skip_tokens",
+    "dtype", "tf32", "device", "k", "versions",
 )  # fmt: skip
 
 
@@ -53,7 +53,8 @@ class Comparison:
     entries leave out the lists of act: where the gate is closed, act has a least value that many tokens come close to,
     and which of them are listed is chance in half precision. changed_by_layer: share of entries that changed.
     moved_case: per neuron, the least share of all tokens that must have changed their case. signs: share of neurons
-    whose refactored convention flips in one run alone. sample: None where the two have no sampled tokens in common.
+    whose refactored convention flips in one run alone. skip_alike: whether both skip the same tokens; if not, counts
+    and lists differ by those as well. sample: None where the two have no sampled tokens in common.
     most_changed: neurons, the least alike first.
     """
 
@@ -62,6 +63,7 @@ class Comparison:
     changed_by_layer: list[float | None] = field(default_factory=list)
     moved_case: Spread = field(default_factory=Spread)
     signs: float | None = None
+    skip_alike: bool = True
     sample: SampleAgreement | None = None
     most_changed: list[ChangedNeuron] = field(default_factory=list)
 
@@ -88,6 +90,7 @@ class Comparison:
         return {
             "reference": self.runs[0],
             "other": self.runs[1],
+            "same_tokens_skipped": self.skip_alike,
             "unit_roundoff": self.unit,
             "entries": self.entries,
             "changed_share": self.changed_share,
@@ -107,6 +110,7 @@ def compare(reference: SummaryReader, other: SummaryReader, say: Callable[[str],
     """
     _refuse_unlike(reference, other)
     found = Comparison((_about(reference), _about(other)))
+    found.skip_alike = _skipped(reference) == _skipped(other)
     found.sample = SampleAgreement() if _same_sample(reference, other) else None
     signs = [reference.sign(), other.sign()]
     found.signs = share(int((signs[0] != signs[1]).sum()), signs[0].size)
@@ -155,12 +159,16 @@ def _same_sample(reference: SummaryReader, other: SummaryReader) -> bool:
     return len(left.example) > 0 and all(np.array_equal(*pair) for pair in pairs)
 
 
+def _skipped(reader: SummaryReader) -> list[int]:
+    return sorted(reader.attributes.get("skipped_ids", []))
+
+
 def _refuse_unlike(reference: SummaryReader, other: SummaryReader) -> None:
     where = f"{other.path} against {reference.path}"
     prints = [reader.attributes["dataset_fingerprint"] for reader in (reference, other)]
     if prints[0] != prints[1]:
         raise CompareError(where, f"tokens {prints[0][:12]}", prints[1][:12], "give both runs the same data set")
-    counts = [reader.attributes["tokens"] for reader in (reference, other)]
+    counts = [reader.attributes["tokens"] + reader.attributes.get("skipped", 0) for reader in (reference, other)]
     if counts[0] != counts[1]:
         raise CompareError(where, f"{counts[0]} tokens scanned", str(counts[1]), "scan the same shards with both")
     sizes = [f"{reader.n_layers} layers of {reader.neurons} neurons" for reader in (reference, other)]

@@ -54,6 +54,10 @@ AtLeast1 = Annotated[int, Field(ge=1), Words("a whole number of at least 1")]
 Length = Annotated[int, Field(ge=2), Words("a whole number of at least 2")]
 Shards = Annotated[int, Field(ge=1, le=9999), Words("a whole number from 1 to 9999")]
 ListLength = Annotated[int, Field(ge=1, le=1024), Words("a whole number from 1 to 1024")]
+Skipped = Annotated[
+    Annotated[str, Field(pattern=r"\S")] | AtLeast0,
+    Words("`bos`, `special`, a token as its tokenizer writes it, or its id"),
+]
 Samples = Annotated[int, Field(ge=0, le=1_000_000), Words("a whole number from 0 to 1000000")]
 Variables = Annotated[dict[Any, Any], Words("names with values")]
 DatasetName = Annotated[str, Field(pattern=f"^{NAME}"), Words(NAMED, "name")]
@@ -157,6 +161,9 @@ class RunConfig(Section):
     parquet files), a hub id, or a `summary_refactored.pt`. Pages then come from the model; keys of the scan go."""
     refactor_glu: bool = False
     """Show neurons with cos(w_gate, w_in) < 0 with w_in and w_out negated. Needs no new scan."""
+    skip_tokens: list[Skipped] = ["bos"]
+    """Tokens that go through the model and count for nothing: `bos`, `special` (all that the tokenizer calls special),
+    single ones as its vocabulary writes them, or their ids. `[]` counts all."""
     k: ListLength = 16
     """Length of each list of extreme examples."""
     shards: Shards = 1

@@ -64,6 +64,7 @@ def _beside_activations(run: RunConfig) -> list[ConfigError]:
         return []
     useless = {"samples", "seed", "cache_dtype"} & run.model_fields_set
     useless |= {"cache"} if run.cache else set()
+    useless |= {"skip_tokens"} & run.model_fields_set if run.skip_tokens else set()
     useless |= {"pages_from"} if run.pages_from == "cache" else set()
     # A replay is a pass over shards of its own.
     useless |= {"shards"} & run.model_fields_set if run.pages_from != "replay" else set()

@@ -19,8 +19,9 @@ from gluscope.dataset.choose import Examples, rendered, take_order, taken_over, 
 from gluscope.dataset.reader import COPY_OF, IDS, MASK, OWN_COLUMNS, SOURCE_OFFSET, SOURCE_ROW, TURNS
 from gluscope.dataset.record import TOKENS_JSON, StoredFile, TokenRecord, TokenSettings, file_sha256, seal
 from gluscope.dataset.sources import TOKENIZER_FILES, Sources, open_source, revision_of
+from gluscope.dataset.special import TOKENIZER_JSON
 from gluscope.dataset.table import Table
-from gluscope.dataset.tokenise import TOKENIZER_JSON, Piece, Tokeniser, save_tokenizer
+from gluscope.dataset.tokenise import Piece, Tokeniser, save_tokenizer, special_tokens
 from gluscope.store.atomic import new_folder
 from gluscope.store.blocks import write_sums
 
@@ -62,15 +63,17 @@ def build(
         plain = IDS in source.columns.types
         _check(source, sources, settings)
         order = take_order(len(source), settings.shuffle_seed)
-        tokeniser = template = None
+        tokeniser = template = special = None
         if plain:
             examples = taken_over(source, order, sources.source.id)
             if sources.tokenizer is not None:
                 save_tokenizer(sources.tokenizer, folder / TOKENIZER_JSON)
+                special = special_tokens(sources.tokenizer)
         else:
             assert sources.tokenizer is not None
             tokeniser = Tokeniser(sources.tokenizer, settings.bos)
             tokeniser.save(folder / TOKENIZER_JSON)
+            special = tokeniser.special
             if settings.messages_column is None:
                 examples = tokenised(source, order, tokeniser, settings)
             else:
@@ -99,6 +102,7 @@ def build(
             columns_as_text=source.columns.as_text,
             columns_left_out=source.columns.left_out,
             around=tokeniser.around if tokeniser and not template else None,
+            special=special,
             tokenizer_differs=tokeniser.differs if tokeniser else None,
             without_turns=totals.without_turns if template else None,
             writes_date=template.writes_date if template else None,

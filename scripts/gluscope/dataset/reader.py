@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,15 @@ class TokenDataset:
             low, high = (min(max(row - first, 0), len(ids)) for row in (start, stop))
             found.update(np.ascontiguousarray(ids.tokens(low, high), dtype="<i4").tobytes())
         return found.hexdigest()[:32]
+
+    def is_one_of(self, ids: Sequence[int], start: int, stop: int) -> np.ndarray:
+        """bool [token], of the rows start to stop - 1 one after another: whether a token's id is one of `ids`."""
+        found = [np.zeros(0, bool)]
+        for own, first in zip(self._ids, self._starts.tolist(), strict=True):
+            low, high = (min(max(row - first, 0), len(own)) for row in (start, stop))
+            if low < high:
+                found.append(np.isin(own.tokens(low, high), ids))
+        return np.concatenate(found)
 
     def copies(self, start: int, stop: int) -> np.ndarray:
         """bool [row], for the rows start to stop - 1: whether a lower row of the data set has the same tokens.

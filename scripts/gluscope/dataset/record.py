@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.errors import DatasetError, StoreError, WrongFile
+from gluscope.dataset.special import SpecialTokens
 from gluscope.store.blocks import SUFFIX
 from gluscope.store.damage import to_redo
 from gluscope.store.sealed import read_sealed, sealed
@@ -78,7 +79,8 @@ class TokenRecord:
     surrogates, which no UTF-8 file can hold, that were replaced by U+FFFD. copies: rows that have the tokens of a lower
     row. read_files: names of the source's files that were read, None for a folder of `save_to_disk`; skipped_files: why
     others were not, by name. columns_as_text: columns of the source that are neither numbers nor strings, kept as text;
-    columns_left_out: why one was not kept, by name. around: ids before and after every text. tokenizer_differs: what
+    columns_left_out: why one was not kept, by name. around: ids before and after every text. special: of
+    the tokenizer, None for data that came with `input_ids` and without it. tokenizer_differs: what
     transformers' AutoTokenizer would have done otherwise. without_turns: conversations of whose messages
     none was found again in their text; writes_date: whether the template may write the day into texts; both None
     without chat data. stages: by name, the version of the stage that made it.
@@ -102,6 +104,7 @@ class TokenRecord:
     columns_as_text: list[str] = field(default_factory=list)
     columns_left_out: dict[str, str] = field(default_factory=dict)
     around: dict[str, list[int]] | None = None
+    special: SpecialTokens | None = None
     tokenizer_differs: str | None = None
     without_turns: int | None = None
     writes_date: bool | None = None
@@ -151,7 +154,8 @@ class TokenRecord:
     @classmethod
     def _of(cls, raw: dict[str, Any]) -> TokenRecord:
         settings, files = TokenSettings(**raw["settings"]), [StoredFile(**file) for file in raw["files"]]
-        return cls(**{**raw, "settings": settings, "files": files})
+        special = SpecialTokens(**raw["special"]) if raw.get("special") else None
+        return cls(**{**raw, "settings": settings, "files": files, "special": special})
 
     def check_files(self, folder: str | Path) -> None:
         """Every file is there in full length, and the small ones are as they were written.

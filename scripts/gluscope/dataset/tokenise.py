@@ -15,10 +15,9 @@ import numpy as np
 from gluscope.core.errors import DatasetError
 from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import Located
+from gluscope.dataset.special import PROBES, TOKENIZER_JSON, SpecialTokens
 
-TOKENIZER_JSON = "tokenizer.json"
 CHARACTERS_AT_ONCE = 1 << 22
-_PROBES = ("a", "the cat", "1")
 
 
 @dataclass
@@ -78,6 +77,10 @@ class Tokeniser:
         return self._tokenizer
 
     @property
+    def special(self) -> SpecialTokens:
+        return SpecialTokens.of(self._tokenizer)
+
+    @property
     def around(self) -> dict[str, list[int]]:
         """`prefix` and `suffix` by name."""
         return {"prefix": self.prefix.tolist(), "suffix": self.suffix.tolist()}
@@ -92,7 +95,7 @@ class Tokeniser:
     def _around(self, located: Located, tokenizer: Any) -> tuple[list[int], list[int]]:
         """What the tokenizer puts around texts of itself, learnt from some."""
         found = set()
-        for probe in _PROBES:
+        for probe in PROBES:
             whole, inner = (
                 tokenizer(probe)["input_ids"],
                 self._backend.encode(probe, add_special_tokens=False).ids,
@@ -166,6 +169,11 @@ def save_tokenizer(located: Located, path: Path) -> None:
         _load(located)[0].save(str(path), pretty=False)
 
 
+def special_tokens(located: Located) -> SpecialTokens:
+    """Of the tokenizer of texts that are tokenised already. Raises DatasetError for a folder that has none."""
+    return SpecialTokens.of(_load(located)[1])
+
+
 def _some_at_once(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
     """Texts that are tokenised together, with the place of their first: tokens take far more memory than their text."""
     first, size = 0, 0
@@ -179,7 +187,7 @@ def _some_at_once(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _whole(tokenizer: Any) -> list[list[int]]:
-    return [tokenizer(probe)["input_ids"] for probe in _PROBES]
+    return [tokenizer(probe)["input_ids"] for probe in PROBES]
 
 
 def _load(located: Located) -> tuple[Any, Any, Any]:

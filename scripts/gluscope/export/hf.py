@@ -22,7 +22,7 @@ from gluscope.core.activation import Activation, act
 from gluscope.core.cases import CASES
 from gluscope.core.convention import view
 from gluscope.core.names import public_name
-from gluscope.export.published import lists, schema, to_table
+from gluscope.export.published import SKIPS, lists, schema, skips_of, to_table
 from gluscope.store.atomic import new_folder
 from gluscope.store.listing import write_listing
 from gluscope.summary.file import SummaryReader
@@ -56,7 +56,7 @@ def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[s
 
     with new_folder(folder) as part:
         tables = (to_table(layer, part_of_run, about["tokens"]) for layer, part_of_run in enumerate(layers()))
-        write_saved(part, tables, reader.n_layers, _fingerprint(about))
+        write_saved(part, tables, reader.n_layers, _fingerprint(about), skips_of(about))
         if len(sample.example):
             (part / "samples").mkdir()
             for layer, part_of_run in enumerate(layers()):
@@ -67,14 +67,20 @@ def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[s
     say(f"{reader.n_layers * reader.neurons:,} neurons, {len(sample.example):,} sampled tokens")
 
 
-def write_saved(folder: Path, tables: Iterator[pa.Table], count: int, fingerprint: str) -> None:
-    """`count` tables of about equal size as `save_to_disk` would write them, into an existing folder."""
+def write_saved(
+    folder: Path, tables: Iterator[pa.Table], count: int, fingerprint: str, skips: dict[str, Any] | None = None
+) -> None:
+    """`count` tables of about equal size as `save_to_disk` would write them, into an existing folder.
+
+    skips: as `source.Published` has them; kept in the Arrow schema's metadata, which others overlook.
+    """
     first = next(tables)
     per_file = max(1, _FILE_BYTES // max(1, first.nbytes))
     files = -(-count // per_file)
     names = [f"data-{i:05d}-of-{files:05d}.arrow" for i in range(files)]
     features = {field.name: _feature(field.type) for field in schema()}
-    described = schema().with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    said = {SKIPS: json.dumps(skips)} if skips else {}
+    described = schema().with_metadata({"huggingface": json.dumps({"info": {"features": features}}), **said})
     every = chain([first], tables)
     for name in names:
         with pa.OSFile(str(folder / name), "wb") as sink, pa.ipc.new_stream(sink, described) as writer:

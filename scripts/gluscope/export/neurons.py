@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,7 @@ def write_neurons(
     about: the summary's attributes; model, data set and convention go into the table's metadata.
     """
     named = {name: str(about[name]) for name in ("model_revision", "dataset_fingerprint", "tokens")}
+    named |= {"skip_tokens": json.dumps(about.get("skip_tokens", []))}
     named |= {name: public_name(about[name]) for name in ("model", "dataset")}
     kept = schema().with_metadata({**named, "convention": about["convention"]})
     rows = 0

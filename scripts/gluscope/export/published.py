@@ -11,7 +11,8 @@ of no tokens is NaN in both: its page maker formats means as numbers, which null
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from gluscope.core.errors import DatasetError
 from gluscope.summary.types import EMPTY_EXAMPLE, EMPTY_VALUE, LayerSummary
 
 # The order in which the published tables have them.
+SKIPS = "gluscope"  # a key of the Arrow schema's metadata
 _QUANTITIES = (Quantity.POST, Quantity.IN, Quantity.GATE, Quantity.ACT)
 
 
@@ -44,6 +46,13 @@ def schema() -> pa.Schema:
     """Columns and types of a published activation data set."""
     named = [(name, kind) for name, kind, *_ in published_columns()]
     return pa.schema([("layer", pa.int64()), ("neuron", pa.int64()), *named])
+
+
+def skips_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table's frequencies leave out, of a summary's attributes; empty where they are of all tokens."""
+    return (
+        {key: about[key] for key in ("tokens", "skipped", "skip_tokens", "skipped_ids")} if about.get("skipped") else {}
+    )
 
 
 def lists(rows: np.ndarray) -> pa.ListArray:

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gluscope.core.errors import DatasetError
-from gluscope.export.published import missing_columns, schema
+from gluscope.export.published import SKIPS, missing_columns, schema
 from gluscope.store.listing import check_listed
 
 _AGAIN = "fetch or write it again"
@@ -23,10 +23,12 @@ _OWN = re.compile(r"state\.json|[^/]+\.arrow")  # files of an export that are re
 class Published(Protocol):
     """Published activations that have been found.
 
-    rows: neurons in them. files: what they lie in. convention: "refactored" or "raw".
+    rows: neurons in them. files: what they lie in. convention: "refactored" or "raw". skips: see
+    `published.skips_of`; empty where frequencies are of all tokens, as in all that others publish.
     """
 
     convention: str
+    skips: dict[str, Any]
 
     @property
     def rows(self) -> int: ...
@@ -65,6 +67,7 @@ class ArrowFiles:
         _refuse_other_columns(place, tables[0].column_names if tables else [])
         with _whole(place):
             self._table = pa.concat_tables(tables)
+            self.skips = json.loads((self._table.schema.metadata or {}).get(SKIPS.encode(), b"{}"))
 
     @property
     def rows(self) -> int:
@@ -83,6 +86,7 @@ class ParquetFiles:
 
     def __init__(self, place: Path, files: list[Path]) -> None:
         self._place, self.files = place, files
+        self.skips: dict[str, Any] = {}
 
     @property
     def rows(self) -> int:

@@ -58,6 +58,7 @@ def take_activations(
             f"{spec.n_layers} layers of {spec.d_mlp} neurons, {spec.n_layers * spec.d_mlp} rows, as {spec.model} has"
         )
         raise DatasetError(located.id, expected, f"{published.rows} rows", "name the activations of this model")
+    _refuse_other_tokens(located, published, tokens)
     names = frozenset(file.name for file in published.files)
     revision = revision_of(located, None if Path(located.folder).is_file() else names)
     about = _describe(located, revision, published, spec, tokens, taking)
@@ -75,6 +76,10 @@ def _describe(
         **tokens.attributes,
         "rows": tokens.rows,
         "tokens": tokens.tokens,
+        "skip_tokens": [],
+        "skipped": 0,
+        "skipped_ids": [],
+        **published.skips,
         "k": taking.k,
         "samples": 0,
         "dtype": taking.dtype,
@@ -101,11 +106,17 @@ def _layers(
         if width(table) != taking.k:
             step = f"set `k: {width(table)}` in the run"
             raise DatasetError(where, f"lists of {taking.k} examples, the run's k", str(width(table)), step)
-        summary = from_table(table, tokens.tokens)
+        summary = from_table(table, published.skips.get("tokens", tokens.tokens))
         _refuse_other_texts(where, table, summary, tokens)
         _refuse_impossible(where, summary)
         # The original tool leaves ties in any order.
         yield view(in_order(summary), sign[layer], published.convention, taking.convention)
+
+
+def _refuse_other_tokens(located: Located, published: Published, tokens: TokenRecord) -> None:
+    if published.skips and (seen := published.skips["tokens"] + published.skips["skipped"]) != tokens.tokens:
+        step = "name, under `dataset`, the data set that the activations were computed on"
+        raise DatasetError(located.id, f"activations over {tokens.tokens} tokens", str(seen), step)
 
 
 def _refuse_other_neurons(where: str, table: pa.Table, layer: int) -> None:

@@ -27,6 +27,7 @@ class TorchSummary:
 
     def __init__(self, place: Path, tensors: dict[Any, Any]) -> None:
         self.files = [place]
+        self.skips: dict[str, Any] = {}
         self.convention = "raw" if place.stem == "summary" else "refactored"
         self._tensors = tensors
         self.layers, self.neurons = self._tensor(_FIRST, 2).shape

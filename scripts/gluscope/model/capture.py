@@ -131,9 +131,9 @@ class GatedModel:
 
         x: [example, position, d_model], the exact input of the MLP's projections; the others [example, position,
         d_mlp]; all as the model computes them, of its dtype, on the layer's device, padding included. They are the
-        model's own tensors (gate and in_ of a fused projection are strided halves): do not write into them, and
-        keep none longer than the call, so that memory does not grow with layers. For a mixture of experts it is
-        `on_mixture(layer, x, mixed)`.
+        model's own tensors (gate and in_ of a fused projection are strided halves): do not write into them, but for
+        gate, which the model has done with; and keep none longer than the call, so that memory does not grow with
+        layers. For a mixture of experts it is `on_mixture(layer, x, mixed)`.
         """
         handles = []
         for layer in sorted(set(layers)):

@@ -165,8 +165,9 @@ def _examples(
         ids = dataset.input_ids(row)
         if len(ids) != part.stop - part.start:
             raise _stale(run, neuron, f"{len(ids)} tokens in text {row}", str(part.stop - part.start))
-        gate, in_ = (np.asarray(values[part], np.float32) for values in (recomputed.gate, recomputed.in_))
         tokens, source = texts.tokens(ids.tolist()), dict(dataset.metadata(row))
+        counts = np.array([not token.skipped for token in tokens], np.float32)
+        gate, in_ = (np.asarray(values[part], np.float32) * counts for values in (recomputed.gate, recomputed.in_))
         examples[row] = Example(row, tokens, gate, in_, source, dataset.turns(row))
     return examples
 

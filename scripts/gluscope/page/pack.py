@@ -89,6 +89,8 @@ def pack_as(page: NeuronPage, precision: Precision) -> str:
         "tokens": [token.text for token in table],
         "kinds": {str(number): int(token.kind) for token, number in table.items() if token.kind},
     }
+    if skipped := [number for token, number in table.items() if token.skipped]:
+        header["skipped"] = skipped
     return pack_arrays(header, arrays)
 
 

@@ -44,7 +44,8 @@ class CaseStats:
 
 @dataclass(frozen=True)
 class Example:
-    """One text. gate, in_: float32 [token], in the page's convention. source: the data set's other columns. turns:
+    """One text. gate, in_: float32 [token], in the page's convention; 0 at tokens that the run skips. source: the data
+    set's other columns. turns:
     of a chat, where each message stands: (first token, token behind the last, role)."""
 
     row: int
@@ -53,6 +54,11 @@ class Example:
     in_: np.ndarray
     source: dict[str, Any] = field(default_factory=dict)
     turns: Sequence[tuple[int, int, str]] = ()
+
+    @property
+    def skipped(self) -> np.ndarray:
+        """bool [token]"""
+        return np.fromiter((token.skipped for token in self.tokens), bool, len(self.tokens))
 
     def turned(self, flip: np.ndarray) -> Example:
         """With w_in and w_out negated; see `core.convention`."""
@@ -83,7 +89,7 @@ class Provenance:
     difference, relative_difference: the largest between a value of the scan's lists and the page's own computation
     of it, in activation units and as a share of the value. source: "cache", "replay", "model" or "published".
     decimals: of the means, where they were published rounded. device, reducer: what the scan ran on, and what made its
-    statistics there; several with commas.
+    statistics there; several with commas. skipped: how many tokens count for nothing, and which; empty for none.
     """
 
     model: str
@@ -91,6 +97,7 @@ class Provenance:
     dataset: str = ""
     dataset_revision: str = ""
     tokens: int | None = None
+    skipped: str = ""
     examples: int | None = None
     k: int | None = None
     dtype: str = ""
@@ -153,13 +160,14 @@ class NeuronPage:
         return places[0].value if places else None
 
     def values(self, row: int) -> dict[Quantity, np.ndarray]:
-        """All four quantities of an example, float32 [token]."""
+        """All four quantities of an example, float32 [token]; 0 at tokens that the run skips, which have no value."""
         example = self.examples[row]
-        a = self.act(example.gate)
+        a = np.where(example.skipped, np.float32(0), self.act(example.gate))
         return {Quantity.GATE: example.gate, Quantity.IN: example.in_, Quantity.ACT: a, Quantity.POST: a * example.in_}
 
     def window(self) -> dict[str, Any]:
-        """What the open page offers as `window.neuron`, as far as DESIGN fixes it; undefined means are None."""
+        """What the open page offers as `window.neuron`, as far as DESIGN fixes it; undefined means, and the values of
+        skipped tokens, are None."""
         return {
             "run": self.run,
             "layer": self.id.layer,
@@ -169,7 +177,10 @@ class NeuronPage:
             "examples": {
                 str(row): {
                     "tokens": [token.text for token in example.tokens],
-                    **{quantity.value: values.tolist() for quantity, values in self.values(row).items()},
+                    **{
+                        quantity.value: _unless(example.skipped, values)
+                        for quantity, values in self.values(row).items()
+                    },
                 }
                 for row, example in self.examples.items()
             },
@@ -187,6 +198,10 @@ def stats_as_json(stats: CaseStats) -> dict[str, Any]:
             for quantity, places in stats.extreme.items()
         },
     }
+
+
+def _unless(skipped: np.ndarray, values: np.ndarray) -> list[float | None]:
+    return [None if none else value for none, value in zip(skipped.tolist(), values.tolist(), strict=True)]
 
 
 def _turned(stats: CaseStats) -> CaseStats:

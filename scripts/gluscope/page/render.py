@@ -166,6 +166,7 @@ def _facts(page: NeuronPage, kept: Precision) -> list[tuple[str, str]]:
         "data set": known.dataset,
         "data set revision": known.dataset_revision,
         "tokens scanned": f"{known.tokens:,}" if known.tokens is not None else None,
+        "tokens skipped": known.skipped,
         "texts scanned": f"{known.examples:,}" if known.examples is not None else None,
         "convention": f"{page.convention}; this neuron's sign {f'{page.sign:+d}' if page.sign else 'is not known'}",
         "activation": page.act_fn,

@@ -16,11 +16,12 @@ from gluscope.core.paths import RunPaths
 from gluscope.core.precision import forward_format
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
+from gluscope.dataset.special import tokenizer_folder
 from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.contexts import Contexts
 from gluscope.page.record import NeuronPage, Provenance
-from gluscope.page.tokens import TokenTexts, tokenizer_folder
+from gluscope.page.tokens import TokenTexts
 from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed
 from gluscope.summary.file import SummaryReader
@@ -44,7 +45,7 @@ class RunResults:
     def open(cls, run: str, files: Any) -> RunResults:
         """files: has the run's `model`, `tokens`, `summary` and `weights`."""
         spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
-        texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder))
+        texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.attributes.get("skipped_ids", ()))
         dataset = TokenDataset.open(Path(files.tokens).parent)
         return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights)
 
@@ -104,5 +105,12 @@ class RunResults:
             cache_dtype=about.get("cache_dtype", ""),
             versions=about["versions"],
             command=command,
+            skipped=skipped_words(about),
             note=about.get("note", ""),
         )
+
+
+def skipped_words(about: Mapping[str, Any]) -> str:
+    """How many tokens a run skips, and which; empty where it skips none. about: the attributes of its summary."""
+    names = ", ".join(map(str, about.get("skip_tokens", [])))
+    return f"{about['skipped']:,} ({names})" if names else ""

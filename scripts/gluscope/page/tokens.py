@@ -41,10 +41,11 @@ class TokenKind(IntEnum):
 
 
 class Token(NamedTuple):
-    """One token as shown. `text` keeps spaces and newlines as they are."""
+    """One token as shown. `text` keeps spaces and newlines as they are. skipped: it counts for nothing in its run."""
 
     text: str
     kind: TokenKind = TokenKind.TEXT
+    skipped: bool = False
 
 
 class TokenTexts:
@@ -54,8 +55,8 @@ class TokenTexts:
     space, `<0xE2>` for a byte).
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        """settings: the content of tokenizer.json."""
+    def __init__(self, settings: dict[str, Any], skipped: Iterable[int] = ()) -> None:
+        """settings: the content of tokenizer.json. skipped: ids that the run skips."""
         vocabulary = settings["model"]["vocab"]
         pairs: Iterable[tuple[str, int]] = (
             vocabulary.items()
@@ -67,15 +68,16 @@ class TokenTexts:
         self._added = {entry["id"]: Token(entry["content"], TokenKind(bool(entry["special"]))) for entry in added}
         steps = _types(settings.get("decoder")) | _types(settings.get("pre_tokenizer"))
         self._byte_level = "ByteLevel" in steps
+        self._skipped = frozenset(skipped)
         self._whole: dict[int, Token] = {}  # whole characters after a whole character; most are, and many times
 
     @classmethod
-    def read(cls, folder: str | Path) -> TokenTexts:
+    def read(cls, folder: str | Path, skipped: Iterable[int] = ()) -> TokenTexts:
         """The tokenizer of a model's folder. Raises ModelError if there is none that can be read."""
         path = Path(folder) / "tokenizer.json"
         try:
             with _without_collection():
-                return cls(json.loads(path.read_text(encoding="utf-8")))
+                return cls(json.loads(path.read_text(encoding="utf-8")), skipped)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             step = "save the tokenizer there: AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
             raise ModelError(str(path), "a tokenizer", type(error).__name__, step) from error
@@ -90,6 +92,7 @@ class TokenTexts:
         for number, token in zip(ids, known, strict=True):
             if open_bytes or token is None:
                 token, rest = self._after(open_bytes, number)
+                token = token._replace(skipped=number in self._skipped)
                 if not open_bytes and not rest:
                     self._whole[number] = token
                 open_bytes = rest
@@ -154,15 +157,6 @@ def _part(pattern: re.Pattern[str], text: str) -> str:
 def _goes_on(before: str, after: str) -> bool:
     """Whether a word stands across the border of two texts."""
     return bool(_WORD_END.search(before) and _WORD_START.match(after))
-
-
-def tokenizer_folder(tokens: str | Path, model_folder: str) -> Path:
-    """Where the tokenizer of a run's texts lies. tokens: tokens.json of its data set.
-
-    It lies beside the texts that were tokenised here; those that came as tokens without it have the model's own.
-    """
-    beside = Path(tokens).parent
-    return beside if (beside / "tokenizer.json").is_file() else Path(model_folder)
 
 
 def _read(before: bytes, own: bytes) -> tuple[Token, bytes]:

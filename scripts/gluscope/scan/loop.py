@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from gluscope.model.spec import ModelSpec
 from gluscope.scan.batches import PADDING, TokenBatch, processing_order, read_batches
 from gluscope.scan.progress import Progress
 from gluscope.scan.sample import choose_sample
+from gluscope.scan.skip import skipped_by
 from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 
@@ -38,6 +40,7 @@ class ScanSettings:
     """
 
     k: int = 16
+    skip_tokens: Sequence[str | int] = ()
     seed: int = 0
     samples: int = 4096
     device: str = "auto"
@@ -95,8 +98,10 @@ def run_scan(
         expected = f"rows {shard.start}-{shard.stop - 1} of {folder} with digest {shard.digest[:12]}, as in the plan"
         found = f"{data.digest(shard.start, shard.stop)[:12]}" if shard.stop <= len(data) else f"{len(data)} rows"
         raise plan.mismatch(f"for shard {name} {expected}", found)
-    sample = _within(choose_sample(settings.seed, data.lengths, settings.samples), shard)
-    about = describe_scan(spec, record, plan, shard, settings) | (attributes or {})
+    skipped = skipped_by(settings.skip_tokens, data, spec)
+    unsampled = functools.partial(data.is_one_of, skipped) if skipped else None
+    sample = _within(choose_sample(settings.seed, data.lengths, settings.samples, unsampled), shard)
+    about = describe_scan(spec, record, plan, shard, settings) | _skips(data, shard, skipped) | (attributes or {})
     if shard.rows == 0:
         return _write_empty(spec, settings, sample, out, cache, about)
     return _scan(spec, data, shard, settings, sample, out, cache, about, stream)
@@ -115,11 +120,16 @@ def describe_scan(
         "first_row": shard.start,
         "last_row": shard.stop - 1,
         "rows": shard.rows,
-        "tokens": shard.tokens,
         "convention": "raw",
         **asdict(settings),
         "versions": versions("torch", "transformers", "transformer_lens", "numba", "numpy"),
     }
+
+
+def _skips(data: TokenDataset, shard: Shard, skipped: list[int]) -> dict[str, Any]:
+    """How many tokens of a shard its statistics are of, and how many they leave out."""
+    left_out = int(data.is_one_of(skipped, shard.start, shard.stop).sum()) if skipped else 0
+    return {"tokens": shard.tokens - left_out, "skipped": left_out, "skipped_ids": skipped}
 
 
 def _within(sample: SampleTokens, shard: Shard) -> SampleTokens:
@@ -174,7 +184,7 @@ def _scan(
             writer = writing.enter_context(
                 _cache_writer(cache, spec, settings, order + shard.start, lengths[order], about, writers(device))
             )
-        passes = Passes(model, reducer, sample, writer, settings.cache_dtype)
+        passes = Passes(model, reducer, sample, writer, settings.cache_dtype, about["skipped_ids"])
         start = time.monotonic()
         with Progress(shard.tokens, f"scan {shard.name}", stream) as progress, passes:
             for batch in batches_of(data, shard, settings.batch_tokens, PADDING[device], model.alone_beyond):

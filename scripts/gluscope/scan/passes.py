@@ -113,15 +113,22 @@ class Passes(ForwardPasses):
         passes.finish()
     summaries = passes.layers()
 
-    sample: tokens of which gate and in are kept, sorted by (example, position). cache: None for none.
+    sample: tokens of which gate and in are kept, sorted by (example, position). cache: None for none. skipped: ids of
+    tokens that the reducer is to take no notice of.
     """
 
     def __init__(
-        self, model: GatedModel, reducer: Reducer, sample: SampleTokens, cache: CacheWriter | None, cache_dtype: str
+        self,
+        model: GatedModel,
+        reducer: Reducer,
+        sample: SampleTokens,
+        cache: CacheWriter | None,
+        cache_dtype: str,
+        skipped: Sequence[int] = (),
     ) -> None:
         spec = model.spec
         super().__init__(model, range(spec.n_layers))
-        self._reducer, self._sample = reducer, sample
+        self._reducer, self._sample, self._skipped = reducer, sample, skipped
         self._cache, self._cache_dtype = cache, _CACHE_DTYPES[cache_dtype]
         self._sampled = np.zeros((2, spec.n_layers, len(sample.example), spec.d_mlp), np.float16)
 
@@ -139,7 +146,7 @@ class Passes(ForwardPasses):
             yield replace(self._reducer.layer_summary(layer), sample_gate=gate, sample_in=in_)
 
     def _begin(self, batch: TokenBatch) -> None:
-        self._batch = _OnDevice(batch, self._sample)
+        self._batch = _OnDevice(batch, self._sample, self._skipped)
 
     def _use(
         self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, act: torch.Tensor, post: torch.Tensor
@@ -147,6 +154,7 @@ class Passes(ForwardPasses):
         batch = self._batch
         cached = self._to_cache(x)
         sampled = batch.sampled(gate, in_)
+        batch.blank(gate)
         values = [gate, in_, act, post]
         if not self._reducer.takes_padding:
             values = [batch.real(tensor) for tensor in values]
@@ -166,12 +174,12 @@ class Passes(ForwardPasses):
 
 
 class _OnDevice:
-    """A batch and the places of its real and its sampled tokens, as index tensors of each device that asks.
+    """A batch and the places of its real, sampled and skipped tokens, as index tensors of each device that asks.
 
     places: int64 [sampled token], in the sample.
     """
 
-    def __init__(self, batch: TokenBatch, sample: SampleTokens) -> None:
+    def __init__(self, batch: TokenBatch, sample: SampleTokens, skipped: Sequence[int]) -> None:
         self.rows, self.lengths = batch.rows, batch.lengths
         width = batch.input_ids.shape[1]
         low, high = (np.searchsorted(sample.example, batch.rows, side=side) for side in ("left", "right"))
@@ -181,12 +189,22 @@ class _OnDevice:
         self._real: np.ndarray | None = None
         if batch.padded:
             self._real = np.flatnonzero(np.arange(width) < batch.lengths[:, None])
+        self._blank = np.stack(np.nonzero(np.isin(batch.input_ids, skipped)))
         self._on: dict[tuple[str, torch.device], torch.Tensor] = {}
 
     def real(self, tensor: torch.Tensor) -> torch.Tensor:
         """[example, position, n] as [token, n] without padding."""
         flat = tensor.flatten(0, 1)
         return flat if self._real is None else flat.index_select(0, self._index("real", self._real, flat.device))
+
+    def blank(self, gate: torch.Tensor) -> None:
+        """Set the gate of skipped tokens to 0, [example, position, neuron]: a token whose gate is 0 is in no case.
+
+        So no reducer has to know of them, and positions stay those of the text.
+        """
+        if self._blank.size:
+            example, position = self._index("blank", self._blank, gate.device)
+            gate.index_put_((example, position), gate.new_zeros(()))
 
     def sampled(self, gate: torch.Tensor, in_: torch.Tensor) -> torch.Tensor | None:
         """float16 [2, sampled token, neuron]: gate and in; None if the batch has no sampled token."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gluscope.summary.types import SampleTokens
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 1 << 22  # tokens hashed at once
+
+Skipped = Callable[[int, int], np.ndarray]
 
 
 def _mix(state: np.ndarray) -> np.ndarray:
@@ -26,10 +30,11 @@ def token_hash(seed: int, rows: np.ndarray, positions: np.ndarray) -> np.ndarray
         return _mix((key ^ np.asarray(positions, np.int64).astype(np.uint64)) + _STEP)
 
 
-def choose_sample(seed: int, lengths: np.ndarray, count: int) -> SampleTokens:
+def choose_sample(seed: int, lengths: np.ndarray, count: int, skipped: Skipped | None = None) -> SampleTokens:
     """The `count` tokens of a data set with the smallest hashes; all tokens if there are fewer.
 
-    lengths: int64 [row], tokens of every row of the data set. Sorted by (row, position).
+    lengths: int64 [row], tokens of every row of the data set. skipped(begin, end): bool [token] of the rows begin to
+    end - 1, those that are not to be chosen. Sorted by (row, position).
     """
     lengths = np.asarray(lengths, np.int64)
     stops = np.cumsum(lengths)
@@ -40,6 +45,9 @@ def choose_sample(seed: int, lengths: np.ndarray, count: int) -> SampleTokens:
         end = max(begin + 1, int(np.searchsorted(stops, base + _BLOCK, side="right")))
         part = np.repeat(np.arange(begin, end), lengths[begin:end])
         where = np.arange(len(part)) - (stops[part] - lengths[part] - base)
+        if skipped is not None:
+            kept = ~skipped(begin, end)
+            part, where = part[kept], where[kept]
         hashes = np.concatenate([hashes, token_hash(seed, part, where)])
         rows, positions = np.concatenate([rows, part]), np.concatenate([positions, where])
         if len(hashes) > count:

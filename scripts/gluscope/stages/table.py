@@ -40,16 +40,16 @@ STAGES: dict[str, Stage] = {
     "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split", "messages_column")),
     "fetch_activations": Stage(1, "", keys=("activations",)),
     "tokenise": Stage(
-        2,
-        "columns other than numbers and strings are text, copies are known, tokenizer.json itself tokenises",
+        3,
+        "the record says which tokens are special",
         of="dataset",
         keys=_TEXTS,
     ),
     "plan_shards": Stage(1, "", keys=("shards",)),
     "scan": Stage(
-        2,
-        "a text stands in a list once, however many copies the data set has",
-        keys=("k", "samples", "seed", "dtype", "tf32", "cache_dtype"),
+        3,
+        "tokens that a run skips, BOS unless it says otherwise, count for nothing",
+        keys=("k", "samples", "seed", "dtype", "tf32", "cache_dtype", "skip_tokens"),
         on_gpu="triton",
     ),
     "triton": Stage(1, ""),
@@ -70,7 +70,7 @@ STAGES: dict[str, Stage] = {
     "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),
     "export_neuronpedia": Stage(2, "a source for each sign case, |post| inside it", keys=("neurons",)),
     "export_neurons": Stage(1, ""),
-    "compare": Stage(1, ""),
+    "compare": Stage(2, "says whether two runs skip the same tokens"),
 }
 # Keys of a run or a data set that change no stage's results by themselves, and why.
 NOT_RESULTS: dict[str, str] = {

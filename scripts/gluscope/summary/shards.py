@@ -18,7 +18,7 @@ from gluscope.summary.samples import choose_columns
 from gluscope.summary.types import LayerSummary, SampleTokens
 
 # Attributes in which the shards of one run may differ; in all others they must agree.
-OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens", "rows_digest"})
+OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens", "skipped", "rows_digest"})
 # What the data set was when a shard was scanned. It may have grown since then.
 OF_DATASET = frozenset({"dataset_revision", "dataset_fingerprint", "dataset_rows", "dataset_tokens"})
 # What a shard did that does not say so: the key is younger than it.
@@ -100,7 +100,7 @@ def merge_shards(
 def _open(path: str | Path) -> _Shard:
     reader = SummaryReader(path)
     attributes = reader.attributes
-    if missing := sorted((OWN - {"rows_digest"} | {"convention", "k"}) - attributes.keys()):
+    if missing := sorted((OWN - {"rows_digest", "skipped"} | {"convention", "k"}) - attributes.keys()):
         found = f"no {missing[0]} in its attributes"
         raise StoreError(str(path), "the statistics of a shard", found, made_anew(Path(path)))
     refuse_other_shard(Path(path), attributes)
@@ -201,7 +201,7 @@ def _joined(shards: Sequence[_Shard], whole: Whole | None) -> dict[str, Any]:
         of_whole = {**whole.attributes, "rows_digest": {name: digest for name, (_, _, digest) in whole.rows.items()}}
     first = shards[0].attributes
     shared = {key: value for key, value in first.items() if key not in OWN | INDIFFERENT}
-    sums = {key: sum(shard.attributes[key] for shard in shards) for key in ("rows", "tokens")}
+    sums = {key: sum(shard.attributes.get(key, 0) for shard in shards) for key in ("rows", "tokens", "skipped")}
     scanned = [shard.attributes for shard in shards if shard.attributes["rows"]]
     places = {key: ", ".join(sorted({str(one[key]) for one in scanned if key in one})) for key in ("device", "reducer")}
     found: dict[str, set[str]] = {}

@@ -225,3 +225,17 @@ def test_the_footer_says_what_half_precision_means() -> None:
     assert dtype_note("float32") == "float32"
     assert dtype_note("bfloat16").startswith("bfloat16: each step of the model rounds to 0.004 of a value")
     assert "\n" not in dtype_note("float16")
+
+
+def test_runs_that_skip_other_tokens_are_said_to_differ(write: Write) -> None:
+    skips = {"skip_tokens": ["bos"], "skipped_ids": [0], "skipped": 40, "tokens": 960}
+    none = {"skip_tokens": [], "skipped_ids": [], "skipped": 0}
+    found = compare(write(**none), write(**skips), quiet)
+    assert found.as_json()["same_tokens_skipped"] is False
+    words = "Not the same results: the reference skips [] (0 tokens), the other run ['bos'] (40 tokens)"
+    assert words in list(lines(found))
+    for alike in (compare(write(**skips), write(**skips), quiet), compare(write(), write(**none), quiet)):
+        assert alike.as_json()["same_tokens_skipped"] is True
+        assert not any("Not the same" in line for line in lines(alike))
+    with pytest.raises(CompareError, match="tokens scanned"):
+        compare(write(), write(**(skips | {"skipped": 41})), quiet)

@@ -124,7 +124,15 @@ def test_a_run_with_published_activations_scans_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("cache", True), ("pages_from", "cache"), ("samples", 5), ("seed", 0), ("cache_dtype", "float16"), ("shards", 2)],
+    [
+        ("cache", True),
+        ("pages_from", "cache"),
+        ("samples", 5),
+        ("seed", 0),
+        ("cache_dtype", "float16"),
+        ("shards", 2),
+        ("skip_tokens", ["bos"]),
+    ],
 )
 def test_keys_of_a_scan_beside_published_activations_are_told(key: str, value: Any) -> None:
     raw = changed("runs/mine/activations", "x/y")

@@ -211,3 +211,25 @@ def test_a_pickle_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     torch.save({("gate+_in+", "freq"): torch.zeros(3)}, tmp_path / "summary_refactored.pt")
     with pytest.raises(DatasetError, match=r"a tensor \[layer, neuron\] at \('gate\+_in\+', 'freq'\), found \[3\]"):
         take(tmp_path / "summary_refactored.pt", tmp_path / "t.zarr")
+
+
+def test_an_export_of_a_run_that_skips_tokens_says_so_and_keeps_its_counts(
+    layers: list[LayerSummary], tmp_path: Path
+) -> None:
+    """Its frequencies are shares of the other tokens."""
+    about = {"skip_tokens": ["bos", 7], "skipped_ids": [0, 7], "skipped": 50}
+    made.ABOUT.update(about)
+    try:
+        summary = made.summary(tmp_path / "s.zarr", layers)
+    finally:
+        for key in about:
+            del made.ABOUT[key]
+    write_hf(tmp_path / "hf", summary, "demo", lambda _: None)
+    assert "50 more tokens (`bos`, `7`) went" in (tmp_path / "hf/README.md").read_text()
+    assert datasets.load_from_disk(tmp_path / "hf").num_rows == made.LAYERS * made.NEURONS
+    found = take(tmp_path / "hf", tmp_path / "out", record=replace(made.RECORD, tokens=made.TOKENS + 50))
+    assert {key: found[key] for key in (*about, "tokens")} == {**about, "tokens": made.TOKENS}
+    for index, layer in enumerate(layers):
+        np.testing.assert_array_equal(SummaryReader(tmp_path / "out").layer(index).count, layer.count)
+    with pytest.raises(DatasetError, match="activations over 1000 tokens, found 1050"):
+        take(tmp_path / "hf", tmp_path / "again")

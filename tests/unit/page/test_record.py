@@ -13,7 +13,7 @@ from gluscope.page.headline import headline, peaks, plain
 from gluscope.page.numbers import number, percent
 from gluscope.page.record import NeuronPage
 from gluscope.page.tokens import TokenKind
-from helpers.pages import Made, Rows, make, weights
+from helpers.pages import HOSTILE, READABLE, Made, Rows, make, tokenizer, weights
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +197,19 @@ def test_the_headline_names_the_token_where_its_value_is() -> None:
                 assert peak.most == texts.count(peak.frequent) == max(map(texts.count, texts))
                 several += peak.most > peak.times
     assert several > 5, "cases that tell the two tokens apart"
+
+
+def test_skipped_tokens_stand_in_the_text_without_a_value(made: Made, page: NeuronPage) -> None:
+    texts = tokenizer(HOSTILE + READABLE)
+    texts._skipped = frozenset({0, 5})
+    found, before = made.build(texts=texts, convention="refactored"), page.in_convention("refactored")
+    assert found.cases == before.cases
+    for row, example in found.examples.items():
+        none = np.isin(made.rows.ids[row], (0, 5))
+        whole, shown = before.window()["examples"][str(row)], found.window()["examples"][str(row)]
+        assert example.skipped.tolist() == none.tolist()
+        assert shown["tokens"] == whole["tokens"]
+        for quantity in QUANTITIES:
+            values = zip(none, whole[quantity.value], strict=True)
+            assert shown[quantity.value] == [None if unknown else value for unknown, value in values]
+            assert (found.values(row)[quantity][none] == 0).all()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from gluscope.core.errors import ModelError
-from gluscope.page.tokens import Token, TokenKind, TokenTexts, tokenizer_folder, word_around
+from gluscope.dataset.special import tokenizer_folder
+from gluscope.page.tokens import Token, TokenKind, TokenTexts, word_around
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 TEXTS = ["the cat sat", "naïve café", "你好，世界", "👩‍👩‍👧 family", "שלום مرحبا", "tab\there\r\n\n  end ", "ﬁ½²"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from gluscope.cache.reader import CacheReader
-from gluscope.core.cases import CASES, QUANTITIES
+from gluscope.core.cases import CASES
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.describe import describe
@@ -19,13 +19,10 @@ from gluscope.scan import loop
 from gluscope.scan.batches import processing_order
 from gluscope.scan.loop import ScanSettings, run_scan
 from gluscope.scan.sample import choose_sample
-from gluscope.summary.types import LayerSummary
 from helpers.brute_scan import case_of, collect, copies_in, forward
 from helpers.merging import merge
-from helpers.scan_case import Case, K, prepare
+from helpers.scan_case import Case, agrees_with, prepare, same, summaries
 from helpers.summaries import read_attributes, read_layer, read_sample
-
-CLOSE = {"rtol": 2e-4, "atol": 2e-5}  # float32 against float64 after two or three blocks
 
 
 @pytest.fixture(scope="module")
@@ -33,60 +30,14 @@ def olmo(tmp_path_factory: pytest.TempPathFactory) -> Case:
     return prepare(tmp_path_factory.mktemp("olmo"), "OlmoForCausalLM", n_layers=2, d_model=16, n_heads=2, d_mlp=10)
 
 
-def summaries(case: Case, path: Path) -> list[LayerSummary]:
-    return [read_layer(path, layer) for layer in range(case.spec.n_layers)]
-
-
-def same(left: LayerSummary, right: LayerSummary) -> None:
-    """Equal in all but the rounding of sums."""
-    for name in LayerSummary.__dataclass_fields__:
-        if name != "sum":
-            np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
-    np.testing.assert_allclose(left.sum, right.sum, rtol=1e-6, atol=1e-6)
-
-
-def agrees_with_brute_force(case: Case, layers: list[LayerSummary], act: str) -> None:
-    """Counts, sums, extremes, rows and positions; where two values are closer than float32 tells, either is right."""
-    done = dict(enumerate(forward(case.folder, case.ids, act)))
-    for layer, summary in enumerate(layers):
-        for neuron in range(case.spec.d_mlp):
-            found = collect(done, layer, neuron, unsure=1e-5, unlisted=copies_in(case.ids))
-            for c, q in np.ndindex(len(CASES), len(QUANTITIES)):
-                assert abs(int(summary.count[neuron, c]) - found[c].count) <= found[c].unsure
-                np.testing.assert_allclose(summary.sum[neuron, c, q], found[c].sums[q], **CLOSE)
-                if QUANTITIES[q] not in CASES[c].listed:
-                    assert np.isnan(summary.extreme_value[neuron, c, q]).all()
-                    continue
-                list_agrees(summary, (neuron, c, q), found[c].extremes[q], done, layer)
-
-
-def list_agrees(summary: LayerSummary, at: tuple[int, int, int], expected: list, done: dict, layer: int) -> None:
-    neuron, _, q = at
-    value, row, position = summary.extreme_value[at], summary.extreme_example[at], summary.extreme_position[at]
-    filled = min(K, len(expected))
-    assert np.isnan(value[filled:]).all()
-    assert (row[filled:] == -1).all()
-    assert (position[filled:] == -1).all()
-    np.testing.assert_allclose(value[:filled], [entry[0] for entry in expected[:filled]], **CLOSE)
-    assert len(set(row[:filled])) == filled
-    of_row = {entry[1]: entry for entry in expected}
-    for i in range(filled):
-        np.testing.assert_allclose(of_row[row[i]][0], value[i], **CLOSE)
-        there = done[row[i]].values[layer, position[i], neuron, q]
-        np.testing.assert_allclose(there, value[i], **CLOSE)
-        clear = all(abs(abs(other[0]) - abs(value[i])) > 1e-3 for other in expected if other[1] != row[i])
-        if clear:
-            assert row[i] == expected[i][1]
-
-
 @pytest.mark.parametrize(
     ("architecture", "act"),
     [("LlamaForCausalLM", "silu"), ("Gemma2ForCausalLM", "gelu_pytorch_tanh"), ("Phi3ForCausalLM", "silu")],
 )
-def test_agrees_with_brute_force(tmp_path: Path, architecture: str, act: str) -> None:
+def test_agrees_with(tmp_path: Path, architecture: str, act: str) -> None:
     case = prepare(tmp_path, architecture, n_layers=2, d_model=16, n_heads=2, d_mlp=10)
     case.scan(tmp_path / "out.zarr.zip", batch_tokens=40)
-    agrees_with_brute_force(case, summaries(case, tmp_path / "out.zarr.zip"), act)
+    agrees_with(case, summaries(case, tmp_path / "out.zarr.zip"), act)
 
 
 def test_numba_agrees_with_brute_force_and_exactly_with_torch(tmp_path: Path, olmo: Case) -> None:
@@ -95,7 +46,7 @@ def test_numba_agrees_with_brute_force_and_exactly_with_torch(tmp_path: Path, ol
     numba, reference = (summaries(olmo, tmp_path / f"{kind}.zarr.zip") for kind in ("numba", "torch"))
     for left, right in zip(numba, reference, strict=True):
         same(left, right)
-    agrees_with_brute_force(olmo, numba, "silu")
+    agrees_with(olmo, numba, "silu")
 
 
 def test_every_token_is_counted_once(tmp_path: Path, olmo: Case) -> None:
@@ -127,7 +78,7 @@ def test_batches_do_not_matter(
 ) -> None:
     monkeypatch.setitem(loop.PADDING, "cpu", padding)
     olmo.scan(tmp_path / "out.zarr.zip", cache=tmp_path / "cache", batch_tokens=budget)
-    agrees_with_brute_force(olmo, summaries(olmo, tmp_path / "out.zarr.zip"), "silu")
+    agrees_with(olmo, summaries(olmo, tmp_path / "out.zarr.zip"), "silu")
     cache_agrees(olmo, tmp_path / "cache")
 
 

@@ -5,17 +5,20 @@ The interpreter takes some ten milliseconds a token, so sizes are cut down: segm
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.errors import ModelError
-from gluscope.scan import segments, triton_check, triton_kernel, triton_reduce
+from gluscope.scan import loop, segments, triton_check, triton_kernel, triton_reduce
 from gluscope.scan.reduce import TorchReducer, make_reducer
 from gluscope.scan.triton_reduce import TritonReducer, _State
 from gluscope.summary.types import LayerSummary
 from helpers.brute_force import statistics
 from helpers.little_memory import RunsOut
+from helpers.scan_case import agrees_with, prepare, same, summaries
 from helpers.summaries import refactor
 
 EXACT = ("count", "extreme_value", "extreme_example", "extreme_position")
@@ -247,3 +250,16 @@ def test_the_check_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         wrong_if(what)
         assert str(problem(dtype, fused)).startswith("another `extreme_")
+
+
+def test_a_scan_that_skips_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole scan, with padding that the reducer is not to read."""
+    monkeypatch.setitem(loop.PADDING, "cpu", 0.6)
+    case = prepare(tmp_path, "OlmoForCausalLM", n_layers=1, d_model=16, n_heads=2, d_mlp=5)
+    found = {}
+    for reducer in ("triton", "torch"):
+        case.scan(tmp_path / f"{reducer}.zarr.zip", reducer=reducer, skip_tokens=["bos", 9], samples=0)
+        found[reducer] = summaries(case, tmp_path / f"{reducer}.zarr.zip")[0]
+    same(found["triton"], found["torch"])
+    left_out = {row: {at for at, token in enumerate(ids) if token in (0, 9)} for row, ids in enumerate(case.ids)}
+    agrees_with(case, [found["triton"]], "silu", left_out)

@@ -88,7 +88,7 @@ def test_attributes_are_those_of_all_shards(tmp_path: Path) -> None:
     assert about == read_attributes(tmp_path / "out")
     assert about == {
         "model": "m", "dataset_fingerprint": "abc", "dataset_rows": 30, "k": K, "convention": "refactored", "extra": 1,
-        "rows": 30, "tokens": 16000, "shards": 4, "device": "cpu, cuda", "reducer": "numba, triton",
+        "rows": 30, "tokens": 16000, "skipped": 0, "shards": 4, "device": "cpu, cuda", "reducer": "numba, triton",
         "versions": {"torch": "2, 3", "numba": "1"},
     }  # fmt: skip
 

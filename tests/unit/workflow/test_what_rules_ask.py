@@ -271,6 +271,7 @@ def test_exports_wait_for_values_of_the_listed_neurons(room: Room) -> None:
 def test_settings_are_the_keys_that_the_table_names(room: Room) -> None:
     found = flow(k=3, dtype="bfloat16", pages_from="model", neurons=["L0/N3", "L1/N7", "L0/N4"])
     scan = {"k": 3, "samples": 4096, "seed": 0, "dtype": "bfloat16", "tf32": False, "cache_dtype": "float16"}
+    scan["skip_tokens"] = ["bos"]
     assert found.settings("scan", "mine") == scan
     assert "cache_dtype" not in flow(cache=False).settings("scan", "mine")
     assert found.settings("fetch_model", "mine") == {"model": "my-model", "revision": None}
@@ -285,6 +286,7 @@ def test_settings_are_the_keys_that_the_table_names(room: Room) -> None:
         "seed": 0,
         "dtype": "bfloat16",
         "tf32": False,
+        "skip_tokens": ["bos"],
         "stages": {"scan": str(STAGES["scan"].version)},
     }
 

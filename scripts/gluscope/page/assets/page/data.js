@@ -63,6 +63,8 @@ async function openBlock(text) {
     examples.set(row, { row, source, turns, ids: part("ids"), gate: part("gate"), in: part("in") });
     start += count;
   }
+  const skipped = new Set(header.skipped);
+  if (skipped.size) texts.ids.forEach((id, i) => { if (skipped.has(id)) texts.gate[i] = texts.in[i] = NaN; });
   const sample = {
     gate: arrays.sample_gate, in: arrays.sample_in, row: arrays.sample_example, position: arrays.sample_position,
     ids: fromVarints(arrays.sample_token), at: arrays.sample_at, start: [],
@@ -74,6 +76,7 @@ async function openBlock(text) {
     ...header, act, examples, sample,
     text: (id) => header.tokens[id],
     kind: (id) => header.kinds[id] ?? 0,
+    isSkipped: (id) => skipped.has(id),
   };
 }
 
@@ -103,7 +106,7 @@ function plainNeuron(data) {
   const examples = {};
   for (const [row, example] of view.examples) {
     examples[row] = { tokens: Array.from(example.ids, data.text), source: example.source };
-    for (const quantity of QUANTITIES) examples[row][quantity] = Array.from(example[quantity]);
+    for (const quantity of QUANTITIES) examples[row][quantity] = Array.from(example[quantity], (value) => (Number.isNaN(value) ? null : value));
   }
   const { run, layer, neuron, convention, sign, act_fn, cases, provenance, weights } = data;
   const { gate, in: in_, row, position } = data.sample;

@@ -6,7 +6,7 @@ function planePoints(view, data) {
   const all = { gate: [], in: [], post: [], row: [], position: [], sampled: false };
   for (const example of view.examples.values()) {
     for (let i = 0; i < example.gate.length; i++) {
-      if (data.kind(example.ids[i]) === 1) continue;
+      if (data.kind(example.ids[i]) === 1 || data.isSkipped(example.ids[i])) continue;
       all.gate.push(example.gate[i]); all.in.push(example.in[i]); all.post.push(example.post[i]);
       all.row.push(example.row); all.position.push(i);
     }

@@ -28,7 +28,8 @@ function heatText(example, { from, to, mark = -1, quantity, scale, breaks = fals
     if (kind) token.classList.add(kind === 1 ? "special" : "bytes");
     else if (/^\s+$/.test(raw)) token.classList.add("blank");
     if (i === mark) token.classList.add("mark", ...(raw.length < 24 ? ["short"] : []));
-    if (example[quantity]) paint(token, example[quantity][i], scale);
+    if (data.isSkipped(example.ids[i])) token.classList.add("skipped");
+    else if (example[quantity]) paint(token, example[quantity][i], scale);
     token.place = i;
     block.append(token);
     if (breaks && raw.includes("\n")) block.append(h("br"));
@@ -84,7 +85,7 @@ function showTip(token, data) {
   const row = (quantity) => h("tr", {}, h("th", { scope: "row" }, quantity), h("td", {}, number(example[quantity][i], { plus: true })));
   tip.replaceChildren(
     h("div.tip-head", {}, tokenChip(data.text(example.ids[i])), h("span.muted", {}, `token ${i + (example.offset ?? 0)}${turn ? ` · ${unhide(turn[2])}` : ""}`)),
-    known ? h("table", {}, h("tbody", {}, ["post", "gate", "in", "act"].map(row))) : h("div.muted", {}, "not computed here"),
+    known ? h("table", {}, h("tbody", {}, ["post", "gate", "in", "act"].map(row))) : h("div.muted", {}, data.isSkipped(example.ids[i]) ? "skipped: counts for nothing" : "not computed here"),
     known ? h("div.muted", {}, name ? caseLabel(name) : "gate or in is 0: in no case") : "",
   );
   tip.hidden = false;
