@@ -20,13 +20,13 @@ def main(smk: Any) -> None:
     """Write `smk.output[0]`, with all pages that exist, and the finder's data beside it."""
     with start(smk) as job:
         spec, reader = ModelSpec.read(smk.input.model), SummaryReader(smk.input.summary)
-        about = reader.attributes
+        about = reader.about
         summaries, weights = enumerate(reader.layers()), WeightsReader.of_run(smk.input.weights, about)
         finder = write_finder(
             RunPaths(smk.wildcards.run).site,
             ((summary, weights.layer(layer)) for layer, summary in summaries),
-            tokens=about["tokens"],
-            convention=about["convention"],
+            tokens=about.tokens,
+            convention=about.convention,
             dataset=TokenDataset.open(Path(smk.input.tokens).parent),
             texts=TokenTexts.read(tokenizer_folder(smk.input.tokens, spec.folder)),
         )

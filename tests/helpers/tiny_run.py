@@ -149,10 +149,10 @@ class TinyRun:
 
     def site(self, out: str | Path) -> None:
         spec, summary = ModelSpec.read(self.run.model), SummaryReader(self.run.summary)
-        about, results = summary.attributes, RunResults.open("tiny", self.files)
+        about, results = summary.about, RunResults.open("tiny", self.files)
         weights = WeightsReader.of_run(self.run.weights, about)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(2))
-        known = {"tokens": about["tokens"], "convention": about["convention"]}
+        known = {"tokens": about.tokens, "convention": about.convention}
         finder = write_finder(out, layers, dataset=results.dataset, texts=results.texts, **known)
         cards = read_cards("tiny")
         sizes = {"n_layers": spec.n_layers, "d_mlp": spec.d_mlp}
@@ -168,9 +168,9 @@ class TinyRun:
 
     def export_neurons(self, out: str | Path) -> None:
         summary = SummaryReader(self.run.summary)
-        weights = WeightsReader.of_run(self.run.weights, summary.attributes)
+        weights = WeightsReader.of_run(self.run.weights, summary.about)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(2))
-        write_neurons(out, layers, about=summary.attributes, say=_quiet)
+        write_neurons(out, layers, about=summary.about, say=_quiet)
 
     def take(self, out: str | Path) -> None:
         spec, tokens = ModelSpec.read(self.run.model), TokenDataset.open(self.data.folder).record

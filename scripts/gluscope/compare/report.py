@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from gluscope.compare.lists import share
 from gluscope.compare.runs import Comparison
 from gluscope.compare.spread import Spread
-from gluscope.core.precision import forward_format
 
 _NAMED = 5
 
 
 def lines(found: Comparison) -> Iterator[str]:
     """The whole comparison, as Markdown tables and sentences."""
-    names = [f"{run['model']} ({forward_format(run)})" for run in found.runs]
-    yield f"{names[1]} against {names[0]}, {found.runs[0]['tokens']:,} tokens"
+    names = [f"{run.model} ({run.forward_format})" for run in found.runs]
+    yield f"{names[1]} against {names[0]}, {found.runs[0].tokens:,} tokens"
     if not found.skip_alike:
-        which = [f"{run.get('skip_tokens', [])} ({run.get('skipped', 0):,} tokens)" for run in found.runs]
+        which = [f"{list(run.skip_tokens)} ({run.skipped:,} tokens)" for run in found.runs]
         yield f"Not the same results: the reference skips {which[0]}, the other run {which[1]}"
     yield (
         f"{_percent(found.changed_share)} of {found.entries:,} list entries (act's left out) changed; by layer: "

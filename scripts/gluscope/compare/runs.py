@@ -16,7 +16,8 @@ from gluscope.core.cases import LISTS, Quantity, SignCase
 from gluscope.core.convention import view
 from gluscope.core.errors import GluscopeError
 from gluscope.core.neuron import NeuronId
-from gluscope.core.precision import UNIT_ROUNDOFF, forward_format
+from gluscope.core.precision import UNIT_ROUNDOFF
+from gluscope.core.provenance import RunProvenance
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 
@@ -58,7 +59,7 @@ class Comparison:
     most_changed: neurons, the least alike first.
     """
 
-    runs: tuple[dict[str, Any], dict[str, Any]]
+    runs: tuple[RunProvenance, RunProvenance]
     lists: dict[tuple[SignCase, Quantity], ListAgreement] = field(default_factory=agreements)
     changed_by_layer: list[float | None] = field(default_factory=list)
     moved_case: Spread = field(default_factory=Spread)
@@ -84,12 +85,12 @@ class Comparison:
     @property
     def unit(self) -> float:
         """The coarser one of the two formats' unit roundoffs."""
-        return max(UNIT_ROUNDOFF[forward_format(run)] for run in self.runs)
+        return max(UNIT_ROUNDOFF[run.forward_format] for run in self.runs)
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "reference": self.runs[0],
-            "other": self.runs[1],
+            "reference": _shown(self.runs[0]),
+            "other": _shown(self.runs[1]),
             "same_tokens_skipped": self.skip_alike,
             "unit_roundoff": self.unit,
             "entries": self.entries,
@@ -109,13 +110,13 @@ def compare(reference: SummaryReader, other: SummaryReader, say: Callable[[str],
     Raises CompareError if the two saw other tokens, or differ in layers or neurons a layer.
     """
     _refuse_unlike(reference, other)
-    found = Comparison((_about(reference), _about(other)))
+    found = Comparison((reference.about, other.about))
     found.skip_alike = _skipped(reference) == _skipped(other)
     found.sample = SampleAgreement() if _same_sample(reference, other) else None
     signs = [reference.sign(), other.sign()]
     found.signs = share(int((signs[0] != signs[1]).sum()), signs[0].size)
-    k = min(run["k"] for run in found.runs)
-    tokens = reference.attributes["tokens"]
+    k = min(run.k for run in found.runs)
+    tokens = reference.about.tokens
     for layer in range(reference.n_layers):
         one, two = (_raw(each, layer, sign[layer], k) for each, sign in zip((reference, other), signs, strict=True))
         totals = np.zeros((one.neurons, 2), np.int64)
@@ -143,12 +144,12 @@ def _rank(one: ChangedNeuron) -> tuple[float, float, NeuronId]:
     return (2.0 if np.isnan(one.correlation) else one.correlation), -one.changed, one.id
 
 
-def _about(reader: SummaryReader) -> dict[str, Any]:
-    return {name: reader.attributes[name] for name in _SHOWN if name in reader.attributes}
+def _shown(run: RunProvenance) -> dict[str, Any]:
+    return {name: value for name in _SHOWN if (value := getattr(run, name)) != ""}
 
 
 def _raw(reader: SummaryReader, layer: int, sign: np.ndarray, k: int) -> LayerSummary:
-    summary = view(reader.layer(layer), sign, reader.attributes["convention"], "raw")
+    summary = view(reader.layer(layer), sign, reader.about.convention, "raw")
     cut = {name: getattr(summary, name)[..., :k] for name in ("extreme_value", "extreme_example", "extreme_position")}
     return replace(summary, **cut)
 
@@ -160,15 +161,15 @@ def _same_sample(reference: SummaryReader, other: SummaryReader) -> bool:
 
 
 def _skipped(reader: SummaryReader) -> list[int]:
-    return sorted(reader.attributes.get("skipped_ids", []))
+    return sorted(reader.about.skipped_ids)
 
 
 def _refuse_unlike(reference: SummaryReader, other: SummaryReader) -> None:
     where = f"{other.path} against {reference.path}"
-    prints = [reader.attributes["dataset_fingerprint"] for reader in (reference, other)]
+    prints = [reader.about.dataset_fingerprint for reader in (reference, other)]
     if prints[0] != prints[1]:
         raise CompareError(where, f"tokens {prints[0][:12]}", prints[1][:12], "give both runs the same data set")
-    counts = [reader.attributes["tokens"] + reader.attributes.get("skipped", 0) for reader in (reference, other)]
+    counts = [reader.about.tokens + reader.about.skipped for reader in (reference, other)]
     if counts[0] != counts[1]:
         raise CompareError(where, f"{counts[0]} tokens scanned", str(counts[1]), "scan the same shards with both")
     sizes = [f"{reader.n_layers} layers of {reader.neurons} neurons" for reader in (reference, other)]

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "tf32": 2.0**-11}
 
 
-def forward_format(about: Mapping[str, Any]) -> str:
-    """What a forward pass rounded to, by the attributes of its results: a dtype, or "tf32" for float32 with TF32.
-
-    A CPU has no TF32. Results from before the key was there did without, as torch does by itself.
-    """
-    dtype = str(about.get("dtype", "float32"))
-    return "tf32" if dtype == "float32" and about.get("tf32") and about.get("device") != "cpu" else dtype
-
-
 def dtype_note(dtype: str) -> str:
-    """A scan's `forward_format`, and in a few words what its rounding means; for a page's footer."""
+    """A scan's `RunProvenance.forward_format`, and in a few words what its rounding means; for a page's footer."""
     if dtype == "tf32":
         return "float32 with TF32: both factors of a product on the GPU are rounded to 11 bits (docs/precision.md)"
     if dtype not in ("float16", "bfloat16"):

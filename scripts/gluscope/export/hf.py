@@ -47,16 +47,16 @@ SAMPLES = pa.schema(
 def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[str], None] = print) -> None:
     """Write `folder`, whole or not at all, in the refactored convention whatever the run's is. Memory: two layers."""
     reader = SummaryReader(summary)
-    sign, sample, about = reader.sign(), reader.sample(), reader.attributes
-    function = act(about["act_fn"])
+    sign, sample, about = reader.sign(), reader.sample(), reader.about
+    function = act(about.act_fn)
 
     def layers() -> Iterator[LayerSummary]:
         for layer in range(reader.n_layers):
-            yield view(reader.layer(layer), sign[layer], about["convention"], "refactored")
+            yield view(reader.layer(layer), sign[layer], about.convention, "refactored")
 
     with new_folder(folder) as part:
-        tables = (to_table(layer, part_of_run, about["tokens"]) for layer, part_of_run in enumerate(layers()))
-        write_saved(part, tables, reader.n_layers, _fingerprint(about), skips_of(about))
+        tables = (to_table(layer, part_of_run, about.tokens) for layer, part_of_run in enumerate(layers()))
+        write_saved(part, tables, reader.n_layers, _fingerprint(reader.attributes), skips_of(about))
         if len(sample.example):
             (part / "samples").mkdir()
             for layer, part_of_run in enumerate(layers()):
@@ -126,9 +126,9 @@ def _write_samples(path: Path, layer: int, summary: LayerSummary, sample: Sample
             writer.write_table(pa.Table.from_arrays(columns, schema=SAMPLES))
 
 
-def _fingerprint(about: dict[str, Any]) -> str:
+def _fingerprint(attributes: dict[str, Any]) -> str:
     """What `datasets` tells data sets apart by: 16 digits that change with what the numbers come from."""
-    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(attributes, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _card(reader: SummaryReader, run: str, sampled: int) -> str:
@@ -138,7 +138,7 @@ def _card(reader: SummaryReader, run: str, sampled: int) -> str:
     return (
         templates.get_template("card.md.j2").render(
             run=run,
-            about=reader.attributes,
+            about=reader.about,
             layers=reader.n_layers,
             neurons=reader.neurons,
             sampled=sampled,

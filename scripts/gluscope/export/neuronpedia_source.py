@@ -11,6 +11,7 @@ from typing import Any
 
 from gluscope.core.cases import CASES, SignCase
 from gluscope.core.names import is_local, public_name, short_name
+from gluscope.core.provenance import RunProvenance
 
 # Neuronpedia takes what stands behind a source's first `-` for the name of its set, up to a `__`.
 SETS = {
@@ -23,10 +24,10 @@ _CREATOR = "clkht01d40000jv08hvalcvly"
 
 @dataclass(frozen=True)
 class Origin:
-    """What all lines say of a run. about: the attributes of its summary. longest: tokens of the longest text."""
+    """What all lines say of a run. about: of its summary. longest: tokens of the longest text."""
 
     run: str
-    about: dict[str, Any]
+    about: RunProvenance
     n_layers: int
     d_model: int
     d_mlp: int
@@ -36,12 +37,12 @@ class Origin:
     @property
     def local(self) -> bool:
         """The model lies in a folder and has no id of a hub."""
-        return is_local(str(self.about["model_revision"]))
+        return is_local(self.about.model_revision)
 
     @property
     def model(self) -> str:
         """Neuronpedia's id of the model: as the hub's, without owner, in lower case; of a folder the run's name."""
-        name = self.run if self.local else short_name(self.about["model"])
+        name = self.run if self.local else short_name(self.about.model)
         return re.sub(r"[^a-z0-9.-]", "-", name.lower())
 
     @property
@@ -54,7 +55,7 @@ class Origin:
 
     @property
     def dataset(self) -> str:
-        return public_name(str(self.about["dataset"]))
+        return public_name(self.about.dataset)
 
     def source(self, layer: int, case: SignCase) -> str:
         return f"{layer}-{SETS[case]}"
@@ -62,9 +63,9 @@ class Origin:
 
 def write_headers(folder: Path, origin: Origin, layer: int, case: SignCase) -> None:
     """The four files of the source of a layer and case, into its folder."""
-    about, name = origin.about, f"{origin.run if origin.local else public_name(origin.about['model'])} by GLUScope"
+    about, name = origin.about, f"{origin.run if origin.local else public_name(origin.about.model)} by GLUScope"
     what = f"MLP neurons in the sign case {case.value}: |post|, 0 outside the case"
-    notes = f"GLUScope run {origin.run}, {about['convention']} sign convention, {about['tokens']} tokens"
+    notes = f"GLUScope run {origin.run}, {about.convention} sign convention, {about.tokens} tokens"
     headers: dict[str, dict[str, Any]] = {
         "release": {
             "name": origin.release,
@@ -80,11 +81,11 @@ def write_headers(folder: Path, origin: Origin, layer: int, case: SignCase) -> N
             "displayName": origin.model,
             "displayNameShort": origin.model,
             "instruct": False,
-            "tlensId": None if origin.local else public_name(about["model"]),
+            "tlensId": None if origin.local else public_name(about.model),
             "dimension": origin.d_model,
             "layers": origin.n_layers,
             "neuronsPerLayer": origin.d_mlp,
-            "owner": "" if origin.local else public_name(about["model"]).rpartition("/")[0],
+            "owner": "" if origin.local else public_name(about.model).rpartition("/")[0],
             "inferenceEnabled": False,
             "visibility": "PUBLIC",
             "updatedAt": origin.created.isoformat(),
@@ -104,7 +105,7 @@ def write_headers(folder: Path, origin: Origin, layer: int, case: SignCase) -> N
             "modelId": origin.model,
             "setName": SETS[case],
             "dataset": origin.dataset,
-            "num_prompts": about["rows"],
+            "num_prompts": about.rows,
             "num_tokens_in_prompt": origin.longest,
             "notes": notes,
             "hasDashboards": True,

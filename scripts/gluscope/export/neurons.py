@@ -16,6 +16,7 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.convention import view
 from gluscope.core.names import public_name
+from gluscope.core.provenance import RunProvenance
 from gluscope.store.atomic import new_file
 from gluscope.store.listing import list_file
 from gluscope.summary.types import LayerSummary
@@ -88,23 +89,23 @@ def write_neurons(
     path: str | Path,
     layers: Iterable[tuple[LayerSummary, LayerWeights]],
     *,
-    about: dict[str, Any],
+    about: RunProvenance,
     say: Callable[[str], None] = print,
 ) -> int:
     """Write the table; whole or not at all. Returns its rows. Memory: about two layers.
 
-    layers: statistics in the run's convention, which is `about["convention"]`, and weights (raw, as they are stored).
-    about: the summary's attributes; model, data set and convention go into the table's metadata.
+    layers: statistics in the run's convention, which is `about.convention`, and weights (raw, as they are stored).
+    about: of the summary; model, data set and convention go into the table's metadata.
     """
-    named = {name: str(about[name]) for name in ("model_revision", "dataset_fingerprint", "tokens")}
-    named |= {"skip_tokens": json.dumps(about.get("skip_tokens", []))}
-    named |= {name: public_name(about[name]) for name in ("model", "dataset")}
-    kept = schema().with_metadata({**named, "convention": about["convention"]})
+    named = {name: str(getattr(about, name)) for name in ("model_revision", "dataset_fingerprint", "tokens")}
+    named |= {"skip_tokens": json.dumps(list(about.skip_tokens))}
+    named |= {name: public_name(getattr(about, name)) for name in ("model", "dataset")}
+    kept = schema().with_metadata({**named, "convention": about.convention})
     rows = 0
     with new_file(path) as part:
         with pq.ParquetWriter(part, kept, compression="zstd", write_page_checksum=True) as writer:
             for layer, (summary, weights) in enumerate(layers):
-                columns = {**_statistics(summary, about), **_weights(weights, about["convention"])}
+                columns = {**_statistics(summary, about), **_weights(weights, about.convention)}
                 columns |= {"layer": np.full(summary.neurons, layer), "neuron": np.arange(summary.neurons)}
                 table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
                 writer.write_table(table, row_group_size=max(1, summary.neurons))
@@ -122,17 +123,17 @@ def _array(values: np.ndarray | tuple[np.ndarray, np.ndarray] | pa.Array, kind: 
     return pa.array(np.ascontiguousarray(found), kind, mask=mask)
 
 
-def _statistics(summary: LayerSummary, about: dict[str, Any]) -> dict[str, Any]:
+def _statistics(summary: LayerSummary, about: RunProvenance) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for case in CASES:
         count = summary.count[:, case.index]
         empty = count == 0
         found[f"{case.value}_count"] = count
-        found[f"{case.value}_frequency"] = count / max(1, about["tokens"])
+        found[f"{case.value}_frequency"] = count / max(1, about.tokens)
         for quantity in QUANTITIES:
             name = f"{case.value}_{quantity.value}"
             found[f"{name}_mean"] = summary.sum[:, case.index, quantity.index] / np.maximum(1, count), empty
-            for column, values in _extreme(summary, case, quantity, about["act_fn"]).items():
+            for column, values in _extreme(summary, case, quantity, about.act_fn).items():
                 found[f"{name}_{column}"] = values
     return found
 

@@ -11,7 +11,7 @@ of no tokens is NaN in both: its page maker formats means as numbers, which null
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.errors import DatasetError
+from gluscope.core.provenance import RunProvenance
 from gluscope.summary.types import EMPTY_EXAMPLE, EMPTY_VALUE, LayerSummary
 
 # The order in which the published tables have them.
@@ -48,10 +49,12 @@ def schema() -> pa.Schema:
     return pa.schema([("layer", pa.int64()), ("neuron", pa.int64()), *named])
 
 
-def skips_of(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a table's frequencies leave out, of a summary's attributes; empty where they are of all tokens."""
+def skips_of(about: RunProvenance) -> dict[str, Any]:
+    """What a table's frequencies leave out, of a summary's; empty where they are of all tokens."""
     return (
-        {key: about[key] for key in ("tokens", "skipped", "skip_tokens", "skipped_ids")} if about.get("skipped") else {}
+        {key: getattr(about, key) for key in ("tokens", "skipped", "skip_tokens", "skipped_ids")}
+        if about.skipped
+        else {}
     )
 
 

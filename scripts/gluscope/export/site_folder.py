@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.names import is_local, short_name
 from gluscope.core.neuron import NeuronId
+from gluscope.core.provenance import RunProvenance
 from gluscope.page.record import NeuronPage
 from gluscope.store.atomic import new_file, new_folder
 from gluscope.store.listing import check_listed, write_listing
@@ -36,15 +37,15 @@ _PLAIN_DATA = "dolma-small"  # texts that the site's titles do not name
 _NUMBERED = re.compile(r"[LN](\d+)")
 
 
-def title(about: Mapping[str, Any], run: str) -> str:
+def title(about: RunProvenance, run: str) -> str:
     """What the site calls a model: its hub id without owner and `-hf`, with the data set unless that is dolma-small.
 
-    A model in a folder goes by the name of its run. about: the attributes of a summary.
+    A model in a folder goes by the name of its run. about: of its summary.
     """
-    if is_local(about["model_revision"]):
+    if is_local(about.model_revision):
         return run
-    code = short_name(about["model"]).removesuffix("-hf")
-    data = re.sub(r"[^\w.-]", "-", short_name(about["dataset"]))
+    code = short_name(about.model).removesuffix("-hf")
+    data = re.sub(r"[^\w.-]", "-", short_name(about.dataset))
     return code if data == _PLAIN_DATA else f"{code}_{data}"
 
 

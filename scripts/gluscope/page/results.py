@@ -13,7 +13,7 @@ from gluscope.core.convention import view
 from gluscope.core.names import public_name
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
-from gluscope.core.precision import forward_format
+from gluscope.core.provenance import RunProvenance
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.special import tokenizer_folder
@@ -45,7 +45,7 @@ class RunResults:
     def open(cls, run: str, files: Any) -> RunResults:
         """files: has the run's `model`, `tokens`, `summary` and `weights`."""
         spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
-        texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.attributes.get("skipped_ids", ()))
+        texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.about.skipped_ids)
         dataset = TokenDataset.open(Path(files.tokens).parent)
         return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights)
 
@@ -55,9 +55,9 @@ class RunResults:
         return contexts_of(self.sample, self.dataset, self.texts)
 
     @property
-    def about(self) -> dict[str, Any]:
-        """The attributes of the summary."""
-        return self.summary.attributes
+    def about(self) -> RunProvenance:
+        """What the summary says of the run."""
+        return self.summary.about
 
     def neurons(self, listed: Mapping[str, str]) -> Iterator[NeuronPage]:
         """Records, in the run's convention, of neurons given as ranges of places by layer; sorted."""
@@ -73,7 +73,7 @@ class RunResults:
         about, place = self.about, (neuron.layer, self.spec.size.place(neuron))
         weights = WeightsReader.of_run(self.weights, about).neuron(*place)
         recomputed = recomputed or Recomputed.read(RunPaths(self.run).neuron(neuron), neuron)
-        in_convention = view(recomputed, weights.sign, "raw", about["convention"])
+        in_convention = view(recomputed, weights.sign, "raw", about.convention)
         return build_page(
             run=self.run,
             neuron=neuron,
@@ -84,9 +84,9 @@ class RunResults:
             dataset=self.dataset,
             texts=self.texts,
             act_fn=self.spec.act_fn,
-            convention=about["convention"],
+            convention=about.convention,
             sign=weights.sign,
-            tokens=about["tokens"],
+            tokens=about.tokens,
             provenance=self._provenance(command),
             weights=weights,
         )
@@ -94,23 +94,23 @@ class RunResults:
     def _provenance(self, command: str) -> Provenance:
         about = self.about
         return Provenance(
-            model=public_name(about["model"]),
-            model_revision=about["model_revision"],
-            dataset=public_name(about["dataset"]),
-            dataset_revision=about["dataset_revision"],
-            examples=about["rows"],
-            dtype="" if "activations" in about else forward_format(about),
-            device=about.get("device", ""),
-            reducer=about.get("reducer", ""),
-            cache_dtype=about.get("cache_dtype", ""),
-            versions=about["versions"],
+            model=public_name(about.model),
+            model_revision=about.model_revision,
+            dataset=public_name(about.dataset),
+            dataset_revision=about.dataset_revision,
+            examples=about.rows,
+            dtype="" if about.activations else about.forward_format,
+            device=about.device,
+            reducer=about.reducer,
+            cache_dtype=about.cache_dtype,
+            versions=dict(about.versions),
             command=command,
             skipped=skipped_words(about),
-            note=about.get("note", ""),
+            note=about.note,
         )
 
 
-def skipped_words(about: Mapping[str, Any]) -> str:
-    """How many tokens a run skips, and which; empty where it skips none. about: the attributes of its summary."""
-    names = ", ".join(map(str, about.get("skip_tokens", [])))
-    return f"{about['skipped']:,} ({names})" if names else ""
+def skipped_words(about: RunProvenance) -> str:
+    """How many tokens a run skips, and which; empty where it skips none. about: of its summary."""
+    names = ", ".join(map(str, about.skip_tokens))
+    return f"{about.skipped:,} ({names})" if names else ""

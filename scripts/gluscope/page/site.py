@@ -16,6 +16,7 @@ from markupsafe import Markup
 from gluscope.core.names import public_name
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import PAGES, RunPaths
+from gluscope.core.provenance import RunProvenance
 from gluscope.model.spec import ModelSpec
 from gluscope.page.bundle import START_PAGE
 from gluscope.page.finder import FOLDER
@@ -115,12 +116,12 @@ def render_index(
 def index_of(
     run: str,
     spec: ModelSpec,
-    about: Mapping[str, Any],
+    about: RunProvenance,
     cards: Sequence[dict[str, Any]],
     finder: dict[str, Any] | None,
     options: str,
 ) -> str:
-    """The HTML text of a run's index.html. about: the attributes of its summary. The others: see `render_index`."""
+    """The HTML text of a run's index.html. about: of its summary. The others: see `render_index`."""
     return render_index(
         run=run,
         model=public_name(spec.model),
@@ -133,13 +134,13 @@ def index_of(
     )
 
 
-def facts_of(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the start page says of the run. about: the attributes of its summary."""
+def facts_of(about: RunProvenance) -> list[tuple[str, str]]:
+    """What the start page says of the run. about: of its summary."""
     facts = {
-        "data set": public_name(about["dataset"]),
-        "tokens": f"{about['tokens']:,}",
-        "k": str(about["k"]),
-        "convention": about["convention"],
+        "data set": public_name(about.dataset),
+        "tokens": f"{about.tokens:,}",
+        "k": str(about.k),
+        "convention": about.convention,
     }
     return list(facts.items())
 

@@ -14,7 +14,7 @@ from gluscope.cache.reader import CacheReader
 from gluscope.core.activation import act
 from gluscope.core.convention import view
 from gluscope.core.errors import ShardMismatch, StoreError
-from gluscope.core.precision import forward_format
+from gluscope.core.provenance import RunProvenance
 from gluscope.dataset.reader import TokenDataset
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
@@ -86,17 +86,16 @@ def recomputed(
     if not wanted_here:
         return
     reader = SummaryReader(summary)
-    about = reader.attributes
-    dtype = str(about.get("dtype", "float32"))
+    about = reader.about
     weights, function = WeightRows(spec), act(spec.act_fn)
     parts, sample = _raw_summaries(reader, layer, wanted_here), reader.sample()
     rows = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
     for wanted in _in_room(rows, tokens):
-        found = _values(spec, weights, tokens, layer, wanted, origin, about, dtype)
+        found = _values(spec, weights, tokens, layer, wanted, origin, about)
         for neuron in wanted:
             values = found.pop(neuron)
             try:
-                agreement(with_positions(parts[neuron], values, function), values, function, forward_format(about))
+                agreement(with_positions(parts[neuron], values, function), values, function, about.forward_format)
             except StoreError as error:
                 raise diagnosed(error, origin.source, about, spec, tokens) from error
             yield neuron, values
@@ -122,7 +121,7 @@ def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
 def _raw_summaries(reader: SummaryReader, layer: int, neurons: list[int]) -> dict[int, LayerSummary]:
     """Summaries of single neurons, in the raw convention whatever the run's is, by the sign that it stores."""
     parts = reader.some(layer, neurons)
-    sign, has = reader.sign()[layer], reader.attributes["convention"]
+    sign, has = reader.sign()[layer], reader.about.convention
     return {neuron: view(part, sign[neuron : neuron + 1], has, "raw") for neuron, part in parts.items()}
 
 
@@ -133,13 +132,12 @@ def _values(
     layer: int,
     wanted: Wanted,
     origin: Origin,
-    about: dict[str, Any],
-    dtype: str,
+    about: RunProvenance,
 ) -> dict[int, Recomputed]:
     if origin.source == "model":
         from gluscope.recompute.from_model import from_model
 
-        how = origin.device, dtype, origin.batch_tokens, bool(about.get("tf32")), origin.model
+        how = origin.device, about.dtype, origin.batch_tokens, about.tf32, origin.model
         return from_model(spec, TokenDataset.open(tokens), layer, wanted, *how)
     with ExitStack() as stack:
         if origin.source == "replay":
@@ -153,16 +151,16 @@ def _values(
         return from_cache(weights, caches, layer, wanted, origin.threads)
 
 
-def _check_belongs(where: Path, found: dict[str, Any], about: dict[str, Any]) -> None:
+def _check_belongs(where: Path, found: dict[str, Any], about: RunProvenance) -> None:
     """What pages are computed from must be of the summary's model and texts.
 
     A cache may be older than the texts that were appended since then; the texts of its shard must be the same.
     """
     refuse_other_shard(where, found)
-    expected: dict[str, Any] = {key: about[key] for key in ("model_revision", "dataset_fingerprint") if key in about}
-    if "rows_digest" in found and "rows_digest" in about:
+    expected: dict[str, Any] = {key: getattr(about, key) for key in ("model_revision", "dataset_fingerprint")}
+    if "rows_digest" in found and about.rows_digest is not None:
         expected.pop("dataset_fingerprint", None)
-        expected["rows_digest"] = about["rows_digest"].get(found.get("shard"))
+        expected["rows_digest"] = about.rows_digest.get(found.get("shard", ""))
     for key, value in expected.items():
         if found.get(key) != value:
             raise to_redo(ShardMismatch, where, str(where), f"{key} {value}, as in the summary", str(found.get(key)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.core.errors import StoreError
+from gluscope.core.provenance import RunProvenance
 from gluscope.core.schema import PER_RUN, SUMMARY
 from gluscope.store.damage import MISSING
 from gluscope.store.group import GroupReader, new_group
@@ -49,11 +50,15 @@ def write_summary(
 
 
 class SummaryReader(GroupReader):
-    """A stored summary. Every method raises IndexError for a layer or neuron that is not there."""
+    """A stored summary. about: what its attributes say of the run.
+
+    Every method raises IndexError for a layer or neuron that is not there.
+    """
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path, "a summary")
         self.n_layers, self.neurons = self.arrays["count"].shape[:2]
+        self.about = RunProvenance.of(self.attributes, str(self.path))
 
     def layers(self) -> Iterator[LayerSummary]:
         """All layers, one after another."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from gluscope.core.convention import CONVENTIONS
 from gluscope.core.errors import WrongFile
+from gluscope.core.provenance import RunProvenance
 from gluscope.core.schema import WEIGHTS, StoredArray
 from gluscope.store.damage import to_redo
 from gluscope.store.group import GroupReader, new_group
@@ -50,11 +51,11 @@ class WeightsReader(GroupReader):
         self.n_layers, self.neurons = self.arrays["sign"].shape
 
     @classmethod
-    def of_run(cls, path: str | Path, about: Mapping[str, Any]) -> WeightsReader:
-        """Those of a run; raises WrongFile where they are another model's. about: attributes of its summary."""
-        reader, key = cls(path), "model_revision"
-        if reader.attributes.get(key) != about.get(key):
-            expected, found = f"{key} {about.get(key)} as in the summary", str(reader.attributes.get(key))
+    def of_run(cls, path: str | Path, about: RunProvenance) -> WeightsReader:
+        """Those of a run; raises WrongFile where they are another model's. about: of its summary."""
+        reader = cls(path)
+        if (found := reader.attributes["model_revision"]) != about.model_revision:
+            expected = f"model_revision {about.model_revision} as in the summary"
             raise to_redo(WrongFile, reader.path, str(reader.path), expected, found)
         return reader
 

@@ -63,7 +63,9 @@ def write(tmp_path: Path) -> Write:
         layers = [random_layer(rng, NEURONS, K, SAMPLES, ROWS) for _ in range(LAYERS)]
         change(layers[1])
         attributes = {
-            "model": "m", "dataset_fingerprint": "abc", "tokens": 1000, "dtype": "float32", "k": K, "convention": "raw",
+            "model": "m", "model_revision": "r", "architecture": "a", "dataset": "d", "dataset_revision": "r",
+            "versions": {}, "dataset_fingerprint": "abc", "tokens": 1000, "dtype": "float32", "k": K,
+            "convention": "raw",
         }  # fmt: skip
         path = tmp_path / f"{next(made)}.zarr"
         sample = random_sample(np.random.default_rng(5), SAMPLES, ROWS)

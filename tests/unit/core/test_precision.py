@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gluscope.core.precision import UNIT_ROUNDOFF, dtype_note, forward_format
+from gluscope.core.precision import UNIT_ROUNDOFF, dtype_note
+from gluscope.core.provenance import RunProvenance
 from helpers.published import SPEC
 
 
 @pytest.mark.parametrize(
     ("about", "expected"),
     [
-        ({}, "float32"),
         ({"dtype": "float32"}, "float32"),
         ({"dtype": "float32", "tf32": False, "device": "cuda"}, "float32"),
         ({"dtype": "float32", "tf32": True, "device": "cuda"}, "tf32"),
@@ -22,7 +22,7 @@ from helpers.published import SPEC
     ],
 )
 def test_tf32_counts_where_it_is_used(about: dict[str, Any], expected: str) -> None:
-    assert forward_format(about) == expected
+    assert RunProvenance.of(about).forward_format == expected
     assert expected in UNIT_ROUNDOFF
     assert ("TF32" in dtype_note(expected)) == (expected == "tf32")
 

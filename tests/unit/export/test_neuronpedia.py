@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.neuron import NeuronId
+from gluscope.core.provenance import RunProvenance
 from gluscope.export import neuronpedia
 from gluscope.export.neuronpedia import BEFORE, WIDTH, write_neuronpedia
 from gluscope.export.neuronpedia_source import Origin
@@ -24,7 +25,13 @@ from jsonschema import Draft202012Validator
 
 SCHEMA = json.loads((Path(__file__).parent / "neuronpedia.schema.json").read_text(encoding="utf-8"))
 ORIGIN = Origin(
-    run="demo", about=ABOUT, n_layers=3, d_model=16, d_mlp=40, longest=60, created=datetime(2026, 1, 2, 3, 4, 5)
+    run="demo",
+    about=RunProvenance.of(ABOUT),
+    n_layers=3,
+    d_model=16,
+    d_mlp=40,
+    longest=60,
+    created=datetime(2026, 1, 2, 3, 4, 5),
 )
 
 
@@ -216,7 +223,7 @@ def test_many_neurons_are_cut_into_batches(tmp_path: Path, monkeypatch: pytest.M
 
 def test_nothing_tells_of_somebodys_folders(tmp_path: Path) -> None:
     about = ABOUT | {"model": "/home/jane/model", "model_revision": "sha256:ab", "dataset": "/home/jane/texts.jsonl"}
-    local = replace(ORIGIN, run="My_Run", about=about)
+    local = replace(ORIGIN, run="My_Run", about=RunProvenance.of(about))
     assert (local.model, local.release) == ("my-run", "gluscope-my-run")
     write_neuronpedia(tmp_path / "out", local, [page()])
     for path in (tmp_path / "out").rglob("*.*"):
@@ -224,4 +231,4 @@ def test_nothing_tells_of_somebodys_folders(tmp_path: Path) -> None:
         assert b"jane" not in content, path
     (source,) = lines(tmp_path / "out/v1/my-run/1-gluscope-gate-pos-in-pos/source.jsonl")
     assert source["dataset"] == "texts.jsonl"
-    assert replace(ORIGIN, about=ABOUT | {"model": "meta-llama/Llama-3.1-8B"}).model == "llama-3.1-8b"
+    assert replace(ORIGIN, about=RunProvenance.of(ABOUT | {"model": "meta-llama/Llama-3.1-8B"})).model == "llama-3.1-8b"

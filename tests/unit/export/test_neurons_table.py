@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import StoreError
+from gluscope.core.provenance import RunProvenance
 from gluscope.export.neurons import schema, write_neurons
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.classes import RW_CLASSES
@@ -53,7 +54,7 @@ def written(path: Path, convention: str = "raw") -> pandas.DataFrame:
     layers = summaries()
     if convention == "refactored":
         layers = [refactor(layer, one.sign) for layer, one in zip(layers, weights(), strict=True)]
-    about = ABOUT | {"convention": convention}
+    about = RunProvenance.of(ABOUT | {"convention": convention})
     assert write_neurons(path, zip(layers, weights(), strict=True), about=about, say=lambda _: None) == LAYERS * NEURONS
     return pandas.read_parquet(path)
 
@@ -127,5 +128,5 @@ def test_a_fault_on_the_way_leaves_no_table(tmp_path: Path) -> None:
         raise StoreError("weights.zarr", "a layer", "none", "run again")
 
     with pytest.raises(StoreError):
-        write_neurons(tmp_path / "neurons.parquet", layers(), about=ABOUT, say=lambda _: None)
+        write_neurons(tmp_path / "neurons.parquet", layers(), about=RunProvenance.of(ABOUT), say=lambda _: None)
     assert not list(tmp_path.iterdir())

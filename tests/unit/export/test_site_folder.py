@@ -13,6 +13,7 @@ import pytest
 from gluscope.core.cases import CASES, LISTS, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.neuron import NeuronId
+from gluscope.core.provenance import RunProvenance
 from gluscope.export.site_folder import entries, example, merge_into, merged, title, write_neuron, write_site
 from helpers.pages import HOSTILE, make
 from helpers.published_site import published_stats, read_published
@@ -215,9 +216,11 @@ def test_nothing_half_written(tmp_path: Path) -> None:
 
 def test_titles_are_the_sites_own() -> None:
     hub = {"model": "allenai/OLMo-7B-0424-hf", "model_revision": "0123", "dataset": "sjgerstner/dolma-small"}
-    assert title(hub, "run") == MODEL
-    assert title(hub | {"dataset": "my texts/some file.jsonl"}, "run") == f"{MODEL}_some-file.jsonl"
-    assert title(hub | {"model": "config/demo/model", "model_revision": "sha256:ab"}, "demo") == "demo"
+    assert title(RunProvenance.of(hub), "run") == MODEL
+    assert title(RunProvenance.of(hub | {"dataset": "my texts/some file.jsonl"}), "run") == f"{MODEL}_some-file.jsonl"
+    assert (
+        title(RunProvenance.of(hub | {"model": "config/demo/model", "model_revision": "sha256:ab"}), "demo") == "demo"
+    )
 
 
 def test_every_list_has_its_first_column_in_full_where_the_extreme_is() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
+from gluscope.core.provenance import RunProvenance
 from gluscope.page import refresh
 from gluscope.page.refresh import refresh_index, refresh_indexes, start_page
 from gluscope.page.render import render_page
@@ -29,7 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = SimpleNamespace(model="org/model", n_layers=2, d_mlp=48)
     monkeypatch.setattr(refresh.ModelSpec, "read", lambda path: spec)
     about = {"dataset": "texts", "tokens": 5000, "k": 4, "convention": "raw"}
-    monkeypatch.setattr(refresh, "SummaryReader", lambda path: SimpleNamespace(attributes=about))
+    monkeypatch.setattr(refresh, "SummaryReader", lambda path: SimpleNamespace(about=RunProvenance.of(about)))
 
 
 def write(neuron: NeuronId, seed: int = 0) -> None:

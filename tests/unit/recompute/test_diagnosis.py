@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from gluscope.core.errors import StoreError
-from gluscope.core.provenance import versions
+from gluscope.core.provenance import RunProvenance, versions
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute import diagnosis
 from gluscope.recompute.diagnosis import diagnosed
@@ -29,7 +29,7 @@ def about(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def told(about: dict[str, Any], source: str = "cache") -> str:
-    return str(diagnosed(ERROR, source, about, SPEC, Path("tokens")))
+    return str(diagnosed(ERROR, source, RunProvenance.of(about), SPEC, Path("tokens")))
 
 
 def test_the_same_on_both_sides(about: dict[str, Any]) -> None:
