@@ -81,12 +81,16 @@ def forms(folder: Path, layers: list[LayerSummary]) -> dict[str, Path]:
         pq.write_table(table.slice(begin, rows), folder / f"parquet/data/train-{i:05d}-of-00003.parquet")
     pq.write_table(table.select(["layer", "neuron"]), folder / "parquet/samples/a.parquet")
     sign = signs()
-    torch.save(as_dict([refactor(layer, sign[i]) for i, layer in enumerate(layers)]), folder / "summary_refactored.pt")
+    refactored = as_dict([refactor(layer, sign[i]) for i, layer in enumerate(layers)])
+    torch.save(refactored, folder / "summary_refactored.pt")
+    (folder / "by-layer").mkdir()
+    torch.save(by_layer(refactored), folder / "by-layer/summary_refactored.pt")
     (folder / "raw").mkdir()
     torch.save(as_dict(layers), folder / "raw/summary.pt")
     return {
         "saved": folder / "saved", "split": folder / "split", "file": folder / "whole.parquet",
         "parquet": folder / "parquet", "torch": folder / "summary_refactored.pt", "raw": folder / "raw/summary.pt",
+        "by layer": folder / "by-layer/summary_refactored.pt",
     }  # fmt: skip
 
 
@@ -116,6 +120,16 @@ def as_dict(layers: list[LayerSummary]) -> dict[tuple[str, ...], Any]:
                     "values": torch.tensor(value),
                     "indices": torch.tensor(np.where(example < 0, ROWS - 1, example)),
                 }
+    return found
+
+
+def by_layer(whole: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+    """As newer versions of the tool save it: an entry a layer, but for the frequencies."""
+    found = {key: tensor for key, tensor in whole.items() if key[-1] == "freq"}
+    for (case, hook, statistic), tensor in ((key, tensor) for key, tensor in whole.items() if key[-1] != "freq"):
+        for layer in range(LAYERS):
+            entry = {part: t[:, layer] for part, t in tensor.items()} if statistic == "max" else tensor[layer]
+            found[case, f"blocks.{layer}.{hook}", statistic] = entry
     return found
 
 

@@ -22,8 +22,8 @@ from gluscope.core.errors import DatasetError
 from gluscope.core.provenance import RunProvenance
 from gluscope.summary.types import EMPTY_EXAMPLE, EMPTY_VALUE, LayerSummary
 
-# The order in which the published tables have them.
 SKIPS = "gluscope"  # a key of the Arrow schema's metadata
+# The order in which the original tool goes through them, lists before the mean.
 _QUANTITIES = (Quantity.POST, Quantity.IN, Quantity.GATE, Quantity.ACT)
 
 
@@ -33,14 +33,10 @@ def published_columns() -> Iterator[tuple[str, pa.DataType, SignCase, Quantity |
         yield f"{case.value}_freq", pa.float32(), case, None, "freq"
         for quantity in _QUANTITIES:
             name = f"{case.value}_{quantity.hook}"
-            mean = (f"{name}_mean", pa.float32(), case, quantity, "mean")
-            if quantity is Quantity.ACT:
-                yield mean
             if quantity in case.listed:
                 yield f"{name}_max_values", pa.list_(pa.float32()), case, quantity, "values"
                 yield f"{name}_max_indices", pa.list_(pa.int64()), case, quantity, "indices"
-            if quantity is not Quantity.ACT:
-                yield mean
+            yield f"{name}_mean", pa.float32(), case, quantity, "mean"
 
 
 def schema() -> pa.Schema:

@@ -4,7 +4,8 @@
     MODEL/L5/N7/vis.html                        a table of statistics and places for the texts
     MODEL/L5/N7/{case}_{hook}_example_{i}.json  {tokens, values [token][label], labels}
 
-The site shows neurons in the refactored convention. Texts end two tokens after their extreme. Where theirs put -1e-7
+The site shows neurons in the refactored convention. Pages use the site's own assets (`assets/gluscope*`), which its
+older layout lacks: there they look as its pages did. Texts end two tokens after their extreme. Where theirs put -1e-7
 for a 0 among negative values, for the colour scale, ours have 0.
 """
 
@@ -54,15 +55,15 @@ def write_site(folder: str | Path, model: str, neurons: Iterable[NeuronPage]) ->
     written: list[NeuronId] = []
     with new_folder(folder) as part:
         for page in neurons:
-            write_neuron(part / model / str(page.id), page)
+            write_neuron(part / model / str(page.id), page, model)
             written.append(page.id)
         _save_pages(part / PAGES, merged([], entries(model, written)))
         write_listing(part)
     return len(written)
 
 
-def write_neuron(folder: Path, page: NeuronPage) -> None:
-    """The files of one neuron, in the refactored convention, into a folder that is made."""
+def write_neuron(folder: Path, page: NeuronPage, model: str) -> None:
+    """The files of one neuron, in the refactored convention, into a folder that is made. model: its title."""
     page = page.in_convention("refactored")
     folder.mkdir(parents=True)
     for case in CASES:
@@ -70,7 +71,7 @@ def write_neuron(folder: Path, page: NeuronPage) -> None:
             for i in range(len(page.cases[case].extreme[quantity])):
                 text = json.dumps(example(page, case, quantity, i), indent=4, allow_nan=False)
                 (folder / example_name(case, quantity, i)).write_text(text, encoding="ascii")
-    (folder / "vis.html").write_text(_vis(page), encoding="utf-8", newline="\n")
+    (folder / "vis.html").write_text(_vis(page, model), encoding="utf-8", newline="\n")
 
 
 def example_name(case: SignCase, quantity: Quantity, i: int) -> str:
@@ -154,7 +155,7 @@ def _by_number(name: str) -> tuple[int, str]:
     return (int(number[1]), "") if number else (-1, name)
 
 
-def _vis(page: NeuronPage) -> str:
+def _vis(page: NeuronPage, model: str) -> str:
     rows = {quantity: [_range(page, case, quantity) for case in CASES] for quantity in ORDER}
     lists = {
         case: {
@@ -164,7 +165,10 @@ def _vis(page: NeuronPage) -> str:
         }
         for case in CASES
     }
-    return _templates().get_template("vis.html.j2").render(page=page, cases=CASES, rows=rows, lists=lists) + "\n"
+    return (
+        _templates().get_template("vis.html.j2").render(page=page, model=model, cases=CASES, rows=rows, lists=lists)
+        + "\n"
+    )
 
 
 def _range(page: NeuronPage, case: SignCase, quantity: Quantity) -> tuple[float, float, float | None]:

@@ -71,7 +71,7 @@ def test_a_published_neuron_comes_back_as_it_was(published: Path, tmp_path: Path
     Within a list, extremes that are equal but for their last bits may change places. Of one the original tool has found
     the extreme at a later token than we do, where swish's minimum makes many tokens equal: its text is longer.
     """
-    write_neuron(tmp_path / "N", read_published(published, NeuronId(5, 10602), run="olmo"))
+    write_neuron(tmp_path / "N", read_published(published, NeuronId(5, 10602), run="olmo"), MODEL)
     assert {path.name for path in (tmp_path / "N").iterdir()} == {path.name for path in published.iterdir()}
     theirs_by_list, longer = lists(published), []
     noise = own_noise([found for several in theirs_by_list.values() for found in several])
@@ -101,7 +101,7 @@ def test_a_published_neuron_comes_back_as_it_was(published: Path, tmp_path: Path
 
 def test_texts_end_two_tokens_after_their_extreme_and_values_outside_the_case_are_zero(tmp_path: Path) -> None:
     page = make(length=30).build(convention="refactored")
-    write_neuron(tmp_path / "N", page)
+    write_neuron(tmp_path / "N", page, MODEL)
     for case, quantity in LISTS:
         for i, place in enumerate(page.cases[case].extreme[quantity]):
             found = read(tmp_path / f"N/{case.value}_{quantity.hook}_example_{i}.json")
@@ -121,7 +121,7 @@ def test_a_run_in_the_raw_convention_is_shown_refactored(tmp_path: Path) -> None
     made = make(length=30)  # its sign is -1
     raw, refactored = made.build(), made.build(convention="refactored")
     for name, page in (("raw", raw), ("refactored", refactored)):
-        write_neuron(tmp_path / name, page)
+        write_neuron(tmp_path / name, page, MODEL)
     assert raw.convention == "raw"
     files = sorted(path.name for path in (tmp_path / "raw").iterdir())
     assert len(files) > 1
@@ -131,7 +131,7 @@ def test_a_run_in_the_raw_convention_is_shown_refactored(tmp_path: Path) -> None
 
 def test_hostile_texts_stay_text(tmp_path: Path) -> None:
     page = make(words=HOSTILE).build()
-    write_neuron(tmp_path / "N", page)
+    write_neuron(tmp_path / "N", page, MODEL)
     seen = set()
     for path in (tmp_path / "N").glob("*.json"):
         assert path.read_bytes().isascii()
@@ -149,7 +149,7 @@ def test_an_empty_case_and_short_lists(tmp_path: Path) -> None:
     none = dict.fromkeys(empty.listed, ())
     page.cases[empty] = type(page.cases[empty])(0, 0.0, dict.fromkeys(Quantity), none)
     page.cases[short].extreme[Quantity.POST] = page.cases[short].extreme[Quantity.POST][:1]
-    write_neuron(tmp_path / "N", page)
+    write_neuron(tmp_path / "N", page, MODEL)
     names = {path.name for path in (tmp_path / "N").iterdir()}
     assert not [name for name in names if name.startswith(empty.value)]
     assert [name for name in names if name.startswith(f"{short.value}_hook_post")] == [

@@ -25,7 +25,7 @@ from gluscope.summary.types import LayerSummary
 from helpers import published as made
 from helpers.summaries import refactor
 
-FORMS = ("saved", "split", "file", "parquet", "torch", "raw")
+FORMS = ("saved", "split", "file", "parquet", "torch", "raw", "by layer")
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +233,13 @@ def test_an_export_of_a_run_that_skips_tokens_says_so_and_keeps_its_counts(
         np.testing.assert_array_equal(SummaryReader(tmp_path / "out").layer(index).count, layer.count)
     with pytest.raises(DatasetError, match="activations over 1000 tokens, found 1050"):
         take(tmp_path / "hf", tmp_path / "again")
+
+
+def test_a_layer_that_a_dict_lacks_is_named(tmp_path: Path, layers: list[LayerSummary]) -> None:
+    whole = made.by_layer(made.as_dict(layers))
+    del whole["gate+_in-", "blocks.1.hook_post", "max"]
+    torch.save(whole, tmp_path / "summary.pt")
+    with pytest.raises(
+        DatasetError, match=r"\[k, neuron\] at \('gate\+_in-', 'blocks.1.hook_post', 'max'\).*found none"
+    ):
+        take(tmp_path / "summary.pt", tmp_path / "t.zarr")
