@@ -105,18 +105,12 @@ def width(table: pa.Table) -> int:
     return len(table.column(f"{CASES[0].value}_{Quantity.POST.hook}_max_values")[0])
 
 
-def missing_columns(names: list[str]) -> list[str]:
-    """Columns that the format has and `names` lacks."""
-    return [name for name in schema().names if name not in names]
-
-
 def from_table(table: pa.Table, tokens: int) -> LayerSummary:
     """The statistics of one layer's rows; no samples, positions unknown (-1).
 
     Raises DatasetError if a column is missing or a list has not the length of the others.
     """
-    gone = missing_columns(table.column_names)
-    if gone:
+    if gone := [name for name in schema().names if name not in table.column_names]:
         raise DatasetError("published activations", f"a column {gone[0]}", f"{len(gone)} of them missing", "check id")
     k = width(table)
     summary = LayerSummary.empty(table.num_rows, k)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gluscope.core.errors import DatasetError
-from gluscope.export.published import SKIPS, missing_columns, schema
+from gluscope.export.published import SKIPS, schema
 from gluscope.store.listing import check_listed
 
 _AGAIN = "fetch or write it again"
@@ -48,24 +48,30 @@ def open_published(place: str | Path) -> Published:
         from gluscope.export.torch_summary import TorchSummary
 
         return TorchSummary.open(place)
+    return open_tables(place, schema())
+
+
+def open_tables(place: Path, columns: pa.Schema) -> ArrowFiles | ParquetFiles:
+    """The tables with (at least) these columns in a saved folder, or in parquet files."""
     if (place / "dataset_dict.json").is_file():
         place = _split(place)
     if (place / "state.json").is_file():
         check_listed(place, whole=True, among=_OWN)  # an export of this workflow; of a fetched one the rest may lack
-        return ArrowFiles(place, _saved_files(place))
-    return ParquetFiles(place, _parquet_files(place))
+        return ArrowFiles(place, _saved_files(place), columns)
+    return ParquetFiles(place, _parquet_files(place, columns), columns)
 
 
 class ArrowFiles:
-    """A folder that `save_to_disk` wrote."""
+    """Arrow streams, as `save_to_disk` writes them."""
 
     convention = "refactored"
 
-    def __init__(self, place: Path, files: list[Path]) -> None:
-        self._place, self.files = place, files
+    def __init__(self, place: Path, files: list[Path], columns: pa.Schema) -> None:
+        self._place, self.files, self._columns = place, files, columns
         tables = [_stream(file) for file in files]
-        _refuse_other_columns(place, tables[0].column_names if tables else [])
-        with _whole(place):
+        self.names: list[str] = tables[0].column_names if tables else []
+        _refuse_other_columns(place, self.names, columns)
+        with whole(place):
             self._table = pa.concat_tables(tables)
             self.skips = json.loads((self._table.schema.metadata or {}).get(SKIPS.encode(), b"{}"))
 
@@ -75,8 +81,8 @@ class ArrowFiles:
 
     def tables(self, d_mlp: int) -> Iterator[pa.Table]:
         for first in range(0, self.rows, d_mlp):
-            with _whole(self._place):
-                yield _as_published(self._table.slice(first, d_mlp))
+            with whole(self._place):
+                yield _only(self._table.slice(first, d_mlp), self._columns)
 
 
 class ParquetFiles:
@@ -84,9 +90,11 @@ class ParquetFiles:
 
     convention = "refactored"
 
-    def __init__(self, place: Path, files: list[Path]) -> None:
-        self._place, self.files = place, files
+    def __init__(self, place: Path, files: list[Path], columns: pa.Schema) -> None:
+        self._place, self.files, self._columns = place, files, columns
         self.skips: dict[str, Any] = {}
+        with whole(place):
+            self.names: list[str] = pq.read_schema(files[0]).names
 
     @property
     def rows(self) -> int:
@@ -95,25 +103,25 @@ class ParquetFiles:
     def tables(self, d_mlp: int) -> Iterator[pa.Table]:
         waiting: list[pa.Table] = []
         for file in self.files:
-            with _whole(file):
-                batches = pq.ParquetFile(file).iter_batches(d_mlp, columns=schema().names)
+            with whole(file):
+                batches = pq.ParquetFile(file).iter_batches(d_mlp, columns=self._columns.names)
             while True:
-                with _whole(file):
+                with whole(file):
                     batch = next(batches, None)
                     if batch is None:
                         break
-                    waiting.append(_as_published(pa.Table.from_batches([batch])))
+                    waiting.append(_only(pa.Table.from_batches([batch]), self._columns))
                 while sum(table.num_rows for table in waiting) >= d_mlp:
-                    whole = pa.concat_tables(waiting)
-                    yield whole.slice(0, d_mlp)
-                    waiting = [whole.slice(d_mlp)]
+                    joined = pa.concat_tables(waiting)
+                    yield joined.slice(0, d_mlp)
+                    waiting = [joined.slice(d_mlp)]
         if any(table.num_rows for table in waiting):
             yield pa.concat_tables(waiting)
 
 
 def _split(place: Path) -> Path:
     """The folder of the split `train` of a saved DatasetDict, or of its only one."""
-    with _whole(place):
+    with whole(place):
         splits = json.loads((place / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
     if "train" not in splits and len(splits) != 1:
         raise DatasetError(str(place), "a split `train`", ", ".join(splits) or "none", "name the split's folder")
@@ -121,7 +129,7 @@ def _split(place: Path) -> Path:
 
 
 def _saved_files(place: Path) -> list[Path]:
-    with _whole(place):
+    with whole(place):
         state = json.loads((place / "state.json").read_text(encoding="utf-8"))
         files = [place / file["filename"] for file in state["_data_files"]]
     if not files:
@@ -129,8 +137,8 @@ def _saved_files(place: Path) -> list[Path]:
     return files
 
 
-def _parquet_files(place: Path) -> list[Path]:
-    """Those that have the columns; others, such as sampled activations, may lie beside them."""
+def _parquet_files(place: Path, columns: pa.Schema) -> list[Path]:
+    """Those that have the columns; others may lie beside them."""
     if place.is_file():
         files = [place]
     else:
@@ -141,32 +149,32 @@ def _parquet_files(place: Path) -> list[Path]:
         raise DatasetError(str(place), expected, "none of them", "check the path or id")
     names = {}
     for file in files:
-        with _whole(file):
+        with whole(file):
             names[file] = pq.read_schema(file).names
-    fitting = [file for file in files if not missing_columns(names[file])]
+    fitting = [file for file in files if not set(columns.names) - set(names[file])]
     if not fitting:
-        _refuse_other_columns(files[0], names[files[0]])
+        _refuse_other_columns(files[0], names[files[0]], columns)
     return fitting
 
 
-def _refuse_other_columns(place: Path, names: list[str]) -> None:
-    if gone := missing_columns(names):
+def _refuse_other_columns(place: Path, names: list[str], columns: pa.Schema) -> None:
+    if gone := [name for name in columns.names if name not in names]:
         found = f"{len(gone)} of the columns missing" if names else "no columns"
         raise DatasetError(str(place), f"a column {gone[0]}, as published activations have", found, "check path or id")
 
 
 def _stream(file: Path) -> pa.Table:
     """All batches of an Arrow stream; nothing of them is read before it is used."""
-    with _whole(file):
+    with whole(file):
         return pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
 
 
-def _as_published(table: pa.Table) -> pa.Table:
-    return table.select(schema().names).cast(schema())
+def _only(table: pa.Table, columns: pa.Schema) -> pa.Table:
+    return table.select(columns.names).cast(columns)
 
 
 @contextmanager
-def _whole(place: Path) -> Iterator[None]:
+def whole(place: Path) -> Iterator[None]:
     """What a damaged or strange file leads to, as one line that names it."""
     try:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gluscope.core.provenance import versions
 from gluscope.dataset.record import TokenRecord
 from gluscope.dataset.sources import Located, revision_of
 from gluscope.export.published import from_table, width
+from gluscope.export.sampled import open_sampled
 from gluscope.export.source import Published, open_published
 from gluscope.model.spec import ModelSpec
 from gluscope.summary.file import write_summary
@@ -27,8 +28,10 @@ from gluscope.summary.types import LayerSummary, SampleTokens
 NOTE = (
     "Statistics are from published activations (ID, revision REVISION), not from a scan. They name texts without "
     "positions: each extreme stands where the values computed for this page have theirs. Counts follow from published "
-    "frequencies, so the last digits may be off. No tokens were sampled."
+    "frequencies, so the last digits may be off. "
 )
+NOT_SAMPLED = "No tokens were sampled."
+SAMPLED = "Its sampled tokens, COUNT of them, are from published ones (ID, revision REVISION)."
 
 
 @dataclass(frozen=True)
@@ -44,28 +47,79 @@ class Taking:
 
 
 def take_activations(
-    located: Located, spec: ModelSpec, tokens: TokenRecord, sign: np.ndarray, taking: Taking, out: str | Path
+    located: Located,
+    spec: ModelSpec,
+    tokens: TokenRecord,
+    sign: np.ndarray,
+    taking: Taking,
+    out: str | Path,
+    sample: TakenSample | None = None,
 ) -> dict[str, Any]:
     """Write the summary `out` from the activations at `located`; returns its attributes. Memory: a few layers.
 
-    sign: int8 [layer, neuron], the model's. tokens: of the data set that the activations were computed on. Positions
-    stay unknown, nothing is sampled. Raises DatasetError, which names what differs, for another model's size, another
-    k, rows that the data set lacks, and values that cannot be.
+    sign: int8 [layer, neuron], the model's. tokens: of the data set that the activations were computed on. sample:
+    sampled activations of the same model and data; without them nothing is sampled. Positions of extremes stay
+    unknown. Raises DatasetError, which names what differs, for another model's size, another k, texts that the data
+    set lacks, and values that cannot be.
     """
     published = open_published(located.folder)
-    if published.rows != spec.n_layers * spec.d_mlp:
-        expected = (
-            f"{spec.n_layers} layers of {spec.d_mlp} neurons, {spec.n_layers * spec.d_mlp} rows, as {spec.model} has"
-        )
-        raise DatasetError(located.id, expected, f"{published.rows} rows", "name the activations of this model")
+    _refuse_other_size(located.id, published.rows, spec)
     _refuse_other_tokens(located, published, tokens)
     names = frozenset(file.name for file in published.files)
     revision = revision_of(located, None if Path(located.folder).is_file() else names)
     about = _describe(located, revision, published, spec, tokens, taking)
     layers = _layers(located, published, spec, tokens, sign, taking)
-    nothing = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
-    write_summary(out, layers, n_layers=spec.n_layers, sample=nothing, attributes=about, sign=np.asarray(sign, np.int8))
+    places = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
+    if sample is not None:
+        _refuse_other_size(sample.located.id, sample.found.rows, spec)
+        places, layers = sample.found.tokens, sample.joined(layers, spec, sign, taking.convention)
+        about |= {"samples": len(places.example), "sampled_activations": sample.about}
+    about["note"] += sample.note if sample else NOT_SAMPLED
+    write_summary(out, layers, n_layers=spec.n_layers, sample=places, attributes=about, sign=np.asarray(sign, np.int8))
     return about
+
+
+class TakenSample:
+    """Published sampled activations, as the run's samples.
+
+    located: where they are. lengths: int [row], tokens of each text of the data set. Raises DatasetError for texts or
+    positions that the data set lacks.
+    """
+
+    def __init__(self, located: Located, lengths: np.ndarray) -> None:
+        self.located, self.found = located, open_sampled(located.folder)
+        tokens = self.found.tokens
+        inside = (tokens.example >= 0) & (tokens.example < len(lengths)) & (tokens.position >= 0)
+        inside &= tokens.position < lengths[np.clip(tokens.example, 0, len(lengths) - 1)]
+        if not inside.all():
+            at = int(np.argmin(inside))
+            found = f"token {tokens.position[at]} of row {tokens.example[at]}"
+            step = "name, under `dataset`, the data set that they were sampled from"
+            raise DatasetError(located.id, "sampled tokens that the data set has", found, step)
+        names = frozenset(file.name for file in self.found.files)
+        revision = revision_of(located, None if Path(located.folder).is_file() else names)
+        self.about = {"id": located.id, "revision": revision, "convention": self.found.convention}
+        shown = {"COUNT": f"{len(tokens.example):,}", "ID": public_name(located.id), "REVISION": revision}
+        self.note = SAMPLED
+        for word, value in shown.items():
+            self.note = self.note.replace(word, value)
+
+    def joined(
+        self, layers: Iterator[LayerSummary], spec: ModelSpec, sign: np.ndarray, convention: str
+    ) -> Iterator[LayerSummary]:
+        """The layers with their samples, in the run's convention."""
+        other = self.found.convention != convention
+        for layer, (summary, (gate, in_)) in enumerate(zip(layers, self.found.layers(spec.d_mlp), strict=True)):
+            flipped = np.where(other & (sign[layer, :, None] < 0), -in_, in_)
+            yield replace(summary, sample_gate=gate, sample_in=flipped)
+
+
+def _refuse_other_size(name: str, rows: int, spec: ModelSpec) -> None:
+    if rows != spec.n_layers * spec.d_mlp:
+        neurons = f"{spec.n_layers} layers of {spec.d_mlp} neurons, {spec.n_layers * spec.d_mlp} rows"
+        raise DatasetError(
+            name, f"{neurons}, as {spec.model} has", f"{rows} rows", "name the activations of this model"
+        )
 
 
 def _describe(

@@ -40,19 +40,7 @@ class TorchSummary:
     @classmethod
     def open(cls, place: Path) -> TorchSummary:
         """Raises DatasetError for a file that holds anything but tensors, or is damaged."""
-        try:
-            tensors = torch.load(place, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # what torch raises for strange files has no common class
-            found = " ".join(str(error).split())[:150] or type(error).__name__
-            raise DatasetError(
-                str(place),
-                "a dict of tensors and nothing that has to be executed",
-                found,
-                "save it again by torch.save",
-            ) from error
-        if not isinstance(tensors, dict):
-            raise DatasetError(str(place), "a dict of tensors", type(tensors).__name__, "check the path")
-        return cls(place, tensors)
+        return cls(place, read_tensors(place))
 
     @property
     def rows(self) -> int:
@@ -107,6 +95,19 @@ class TorchSummary:
             step = "name a summary that the original tool has saved whole"
             raise DatasetError(str(self.files[0]), f"a tensor [{', '.join(dims)}] at {name}", str(seen), step)
         return found.float() if found.dtype == torch.bfloat16 else found
+
+
+def read_tensors(place: Path) -> dict[Any, Any]:
+    """The dict in a file of `torch.save`; nothing is executed. Raises DatasetError for any other file."""
+    try:
+        found = torch.load(place, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # what torch raises for strange files has no common class
+        said = " ".join(str(error).split())[:150] or type(error).__name__
+        expected = "a dict of tensors and nothing that has to be executed"
+        raise DatasetError(str(place), expected, said, "save it again by torch.save") from error
+    if not isinstance(found, dict):
+        raise DatasetError(str(place), "a dict of tensors", type(found).__name__, "check the path")
+    return found
 
 
 def _plain(key: Any) -> Any:
