@@ -13,7 +13,7 @@ from gluscope.core.errors import DatasetError
 from gluscope.dataset.sources import Located
 from gluscope.export.sampled import open_sampled
 from gluscope.export.take import TakenSample, Taking, take_activations
-from gluscope.store.summary import SummaryReader
+from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 from helpers import published as made
 
