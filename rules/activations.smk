@@ -15,10 +15,27 @@ rule fetch_activations:
         "../scripts/fetch_activations.py"
 
 
+rule fetch_sampled_activations:
+    """Fetch a run's published sampled activations from the hub; write which revision."""
+    output:
+        "results/{run}/sampled_activations.json",
+    log:
+        "logs/fetch_sampled_activations/{run}.log",
+    wildcard_constraints:
+        run=PUBLISHED,
+    localrule: True
+    params:
+        settings=of(flow.settings, stage="fetch_sampled_activations"),
+        version=of(flow.version, stage="fetch_sampled_activations"),
+    script:
+        "../scripts/fetch_sampled_activations.py"
+
+
 rule take_activations:
     """Make a run's summary from published activations; refuse those of another model or data set."""
     input:
         activations=of(flow.activation_files),
+        sampled=of(flow.sampled_files),
         model="results/{run}/model.json",
         tokens=of(flow.tokens),
     output:

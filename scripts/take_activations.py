@@ -6,7 +6,7 @@ from typing import Any
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.sources import Located, Sources
-from gluscope.export.take import Taking, take_activations
+from gluscope.export.take import TakenSample, Taking, take_activations
 from gluscope.model.spec import ModelSpec
 from gluscope.weights.folded import signs_of
 from gluscope.workflow.job import start
@@ -15,17 +15,24 @@ from gluscope.workflow.job import start
 def main(smk: Any) -> None:
     """Write the summary whose last file is `smk.output[0]`, in the run's sign convention."""
     with start(smk) as job:
-        spec, tokens = ModelSpec.read(smk.input.model), TokenDataset.open(Path(smk.input.tokens).parent).record
+        spec, data = ModelSpec.read(smk.input.model), TokenDataset.open(Path(smk.input.tokens).parent)
         sign = signs_of(spec)
-        fetched = RunPaths(smk.wildcards.run).activations in smk.input.activations
-        keys = smk.params.settings
-        place = keys["activations"]
-        located = Sources.read(smk.input.activations[0]).source if fetched else Located(place, place)
+        keys, paths = smk.params.settings, RunPaths(smk.wildcards.run)
+        located = _located(keys["activations"], paths.activations in smk.input.activations and paths.activations)
+        sample = None
+        if (place := keys.get("sampled_activations")) is not None:
+            fetched = paths.sampled_activations in smk.input.sampled and paths.sampled_activations
+            sample = TakenSample(_located(place, fetched), data.lengths)
         convention = "refactored" if keys["refactor_glu"] else "raw"
         dtype = spec.number_format(keys["dtype"])
         taking = Taking(keys["k"], convention, dtype, keys["tf32"], smk.params.version)
-        about = take_activations(located, spec, tokens, sign, taking, smk.output[0])
+        about = take_activations(located, spec, data.record, sign, taking, smk.output[0], sample)
         job.say(f"{about['activations']['id']}, revision {about['activations']['revision']}, shown as {convention}")
+
+
+def _located(place: str, fetched: str | bool) -> Located:
+    """Published data where they lie, or where `fetched` says that they were put."""
+    return Sources.read(fetched).source if isinstance(fetched, str) else Located(place, place)
 
 
 if __name__ == "__main__":

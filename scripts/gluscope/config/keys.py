@@ -159,6 +159,9 @@ class RunConfig(Section):
     activations: Text | None = None
     """Published activation data to read in place of a scan (docs/exports.md): a folder (of `save_to_disk`, or of
     parquet files), a hub id, or a `summary_refactored.pt`. Pages then come from the model; keys of the scan go."""
+    sampled_activations: Text | None = None
+    """Published sampled activations of the same model and data, for the plane of a run with `activations`: a folder, a
+    hub id, or a `sample_refactored.pt` (docs/exports.md)."""
     refactor_glu: bool = False
     """Show neurons with cos(w_gate, w_in) < 0 with w_in and w_out negated. Needs no new scan."""
     skip_tokens: list[Skipped] = ["bos"]

@@ -60,6 +60,9 @@ def _impossible(run: RunConfig, config: ConfigFile) -> list[ConfigError]:
 
 def _beside_activations(run: RunConfig) -> list[ConfigError]:
     """Keys that are for scans, in a run that has published activations instead."""
+    if run.activations is None and run.sampled_activations is not None:
+        where, found = f"config: runs: {run.name}: sampled_activations", repr(run.sampled_activations)
+        return [ConfigError(where, "`activations` beside it", found, "leave it out: a scan samples tokens itself")]
     if run.activations is None:
         return []
     useless = {"samples", "seed", "cache_dtype"} & run.model_fields_set

@@ -82,6 +82,11 @@ class RunPaths:
         return f"{self.root}/activations.json"
 
     @property
+    def sampled_activations(self) -> str:
+        """The same of published sampled activations."""
+        return f"{self.root}/sampled_activations.json"
+
+    @property
     def weights(self) -> str:
         """The last file that the weight statistics, a zarr group in a folder, get."""
         return f"{self.root}/weights.zarr/zarr.json"

@@ -39,6 +39,7 @@ STAGES: dict[str, Stage] = {
     "fetch_model": Stage(2, "a model's description says which norm stands before each MLP", keys=("model", "revision")),
     "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split", "messages_column")),
     "fetch_activations": Stage(1, "", keys=("activations",)),
+    "fetch_sampled_activations": Stage(1, "", keys=("sampled_activations",)),
     "tokenise": Stage(
         3,
         "the record says which tokens are special",
@@ -54,7 +55,9 @@ STAGES: dict[str, Stage] = {
     ),
     "triton": Stage(1, ""),
     "merge": Stage(2, "signs and cosines are of folded weights", keys=("refactor_glu",)),
-    "take_activations": Stage(2, "signs of folded weights", keys=("activations", "k", "dtype", "tf32", "refactor_glu")),
+    "take_activations": Stage(
+        2, "signs of folded weights", keys=("activations", "sampled_activations", "k", "dtype", "tf32", "refactor_glu")
+    ),
     "weights": Stage(2, "signs and cosines are of folded weights"),
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),

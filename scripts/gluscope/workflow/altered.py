@@ -14,7 +14,14 @@ from gluscope.store.damage import Damaged
 from gluscope.store.listing import check_listed, own_listing
 from gluscope.store.sealed import unseal
 
-_RECORDS = ("*/model.json", "*/plan.json", "*/activations.json", "datasets/*.source.json", "datasets/*/tokens.json")
+_RECORDS = (
+    "*/model.json",
+    "*/plan.json",
+    "*/activations.json",
+    "*/sampled_activations.json",
+    "datasets/*.source.json",
+    "datasets/*/tokens.json",
+)
 _EXPORTS = ("hf", "gluscope-site", "neuronpedia", "neurons.parquet")
 
 

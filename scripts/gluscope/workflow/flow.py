@@ -160,14 +160,30 @@ class Flow:
 
     def activations(self, run: str) -> str | None:
         """The file or folder of a run's published activations, or their hub id; None for a run that scans."""
-        found = self.run(run).activations
-        return found and (places.locate(found, f"config: runs: {run}: activations", self.folder) or found)
+        return self._published(run, "activations")[0]
+
+    def sampled_activations(self, run: str) -> str | None:
+        """The same of its published sampled activations; None for a run without."""
+        return self._published(run, "sampled_activations")[0]
 
     def activation_files(self, run: str) -> list[str]:
         """Files that stand for a run's published activations: themselves, or what says where they were fetched to."""
-        place = places.locate(str(self.run(run).activations), f"config: runs: {run}: activations", self.folder)
-        if place is None:
-            return [RunPaths(run).activations]
+        return self._published_files(run, "activations", RunPaths(run).activations)
+
+    def sampled_files(self, run: str) -> list[str]:
+        """The same of its published sampled activations; none for a run without."""
+        return self._published_files(run, "sampled_activations", RunPaths(run).sampled_activations)
+
+    def _published(self, run: str, key: str) -> tuple[str | None, bool]:
+        """What a run's key names, and whether it is of this machine."""
+        named = getattr(self.run(run), key)
+        place = named and places.locate(named, f"config: runs: {run}: {key}", self.folder)
+        return place or named, place is not None
+
+    def _published_files(self, run: str, key: str, fetched: str) -> list[str]:
+        place, here = self._published(run, key)
+        if place is None or not here:
+            return [fetched] if place else []
         made_here = f"{place}/state.json" in (RunPaths(other).export_hf for other in self.config.runs)
         if made_here or not os.path.exists(place):  # that is yet to be made, or not there
             return [f"{place}/state.json"] if made_here else [place]
@@ -178,7 +194,8 @@ class Flow:
         about = STAGES[stage]
         entry: RunConfig | DatasetConfig = self.run(name) if about.of == "run" else self.dataset(name)
         stands_for: dict[str, Callable[[str], Any]] = {
-            "model": self.model, "activations": self.activations, "neurons": self.listed_ranges,
+            "model": self.model, "activations": self.activations,
+            "sampled_activations": self.sampled_activations, "neurons": self.listed_ranges,
             "source": self.source, "tokenizer": self.tokenizer,
         }  # fmt: skip
         found = {key: stands_for[key](name) if key in stands_for else getattr(entry, key) for key in about.keys}
@@ -189,6 +206,8 @@ class Flow:
                 found["pages_from"] = entry.pages_source
             if not entry.cache:
                 found.pop("cache_dtype", None)
+            if entry.sampled_activations is None:
+                found.pop("sampled_activations", None)
         return found
 
     def version(self, stage: str, run: str | None = None) -> dict[str, str]:

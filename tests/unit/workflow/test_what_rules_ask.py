@@ -251,6 +251,11 @@ def test_published_activations_are_files_or_what_says_where_they_were_fetched_to
         return found.activations("mine"), found.activation_files("mine")
 
     assert flow().activations("mine") is None
+    assert flow(activations="user/data").sampled_files("mine") == []
+    found = flow(activations="user/data", sampled_activations="user/samples")
+    assert found.sampled_files("mine") == ["results/mine/sampled_activations.json"]
+    assert found.settings("take_activations", "mine")["sampled_activations"] == "user/samples"
+    assert "sampled_activations" not in flow(activations="user/data").settings("take_activations", "mine")
     assert asked("user/data") == ("user/data", ["results/mine/activations.json"])
     assert asked("published/") == ("published", ["published/data/a.parquet", "published/data/b.parquet"])
     assert asked("summary_refactored.pt") == ("summary_refactored.pt", ["summary_refactored.pt"])
