@@ -27,6 +27,7 @@ include: "rules/page.smk"
 include: "rules/site.smk"
 include: "rules/export.smk"
 include: "rules/compare.smk"
+include: "rules/side_by_side.smk"
 
 
 rule all:

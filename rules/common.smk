@@ -71,6 +71,7 @@ wildcard_constraints:
     shard=r"\d{4}",
     layer=r"0|[1-9]\d*",
     neuron=NEURON,
+    other=NEURON,
     low=r"\d+",
     high=r"\d+",
     stage=r"[a-z]+",

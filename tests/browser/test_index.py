@@ -62,6 +62,17 @@ def test_to_the_neighbours(open_page: Open, site: Path, at: int, link: str, to: 
     assert arrives(tab, PAGES[to])
 
 
+def test_the_way_keeps_what_is_shown(open_page: Open, site: Path) -> None:
+    tab = open_page(site.parent / f"{PAGES[0]}.html", "#case=gate-_in-&list=in&color=gate")
+    for _ in range(2):
+        tab.keyboard.press("]")
+        tab.wait_for_timeout(500)
+    assert arrives(tab, PAGES[2])
+    tab.wait_for_selector("html.ready")
+    for switch in ("case=gate-_in-", "list=in", "color=gate"):
+        assert tab.locator(f'[data-set="{switch}"]').get_attribute("aria-pressed") == "true"
+
+
 def test_from_a_neuron_without_a_page_and_at_random(open_page: Open, site: Path) -> None:
     tab = open_page(site.parent / f"{PAGES[0]}.html")
     tab.goto(site.as_uri() + "#go=next&from=L1/N8")
@@ -234,7 +245,7 @@ def test_ticked_neurons_are_taken_alone_and_two_side_by_side(open_page: Open, si
         tab.locator("#finder-table tbody .tick input").nth(number).check()
     tab.click("#take-pair")
     (a, b), (c, d) = sorted(found)
-    assert f"results/demo/compare/demo/L{a}/N{b}-L{c}-N{d}.html" in tab.inner_text("#taken")
+    assert f"results/demo/compare/demo/L{a}/N{b}-L{c}/N{d}.html" in tab.inner_text("#taken")
     with tab.expect_download() as download:
         tab.click("#take-csv")
     assert len(Path(download.value.path()).read_text(encoding="utf-8").splitlines()) >= 3

@@ -111,6 +111,10 @@ START_PAGE = Bundle(
         "site/print",
     ),
 )
+PAIR_PAGE = Bundle(
+    scripts=("shared/block", "shared/numbers", "shared/show", "shared/theme", "pair/pair"),
+    styles=("shared/colours", "shared/base", "shared/top", "shared/controls", "shared/show", "pair/pair"),
+)
 
 
 def text_of(names: Iterable[str], ending: str = ".js") -> str:

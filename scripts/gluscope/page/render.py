@@ -18,7 +18,7 @@ from gluscope.core.precision import dtype_note
 from gluscope.page.bundle import NEURON_PAGE
 from gluscope.page.headline import headline, peaks, plain, tokens_named
 from gluscope.page.numbers import clipped, label, number, percent
-from gluscope.page.pack import Precision, pack
+from gluscope.page.pack import LIMIT, Precision, pack
 from gluscope.page.record import NeuronPage
 from gluscope.store.sealed import seal
 
@@ -49,12 +49,13 @@ ICON = (
 )
 
 
-def render_page(page: NeuronPage, *, index: str | None = "../index.html") -> str:
+def render_page(page: NeuronPage, *, index: str | None = "../index.html", limit: int = LIMIT) -> str:
     """The whole HTML text, with LF line ends, encodable as UTF-8.
 
     index: address of the site's start page, for the way to other neurons; None leaves these links out.
+    limit: characters that the data may have.
     """
-    block, precision = pack(page)
+    block, precision = pack(page, limit)
     script, style = NEURON_PAGE.script, NEURON_PAGE.style
     line = headline(page)
     return (

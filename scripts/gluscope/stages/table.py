@@ -62,8 +62,8 @@ STAGES: dict[str, Stage] = {
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
     "page": Stage(
-        3,
-        "on the live site (make browse) a page shows what the neuron does in a text of the reader's",
+        4,
+        "links to other neurons keep what is shown; pages can stand side by side",
         shows_with=PAGES,
     ),
     "site_index": Stage(
@@ -74,6 +74,7 @@ STAGES: dict[str, Stage] = {
     "export_neuronpedia": Stage(2, "a source for each sign case, |post| inside it", keys=("neurons",)),
     "export_neurons": Stage(1, ""),
     "compare": Stage(2, "says whether two runs skip the same tokens"),
+    "side_by_side": Stage(1, "", shows_with=PAGES),
 }
 # Keys of a run or a data set that change no stage's results by themselves, and why.
 NOT_RESULTS: dict[str, str] = {

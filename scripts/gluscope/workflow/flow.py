@@ -95,6 +95,22 @@ class Flow:
             raise ConfigError(where, f"data set {names[0]!r}, that of {reference}", repr(names[1]), step)
         return {"summary": RunPaths(run).summary, "reference": RunPaths(reference).summary}
 
+    def side_by_side(self, run: str, reference: str, neuron: str, other: str = "") -> dict[str, Any]:
+        """What the page of two neurons is made from: files of the one, and with `other_` of the other."""
+        self.compared(run, reference)
+        found: dict[str, Any] = {}
+        for name, which, prefix in ((run, neuron, ""), (reference, other or neuron, "other_")):
+            paths = RunPaths(name)
+            found |= {
+                f"{prefix}neuron": paths.neuron(which),
+                f"{prefix}summary": self.summary_of_neuron(name, which),
+                f"{prefix}weights": paths.weights,
+                f"{prefix}model": paths.model,
+                f"{prefix}tokens": self.tokens(name),
+                f"{prefix}tokenizer": self.tokenizer_of_pages(name),
+            }
+        return found
+
     def model(self, run: str) -> str:
         """The folder of a run's model, or its hub id. Raises ConfigError for a file."""
         model, where = self.run(run).model, f"config: runs: {run}: model"

@@ -21,8 +21,17 @@ async function start() {
   // What the live site's own script needs to show a text of the reader's as the page shows its texts.
   if (LIVE) LIVE.page = { data, state, onState, h, svg, number, caseOf, caseLabel, derived, isTurned, heatText, watchTokens };
   if (state.text) scrollToText();
+  if (LINKED) document.documentElement.classList.add("linked");
+  window.gluscopeShown = () => shownNow(data);
   document.dispatchEvent(new CustomEvent("neuron-ready"));
   return data;
+}
+
+/** What the page of two neurons compares: cases and sample in the convention shown, and the list shown. */
+function shownNow(data) {
+  const { cases, sample } = data.view();
+  const list = listedQuantity();
+  return { cases, sample: { gate: sample.gate, in: sample.in }, convention: state.convention, case: state.case, list, places: cases[state.case].extreme[list] };
 }
 
 /** What a click on a switch changes. */
@@ -86,6 +95,7 @@ function press(view, data) {
     if (["list=near", "list=region"].includes(button.dataset.set)) button.hidden = state.list !== value;
     if (button.dataset.set === "list=typical") button.hidden = !data.sample.gate.length;
   }
+  keepOnTheWay();
   for (const one of document.querySelectorAll(".card")) one.classList.toggle("chosen", one.dataset.case === state.case && !inPlane);
   const near = numbersOf(state.near, 2), region = numbersOf(state.region, 4);
   $("near-place").textContent = near ? `gate ${tick(near[0])}, in ${tick(near[1])}` : "";
@@ -93,6 +103,15 @@ function press(view, data) {
   $("convention-note").textContent = data.sign === 0 ? `Convention: ${data.convention}.` : data.sign > 0
     ? "For this neuron both conventions are the same."
     : state.convention === "refactored" ? "w_in and w_out are negated against the model's files." : "w_in and w_out as in the model's files.";
+}
+
+/** The links to other neurons take case, list, colours and convention along. */
+function keepOnTheWay() {
+  const list = ["near", "region"].includes(state.list) ? "post" : state.list;
+  const shown = new URLSearchParams({ case: state.case, list, color: state.color, convention: state.convention });
+  for (const link of document.querySelectorAll('.top a[href*="#go="]')) {
+    link.setAttribute("href", `${link.getAttribute("href").split("&show=")[0]}&show=${encodeURIComponent(shown)}`);
+  }
 }
 
 function showExamples() {

@@ -3,6 +3,10 @@ const DEFAULTS = { case: null, list: "post", color: "post", convention: null, te
 const LIST_NAMES = ["post", "in", "gate", "act", "typical", "near", "region"];
 const OTHER_TEXTS = { text: null, full: null, all: null };
 
+// In a frame of the page of two neurons the address is that page's, and the other frame's too.
+const LINKED = window.frameElement?.dataset.linked === undefined ? null : window.parent;
+const HOST = LINKED ?? window;
+
 const state = { ...DEFAULTS };
 const listeners = [];
 
@@ -19,13 +23,15 @@ function setState(changes, { quiet = false } = {}) {
 
 function writeHash() {
   const hash = linkTo({});
-  history.replaceState(null, "", hash === "#" ? location.pathname + location.search : hash);
+  const { location: at } = HOST;
+  HOST.history.replaceState(null, "", hash === "#" ? at.pathname + at.search : hash);
+  if (LINKED) LINKED.dispatchEvent(new CustomEvent("linked"));
 }
 
 /** The address of what is shown with some changes: what is as at the start is left out. */
 function linkTo(changes) {
   const wanted = { ...state, ...changes };
-  const usual = { ...atStart(wanted.convention), convention: atStart(null).convention };
+  const usual = LINKED ? DEFAULTS : { ...atStart(wanted.convention), convention: atStart(null).convention };
   const parts = new URLSearchParams();
   for (const [key, value] of Object.entries(wanted)) {
     const unused = (key === "near" || key === "region") && key !== wanted.list;
@@ -38,7 +44,7 @@ let atStart = () => DEFAULTS; // what is shown where the address says nothing, b
 
 /** Reads the address; what it does not say, or says wrongly, is as at the start. */
 function readHash() {
-  const said = new URLSearchParams(location.hash.slice(1));
+  const said = new URLSearchParams(HOST.location.hash.slice(1));
   const convention = CONVENTIONS.includes(said.get("convention")) ? said.get("convention") : atStart(null).convention;
   const found = { ...atStart(convention), convention };
   const take = (key, valid) => { if (said.has(key) && valid(said.get(key))) found[key] = said.get(key); };
@@ -58,5 +64,5 @@ function readHash() {
 function startState(first) {
   atStart = (convention) => ({ ...DEFAULTS, ...first(convention) });
   Object.assign(state, readHash());
-  addEventListener("hashchange", () => setState(readHash(), { quiet: true }));
+  for (const change of LINKED ? ["hashchange", "linked"] : ["hashchange"]) HOST.addEventListener(change, () => setState(readHash(), { quiet: true }));
 }

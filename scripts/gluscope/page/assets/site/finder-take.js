@@ -72,7 +72,7 @@ async function askForPages(neurons, said) {
 /** How the page of two neurons side by side is made, and where it will be. */
 function showPair(site, table, rows) {
   const [one, other] = rows.map((row) => placeOf(table, row)).sort((a, b) => a.layer - b.layer || a.neuron - b.neuron);
-  const file = `compare/${site.run}/${nameOf(one)}-${nameOf(other).replaceAll("/", "-")}.html`;
+  const file = `compare/${site.run}/${nameOf(one)}-${nameOf(other)}.html`;
   const [, command, folder] = /^(.*) (\S+)\/site$/.exec(site.make);
   const line = `${command} ${folder}/${file}${site.options}`;
   $("taken").replaceChildren(h("p", {}, `${nameOf(one)} and ${nameOf(other)} side by side: `, h("a", { href: `../${file}` }, "open"), " once this has made it:"),

@@ -11,10 +11,11 @@ const opens = (site, place) => LIVE !== null || site.has.has(address(place));
 /** `#go=next&from=L5/N10602`: from a page to its neighbour among the pages that exist. `#go=L5/N7`: to that neuron. */
 function go(site) {
   const wish = new URLSearchParams(location.hash.slice(1));
+  const show = wish.get("show") ? `#${wish.get("show")}` : "";
   const named = /^L(\d+)\/N(\d+)$/.exec(wish.get("go") ?? "");
   if (named) {
     const place = { layer: Number(named[1]), neuron: Number(named[2]) };
-    if (opens(site, place)) { location.replace(address(place)); return true; }
+    if (opens(site, place)) { location.replace(address(place) + show); return true; }
     site.asked = place;
     return false;
   }
@@ -30,7 +31,7 @@ function go(site) {
     target = others.length ? others[Math.floor(Math.random() * others.length)] : 0;
   }
   if (target < 0) target = wish.get("go") === "previous" ? count - 1 : 0;
-  location.replace(address(site.cards[target]));
+  location.replace(address(site.cards[target]) + show);
   return true;
 }
 
