@@ -36,9 +36,9 @@ check: $(TEST)
 	@$(BIN)/python .ci/lint-scripts
 
 # make browse RUN=demo: a site of a run where any neuron opens, for a browser here or, through ssh, elsewhere.
-# CONFIGFILE=mine.yaml for runs of your own, PORT= and HOST= to listen at.
+# MODEL=1 loads the model, for texts of your own; CONFIGFILE=mine.yaml for your own runs; PORT= and HOST= to listen at.
 browse: $(RUNTIME)
-	@$(BIN)/python scripts/browse.py $(RUN) $(if $(CONFIGFILE),--configfile $(CONFIGFILE)) \
+	@$(BIN)/python scripts/browse.py $(RUN) $(if $(MODEL),--model) $(if $(CONFIGFILE),--configfile $(CONFIGFILE)) \
 	  $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
 
 # make why TARGET=results/demo/site/index.html: what would run again, and for which key, file or version.

@@ -1,7 +1,8 @@
-"""Look at a run's neurons live: `python scripts/browse.py RUN [--configfile FILE ...]`.
+"""Look at a run's neurons live: `python scripts/browse.py RUN [--model] [--configfile FILE ...]`.
 
-Any neuron's page is made when it is asked for, and kept where Snakemake would have it. The lines that it prints say how
-to reach it from another computer. Ctrl-C ends it.
+Any neuron's page is made when it is asked for, and kept where Snakemake would have it. With --model the run's model is
+loaded, and every page shows what its neuron does in a text of yours. On a cluster: on the login node, or, with --model,
+in a job (srun). The lines that it prints say how to reach it from another computer. Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -43,9 +44,16 @@ def run(asked: argparse.Namespace) -> None:
     served.check()
     place = Place(asked.host, asked.port)
     with listen(place) as server:
-        maker = PageMaker(served, say=say)
+        own = model = None
+        if asked.model:
+            from gluscope.browse.own_text import OwnText, load_model  # imports torch
+
+            say(f"Loading the model of {asked.run} ...")
+            model = load_model(served)
+            own = OwnText(served, model)
+        maker = PageMaker(served, model, say)
         maker.warm()
-        serve(maker, None, server, place, say)
+        serve(maker, own, server, place, say)
 
 
 def workflow(configfiles: list[str]) -> Flow:
@@ -63,6 +71,7 @@ def workflow(configfiles: list[str]) -> Flow:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", metavar="RUN")
+    parser.add_argument("--model", action="store_true", help="load the run's model, for texts of your own")
     parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="as for snakemake")
     parser.add_argument("--port", type=int, default=PORT, help=f"to listen at, by default {PORT}; 0: any that is free")
     parser.add_argument("--host", default=Place.host, help="by default 127.0.0.1, which this machine alone reaches")

@@ -29,8 +29,10 @@ def name(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.exists() and commands(page)], ids=name)
 def test_commands_run(page: Path, tmp_path: Path) -> None:
-    # `make test` is this very run.
+    # `make test` is this very run; a server is ended with Ctrl-C.
     script = re.sub(r"^make test\b.*$", ":", commands(page), flags=re.M)
+    served = r"timeout --signal=INT 20 \1 PORT=0 || test $? = 124"
+    script = re.sub(r"^(make browse\b.*)$", served, script, flags=re.M)
     folder = copy_checkout(tmp_path / "gluscope")
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],

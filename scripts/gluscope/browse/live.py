@@ -15,7 +15,7 @@ from gluscope.page.render import ICON, inert_json, visible
 
 HERE = Path(__file__).parent
 # The scripts of each kind of page, files in assets/; the style is one for both.
-SCRIPTS: dict[str, tuple[str, ...]] = {"page": (), "site": ()}
+SCRIPTS = {"page": ("note.js", "strongest.js", "own-text.js"), "site": ("strongest.js", "start.js")}
 _POLICY = re.compile(rb'(<meta http-equiv="Content-Security-Policy" content=")([^"]*)(">\n)')
 _HEAD_BYTES = 4096
 
@@ -31,8 +31,10 @@ def with_script(html: bytes, kind: str, said: dict[str, Any]) -> bytes:
         return html
     nonce = secrets.token_urlsafe(16)
     own = f" 'nonce-{nonce}'".encode()
-    rules = [rule + own if rule.split()[0] in (b"script-src", b"style-src") else rule for rule in found[2].split(b"; ")]
-    policy = b"; ".join([*rules, b"connect-src 'self'"])
+    rules = {rule.split()[0]: rule for rule in found[2].split(b"; ")} | {b"connect-src": b"connect-src 'self'"}
+    for name in (b"script-src", b"style-src"):
+        rules[name] += own
+    policy = b"; ".join(rules.values())
     head = _templates().get_template("head.html.j2")
     added = head.render(nonce=nonce, said=inert_json(said), scripts=SCRIPTS[kind])
     return b"".join([html[: found.start()], found[1], policy, found[3], added.encode(), html[found.end() :]])

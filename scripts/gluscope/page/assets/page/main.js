@@ -19,7 +19,7 @@ async function start() {
   redraw(new Set(["convention"]), data);
   onState((changed) => redraw(changed, data));
   // What the live site's own script needs to show a text of the reader's as the page shows its texts.
-  if (LIVE) LIVE.page = { data, state, onState, h, svg, number, caseOf, caseLabel, derived, isTurned, heatText, watchTokens };
+  if (LIVE) LIVE.page = { data, state, onState, caseOf, heatText, watchTokens };
   if (state.text) scrollToText();
   if (LINKED) document.documentElement.classList.add("linked");
   window.gluscopeShown = () => shownNow(data);
