@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from helpers.checkout import REPO, user_environment
+from helpers.checkout import PATIENCE, REPO, user_environment
 
 from benchmark import forward, timing
 from benchmark.report import MARKERS, markdown, put
@@ -36,7 +36,7 @@ def test_the_quick_run_writes_every_table(tmp_path: Path) -> None:
     page.write_text(f"# Before\n\n{BEGIN}\nwhat stood here\n{END}\n\nafter\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(REPO / "scripts/bench.py"), "--quick", "--out", str(page), "--folder", str(tmp_path)],
-        cwd=tmp_path, env=user_environment(), capture_output=True, text=True, timeout=300, check=False,
+        cwd=tmp_path, env=user_environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     text = page.read_text(encoding="utf-8")

@@ -42,13 +42,14 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
     def opened(file: Path, address: str = "", *, ready: str = "html.ready", **options: Any) -> Any:
         context = browser.new_context(**({"viewport": {"width": 1366, "height": 768}} | options))
+        context.set_default_timeout(300_000)  # ms; a busy machine takes its time
         contexts.append(context)
         tab = context.new_page()
         tab.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
         tab.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         tab.on("request", lambda request: requests.append(request.url))
         tab.goto(file.as_uri() + address)
-        tab.wait_for_selector(ready, timeout=30_000)
+        tab.wait_for_selector(ready)
         return tab
 
     yield opened

@@ -49,7 +49,7 @@ def site(made: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arrives(tab: Any, neuron: NeuronId) -> bool:
-    tab.wait_for_url(f"**/{neuron}.html*", timeout=15_000)
+    tab.wait_for_url(f"**/{neuron}.html*")
     return True
 
 
@@ -428,7 +428,7 @@ def test_the_finder_at_full_size(open_page: Open, tmp_path: Path) -> None:
     size = sum(file.stat().st_size for file in tmp_path.rglob("*.js"))
     tab = open_page(index)
     ready = tab.evaluate("performance.now()")
-    tab.wait_for_selector("html.finder-ready", timeout=60_000)
+    tab.wait_for_selector("html.finder-ready")
     loaded = tab.evaluate("performance.getEntriesByName('finder-ready')[0].startTime")
     word = words[int(small.rows.ids[0][1]) - 1]
     took = {}

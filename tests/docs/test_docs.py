@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.checkout import REPO, copy_checkout, user_environment
+from helpers.checkout import PATIENCE, REPO, copy_checkout, small_demo, user_environment
 
 PAGES = sorted([REPO / "README.md", *(REPO / "docs").glob("*.md"), REPO / "config/README.md"])
 _BLOCK = re.compile(r"^```(sh[^\n]*)\n(.*?)^```$", re.M | re.S)
@@ -34,9 +34,11 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     served = r"timeout --signal=INT 20 \1 PORT=0 || test $? = 124"
     script = re.sub(r"^(make browse\b.*)$", served, script, flags=re.M)
     folder = copy_checkout(tmp_path / "gluscope")
+    small_demo(folder)
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=folder, env=user_environment(HOME=str(tmp_path)), capture_output=True, text=True, timeout=900, check=False,
+        cwd=folder, env=user_environment(HOME=str(tmp_path)), capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{name(page)}:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
 

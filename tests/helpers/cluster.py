@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.checkout import BIN, user_environment
+from helpers.checkout import BIN, PATIENCE, user_environment
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
 SEARCH = "/usr/sbin:/sbin:" + os.environ.get("PATH", "/usr/bin:/bin")
@@ -43,11 +43,12 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class Cluster:
-    """`nodes` nodes n1..; the first `gpu_nodes` have two A100s each. `with Cluster(folder) as cluster: ...`"""
+    """`nodes` nodes n1..; the first `gpu_nodes` have `gpus` A100s each. `with Cluster(folder) as cluster: ...`"""
 
     folder: Path
     nodes: int = 3
     gpu_nodes: int = 2
+    gpus: int = 2
     cpus: int = 4
     memory_mb: int = 16000
     extra: tuple[str, ...] = ()
@@ -68,10 +69,10 @@ class Cluster:
             "PATH": SEARCH,
         }
 
-    def run(self, *command: str, check: bool = True, timeout: float = 60) -> str:
+    def run(self, *command: str, check: bool = True) -> str:
         """Standard output of a command run against this cluster."""
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False
+            command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -87,7 +88,7 @@ class Cluster:
             self.start_controller()
             for node in range(1, self.nodes + 1):
                 self.start_node(f"n{node}")
-            self.wait_for(lambda: set(self.states().values()) == {"idle"}, 30, "all nodes idle")
+            self.wait_for(lambda: set(self.states().values()) == {"idle"}, 300, "all nodes idle")
         except BaseException:
             self.__exit__()
             raise
@@ -96,7 +97,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         if self.pid("slurmctld"):
-            subprocess.run(["scancel", "--user=root"], env=self.environment, timeout=10, check=False)
+            subprocess.run(["scancel", "--user=root"], env=self.environment, timeout=PATIENCE, check=False)
             time.sleep(0.5)
         for node in range(1, self.nodes + 1):
             self.stop(f"slurmd-n{node}")
@@ -118,7 +119,7 @@ class Cluster:
         pid = self.pid(daemon)
         if pid:
             os.kill(pid, how)
-            self.wait_for(lambda: self.pid(daemon) is None, 20, f"{daemon} to end")
+            self.wait_for(lambda: self.pid(daemon) is None, 300, f"{daemon} to end")
 
     def start_controller(self) -> None:
         self.run("slurmctld", "-i")
@@ -160,7 +161,7 @@ class Cluster:
         controller, *ports = free_ports(self.nodes + 1)
         nodes = [
             f"NodeName=n{i} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
-            + (" Gres=gpu:a100:2 Feature=a100,80gb" if i <= self.gpu_nodes else " Feature=cpuonly")
+            + (f" Gres=gpu:a100:{self.gpus} Feature=a100,80gb" if i <= self.gpu_nodes else " Feature=cpuonly")
             for i, port in enumerate(ports, start=1)
         ]
         lines = [
@@ -208,11 +209,12 @@ class Cluster:
             f"PartitionName=urgent Nodes=n[1-{self.nodes}] PriorityTier=9 PreemptMode=OFF DefaultTime=10 State=UP",
         ]
         self.conf.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        devices = [folder / f"run/gpu{i}" for i in range(2)]
+        devices = [folder / f"run/gpu{i}" for i in range(self.gpus)]
         for device in devices:
             if not device.exists():
                 os.mknod(device, 0o666 | 0o020000, os.makedev(1, 3))
-        gres = [f"NodeName=n{i} Name=gpu Type=a100 File={folder}/run/gpu[0-1]" for i in range(1, self.gpu_nodes + 1)]
+        files = f"{folder}/run/gpu[0-{self.gpus - 1}]"
+        gres = [f"NodeName=n{i} Name=gpu Type=a100 File={files}" for i in range(1, self.gpu_nodes + 1)]
         (folder / "etc/gres.conf").write_text("\n".join(gres) + "\n", encoding="utf-8")
         (folder / "etc/cgroup.conf").write_text("CgroupAutomount=no\n", encoding="utf-8")
 

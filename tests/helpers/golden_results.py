@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import DatasetPaths, RunPaths
+from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.dataset.plan import Plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.recompute.types import Recomputed
@@ -76,7 +77,12 @@ def differences(found: dict[str, np.ndarray]) -> list[str]:
             elif np.issubdtype(left.dtype, np.floating):
                 scale = float(np.nanmax(np.abs(left), initial=0.0))
                 bound = 2e-3 if left.dtype == np.float16 else 1e-5
-                if not np.allclose(left, right, rtol=bound, atol=bound * scale, equal_nan=True):
+                apart = ~np.isclose(left, right, rtol=bound, atol=bound * scale, equal_nan=True)
+                if name.startswith("recompute") and apart.mean() < 0.05:
+                    # The cache has x in float16. Where another machine's float32 rounds one of its coordinates the
+                    # other way, the values of that token move by a step of float16; so it is with few tokens.
+                    apart &= np.abs(left - right) > 2 * UNIT_ROUNDOFF["float16"] * scale
+                if apart.any():
                     told.append(f"{name}: up to {np.nanmax(np.abs(left - right)):.3g} of {scale:.3g}")
             elif not np.array_equal(left, right):
                 told.append(f"{name}: {int((left != right).sum())} of {left.size} entries")

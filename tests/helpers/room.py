@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from helpers.checkout import REPO, snakemake
+from helpers.checkout import REPO, snakemake, user_environment
+from helpers.forked import forked_snakemake
 
 CONFIG: dict[str, Any] = {
     "datasets": {"mine-texts": {"source": "texts.jsonl", "tokenizer": "my-model/"}},
@@ -34,6 +35,7 @@ class Room:
 
     folder: Path
     repo: Path = REPO
+    forked: bool = True  # whether Snakemake comes from a process that has imported it
 
     def write_config(self, **run: Any) -> None:
         """mine.yaml: CONFIG with keys of the run changed."""
@@ -53,11 +55,14 @@ class Room:
         for name in ("model.safetensors", "tokenizer.json"):
             (model / name).write_bytes(b"")
 
-    def snakemake(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`snakemake ARGUMENTS` as the user types it here, with mine.yaml if it is there."""
         mine = ["--configfile=mine.yaml"] if (self.folder / "mine.yaml").exists() else []
         where = ["--snakefile", str(self.repo / "Snakefile")] if self.repo != self.folder else []
-        return snakemake(self.folder, *where, "--cores", "2", *mine, *arguments, timeout=timeout)
+        typed = [*where, "--cores", "2", *mine, *arguments]
+        return (
+            forked_snakemake(self.folder, typed, user_environment()) if self.forked else snakemake(self.folder, *typed)
+        )
 
     def plan(self, *arguments: str) -> dict[str, int]:
         """How many jobs of each rule a dry run would start."""

@@ -96,7 +96,7 @@ def node_dies(room: Room, rng: random.Random) -> None:
     room.cluster.stop(f"slurmd-{node}", signal.SIGKILL)
     for job in lost:
         room.kill(job)
-    room.cluster.wait_for(lambda: room.cluster.states().get(node, "").startswith("down"), 90, f"{node} to be down")
+    room.cluster.wait_for(lambda: room.cluster.states().get(node, "").startswith("down"), 300, f"{node} to be down")
     room.cluster.start_node(node)
 
 
@@ -273,8 +273,19 @@ def killed_and_changed(room: Room, rng: random.Random) -> None:
 
 
 def _go_on(room: Room) -> None:
-    """Let the old scans end when the next command has merged its own, or, where it waits for them, after a while."""
-    room.wait_until(lambda: (room.folder / RUN / "summary.zarr/zarr.json").exists(), 100, 0.2)
+    """Let the old scans end when the next command is done, or, where it waits for them, when it says so.
+
+    They come too late then for its merge, which would refuse them by name. They ran since before it, and there are GPUs
+    for its own scans beside them.
+    """
+
+    def waits_or_is_done() -> bool:
+        said = room.folder / "command-2.log"
+        return (room.folder / PAGES[0]).exists() or (
+            said.exists() and "Waiting for" in said.read_text(errors="replace")
+        )
+
+    room.wait_until(waits_or_is_done, 560, 0.2)
     (room.folder / "go-on").touch()
 
 

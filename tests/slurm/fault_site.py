@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 from gluscope.cache.reader import CacheReader
@@ -135,10 +134,6 @@ class Room:
     def write_config(self, k: int = 4) -> None:
         write_config(self.folder, k)
 
-    def scanned_with(self, key: str) -> set[Any]:
-        """What the shards say of a setting."""
-        return {SummaryReader(self.folder / scan(shard)).attributes[key] for shard in SHARDS}
-
     def start(self, *targets: str) -> None:
         """Type the command; it runs on."""
         self.commands += 1
@@ -152,7 +147,7 @@ class Room:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
-    def wait(self, seconds: float = 400) -> int:
+    def wait(self, seconds: float = 1200) -> int:
         """Exit status of the command."""
         assert self.process is not None
         try:
@@ -193,7 +188,7 @@ class Room:
             ]
             return bool(found) or (self.process is not None and self.process.poll() is not None)
 
-        self.cluster.wait_for(look, 90, f"{what} to run")
+        self.cluster.wait_for(look, 600, f"{what} to run")
         if not found:
             raise RuntimeError(f"the command ended before {what} ran: {self.said()[-1500:]}")
         return found[0]
@@ -226,7 +221,7 @@ class Room:
 
     def settle(self) -> None:
         """Wait until no job of this round is left."""
-        self.cluster.wait_for(lambda: not self.jobs(False), 120, "the queue to empty")
+        self.cluster.wait_for(lambda: not self.jobs(False), 900, "the queue to empty")
 
 
 class Site:
@@ -295,8 +290,10 @@ class Site:
         return Room(self.cluster, self.room_folder, self.program, first_job=max(map(int, lines), default=0))
 
     def results(self) -> dict[str, bytes]:
-        """All bytes of the summary and the pages; the start page, which lists what exists, is each command's own."""
-        root = self.room_folder / RUN
-        found = [*(root / "summary.zarr").rglob("*"), *(root / "site").glob("L*/*.html")]
-        files = [path for path in found if path.is_file()]
+        """All stored bytes: texts, scans, caches, summary, weights, neurons, pages.
+
+        The start page, which lists what exists, is each command's own.
+        """
+        root = self.room_folder / "results"
+        files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != "index.html"]
         return {str(path.relative_to(root)): path.read_bytes() for path in files}

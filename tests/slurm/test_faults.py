@@ -8,7 +8,7 @@ from slurm.conftest import texts
 from slurm.fault_site import Site
 from slurm.run_faults import play
 
-# A killed Snakemake: test_restart_of_snakemake. One kind that hits a running job, one that the next start makes good.
+# A killed Snakemake: test_pipeline. One kind that hits a running job, one that the next start makes good.
 KINDS = ["job killed while writing a store", "cache damaged"]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+from helpers.checkout import PATIENCE
 from helpers.cluster import Cluster, login_environment
 from helpers.quick import quick_snakemake
 
@@ -31,11 +34,11 @@ def command(*arguments: str) -> list[str]:
     return [_program(), "--profile", "slurm", *arguments, *QUICK]
 
 
-def typed(cluster: Cluster, folder: Path, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def typed(cluster: Cluster, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `command(*arguments)` on the login node."""
     return subprocess.run(
         command(*arguments),
-        cwd=folder, env=login_environment(cluster), capture_output=True, text=True, timeout=timeout, check=False,
+        cwd=folder, env=login_environment(cluster), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 
@@ -46,14 +49,28 @@ def submitted(cluster: Cluster, folder: Path) -> list[dict[str, str]]:
     return [job for job in fields if job.get("WorkDir") == str(folder)]
 
 
-def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
+def test_a_page_as_typed_and_typed_again_after_snakemake_was_killed(cluster: Cluster, checkout: Path) -> None:
+    """The jobs of the killed one go on, are waited for, and none runs twice."""
+    with open(checkout / "first.log", "w") as log:
+        first = subprocess.Popen(
+            command(PAGE), cwd=checkout, env=login_environment(cluster), stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        cluster.wait_for(lambda: len(scans(cluster, checkout, "RUNNING")) == 4, PATIENCE, "four scans to run")
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    assert any((checkout / ".snakemake/locks").iterdir()), "a killed Snakemake leaves its lock"
+
     done = typed(cluster, checkout, PAGE)
     assert done.returncode == 0, done.stderr[-4000:]
+    assert "Waiting for" in done.stderr
     assert (checkout / PAGE).stat().st_size > 10_000
 
     jobs = submitted(cluster, checkout)
     on_gpu = [job for job in jobs if "gres:gpu:a100:1" in job.get("TresPerNode", "")]
     assert len(on_gpu) == 4, "one A100 for each of the four shards"
+    assert len({job["Comment"] for job in scans(cluster, checkout)}) == 4
     rules = Counter(job["Comment"].removeprefix("rule_").partition("_wildcards_")[0] for job in jobs)
     assert rules == {"tokenise": 1, "weights": 1, "scan": 4, "merge": 1}, "what is small runs on the login node"
     for shard in range(4):
@@ -67,11 +84,7 @@ def test_a_page_as_typed(cluster: Cluster, checkout: Path) -> None:
     assert len(submitted(cluster, checkout)) == len(jobs)
 
 
-def test_other_partition_and_gpu_on_the_command_line(cluster: Cluster, checkout: Path) -> None:
-    scan = "results/tiny/scan/0000.zarr.zip"
-    given = ["scan:gres=gpu:a100:1", "scan:slurm_partition=gpu", "scan:constraint=80gb"]
-    done = typed(cluster, checkout, scan, "--set-resources", *given)
-    assert done.returncode == 0, done.stderr[-4000:]
-    (job,) = [job for job in submitted(cluster, checkout) if "gpu" in job.get("TresPerNode", "")]
-    assert job["Partition"] == "gpu"
-    assert job["Features"] == "80gb"
+def scans(cluster: Cluster, checkout: Path, state: str = "") -> list[dict[str, str]]:
+    """Scan jobs of a checkout, as SLURM knows them; only those in `state` if one is given."""
+    jobs = [job for job in submitted(cluster, checkout) if job.get("Comment", "").startswith("rule_scan")]
+    return [job for job in jobs if not state or job["JobState"] == state]

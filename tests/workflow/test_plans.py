@@ -111,6 +111,7 @@ def processor_time() -> Iterator[list[float]]:
 @pytest.mark.parametrize(("neurons", "seconds", "batches"), [(1, 3, range(1)), (10_000, 10, range(64, 129))])
 def test_large_plans_are_quick(room: Room, neurons: int, seconds: float, batches: range) -> None:
     every = [f"L{layer}/N{neuron}" for layer in range(32) for neuron in range(11008)]
+    room.forked = False
     room.write_config(shards=64, neurons=random.Random(0).sample(every, neurons))
     with processor_time() as start:
         room.snakemake("--list-rules")

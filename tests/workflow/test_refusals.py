@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from gluscope.core.size import Size
 from helpers.checkout import copy_checkout
 from helpers.room import Room
 
@@ -74,7 +75,15 @@ def test_a_neuron_that_a_replay_does_not_keep(room: Room) -> None:
 
 def test_every_mistake_in_the_config_has_its_line(room: Room) -> None:
     room.write_config(k=0, dtype="float8", colour="blue")
-    assert len(room.refusal()) == 3
+    lines = room.refusal()
+    expected = ["k: expected a whole number from 1 to 1024, found 0. Next: correct it in your config file."]
+    expected += [
+        "dtype: expected one of float32, bfloat16, float16, auto, found 'float8'. Next: correct it in your config file."
+    ]
+    expected += ["expected a known key, found 'colour'. Next: choose one of model, dataset, neurons, "]
+    assert len(lines) == len(expected)
+    for line, text in zip(lines, expected, strict=True):
+        assert line.startswith(f"error: config: runs: mine: {text}")
 
 
 def test_texts_that_are_not_there(room: Room) -> None:
@@ -88,7 +97,7 @@ def test_a_neuron_of_a_model_that_was_not_known_is_refused_when_it_is_fetched(
 ) -> None:
     import fetch_model
 
-    monkeypatch.setattr(fetch_model, "describe", lambda *_: SimpleNamespace(n_layers=32, d_mlp=11008))
+    monkeypatch.setattr(fetch_model, "describe", lambda *_: SimpleNamespace(size=Size.dense(32, 11008)))
     page = "results/olmo/site/L32/N5.html"
     smk = SimpleNamespace(
         params=SimpleNamespace(settings={"model": "some/model", "revision": None}),
@@ -109,7 +118,7 @@ def test_a_fetched_model_without_a_tokenizer_for_texts_that_came_as_tokens(
 ) -> None:
     import fetch_model
 
-    spec = SimpleNamespace(n_layers=32, d_mlp=11008, folder=str(tmp_path), model="some/model")
+    spec = SimpleNamespace(size=Size.dense(32, 11008), folder=str(tmp_path), model="some/model")
     monkeypatch.setattr(fetch_model, "describe", lambda *_: spec)
     smk = SimpleNamespace(
         params=SimpleNamespace(settings={"model": "some/model", "revision": None}, version={"fetch_model": "1"}),

@@ -24,7 +24,7 @@ from gluscope.recompute.types import Recomputed
 from gluscope.stages.table import STAGES
 from gluscope.stages.write import TABLE, raised
 from helpers import twelve_edits
-from helpers.checkout import REPO, copy_checkout, user_environment
+from helpers.checkout import PATIENCE, REPO, copy_checkout, user_environment
 from helpers.damage import flip
 from helpers.exports import exported
 from helpers.golden_results import collect, differences
@@ -157,7 +157,7 @@ def test_why_says_key_file_and_version(room: Room) -> None:
     def why(*arguments: str) -> str:
         done = subprocess.run(
             [sys.executable, str(room.repo / "scripts/why.py"), *arguments, "--configfile", "mine.yaml"],
-            cwd=room.folder, env=user_environment(), capture_output=True, text=True, timeout=120, check=False,
+            cwd=room.folder, env=user_environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         return done.stdout + done.stderr
 
@@ -260,7 +260,7 @@ def test_exports_and_a_run_from_them(room: Room) -> None:
     (site / "pages.json").write_text('[{"title": "gemma-2-2b", "children": []}]', encoding="utf-8")
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=room.folder, env=user_environment(), capture_output=True, text=True, timeout=300, check=False,
+        cwd=room.folder, env=user_environment(), capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     (room.folder / "taken.yaml").unlink()
     assert done.returncode == 0, done.stdout + done.stderr

@@ -72,6 +72,14 @@ class Cost:
         return self.scan / rate, self.replay / rate
 
 
+def _index_files(entries: int) -> int:
+    """Files of the finder's way from tokens to lists, at most: more while one would have over 200,000 entries."""
+    files = 1
+    while files < 256 and entries > 200_000 * files:
+        files *= 2
+    return files
+
+
 def cost(size: ModelSize, work: Work) -> Cost:
     """What `work` takes with a model of this size."""
     neurons = size.n_layers * size.d_mlp
@@ -85,7 +93,8 @@ def cost(size: ModelSize, work: Work) -> Cost:
         "pages": texts * _PAGE_BYTES,
     }
     files = work.shards * (1 + (size.n_layers + 6 if work.cache else 0)) + 15 * work.replay_shards + 2 * work.listed
-    files += 19 * size.n_layers + 45 + 9  # summary and weights; model, plan, versions, start page, finder and its list
+    files += 18 * size.n_layers + 45 + 8  # summary and weights; model, plan, versions, start page
+    files += 2 * size.n_layers + 1 + 2 * _index_files(neurons * _LISTS * work.k)  # the finder
     return Cost(
         {what: count for what, count in found.items() if count},
         files,

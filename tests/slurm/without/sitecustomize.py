@@ -1,9 +1,8 @@
 """Takes one of the program's precautions away, for the negative control of `make faults`. Only tests put it on a path.
 
 GLUSCOPE_TEST_WITHOUT: `rename`: files are written under their final names. `fsync`: nothing is synced. `lock`: locks of
-Snakemake, jobs of an earlier start, later jobs of the same file, and what files say they were made with are not looked
-at.
-GLUSCOPE_TEST_HOLD: a file for which each scan waits, five minutes at most, before it syncs anything.
+Snakemake, jobs of an earlier start and later jobs of the same file are not looked at.
+GLUSCOPE_TEST_HOLD: a file for which each scan waits, ten minutes at most, before it syncs anything.
 GLUSCOPE_TEST_POWER: a file that exists. The first scan that begins takes it away, and loses its node's power as soon as
 a result has got its final name: what was not synced is lost, all else is on the disk.
 """
@@ -43,10 +42,8 @@ def in_place(atomic):
 
 
 def one_writer_or_two(module):
-    """Of what keeps two writers apart, or notices afterwards that there were two, nothing is left."""
-    if module.__name__.endswith("as_asked"):
-        module.made_otherwise = lambda *rest, **others: iter(())
-    elif module.__name__.endswith("claims"):
+    """Of what keeps two writers apart nothing is left."""
+    if module.__name__.endswith("claims"):
         module._read = lambda file: next(iter(_own), None)
         write = module._write
         module._write = lambda file, claim: (_own.append(claim), write(file, claim))
@@ -59,9 +56,7 @@ _own = []
 
 CHANGES = {
     "rename": {"gluscope.store.atomic": in_place},
-    "lock": dict.fromkeys(
-        ("gluscope.workflow.claims", "gluscope.workflow.restart", "gluscope.workflow.as_asked"), one_writer_or_two
-    ),
+    "lock": dict.fromkeys(("gluscope.workflow.claims", "gluscope.workflow.restart"), one_writer_or_two),
 }.get(WITHOUT, {})
 
 
@@ -111,7 +106,7 @@ def held():
     def late(handle):
         if not done:
             done.append(True)
-            end = time.monotonic() + 300
+            end = time.monotonic() + 600
             while not os.path.exists(HOLD) and time.monotonic() < end:
                 time.sleep(0.2)
         fsync(handle)

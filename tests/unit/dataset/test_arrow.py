@@ -86,7 +86,7 @@ def test_flipped_bits_are_refused_or_not_read(file: Path) -> None:
             assert caught.value.redo == (str(file.parent),)
     assert 50 < refused < 250
     for size in (len(whole) - 9, 1000, 20, 0):
-        with altered(file, whole[:size]), pytest.raises(StoreError):
+        with altered(file, whole[:size]), pytest.raises(StoreError, match=file.name):
             read(file, rows)
 
 
@@ -116,5 +116,5 @@ def test_rows_in_another_place_are_refused(file: Path) -> None:
         writer.write_table(turned, max_chunksize=BATCH)
     data = other.read_bytes()
     size = len(file.read_bytes())
-    with altered(file, data[:size].ljust(size, b"\0")), pytest.raises(StoreError):
+    with altered(file, data[:size].ljust(size, b"\0")), pytest.raises(StoreError, match="found others"):
         read(file, list(range(ROWS)))

@@ -88,7 +88,7 @@ def test_damaged_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"plan-4\.json: expected a plan of shards"):
         Plan.read(path)
     path.write_text(json.dumps({"shards": []}))
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"expected a plan of shards, found other content \(KeyError\)"):
         Plan.read(path)
 
 

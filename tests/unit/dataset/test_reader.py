@@ -1,10 +1,8 @@
-"""Reading token data sets: rows over several files and chunks, damage, and what opening one imports."""
+"""Reading token data sets: rows over several files and chunks, and damage."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from gluscope.dataset.build import build
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import StoredFile, TokenRecord, TokenSettings, file_sha256, verify
 from gluscope.dataset.sources import fetch
-from helpers.checkout import REPO
 
 ROWS = [[i % 7] * (1 + i % 5) + [i] for i in range(40)]
 
@@ -100,23 +97,6 @@ def test_an_unfinished_or_newer_data_set_is_refused(folder: Path) -> None:
     (folder / "tokens.json").unlink()
     with pytest.raises(StoreError, match=r"tokens\.json: .* found no such file"):
         TokenDataset.open(folder)
-
-
-def test_reading_and_planning_import_nothing_heavy(folder: Path) -> None:
-    code = f"""
-import sys
-from gluscope.dataset.plan import make_plan
-from gluscope.dataset.reader import TokenDataset
-data = TokenDataset.open({str(folder)!r})
-make_plan(data, 3)
-data.input_ids(20), data.metadata(20)
-heavy = {{"torch", "transformers", "tokenizers", "datasets", "pandas", "zarr", "numba"}} & set(sys.modules)
-sys.exit(f"imported {{heavy}}" if heavy else 0)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO / "scripts", capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_data_set_of_an_earlier_version_is_compared_as_a_whole(folder: Path) -> None:

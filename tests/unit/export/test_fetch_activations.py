@@ -11,7 +11,7 @@ from gluscope.dataset.sources import Sources
 from gluscope.export.take import Taking, take_activations
 from gluscope.summary.file import SummaryReader
 from helpers import published as made
-from helpers.checkout import REPO
+from helpers.checkout import PATIENCE, REPO
 from helpers.fake_hub import FakeHub
 
 CALL = """
@@ -35,7 +35,7 @@ def test_activations_are_fetched_and_taken(tmp_path: Path) -> None:
             environment.pop(name, None)
         done = subprocess.run(
             [sys.executable, "-c", CALL, str(tmp_path / "activations.json")],
-            env=environment, capture_output=True, text=True, timeout=120, check=False,
+            env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert not [name for name in hub.served if name.startswith("samples/") or name in ("model.py", "x.pt")]

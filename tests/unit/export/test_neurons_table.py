@@ -127,6 +127,6 @@ def test_a_fault_on_the_way_leaves_no_table(tmp_path: Path) -> None:
         yield summaries()[0], weights()[0]
         raise StoreError("weights.zarr", "a layer", "none", "run again")
 
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"weights\.zarr: expected a layer"):
         write_neurons(tmp_path / "neurons.parquet", layers(), about=RunProvenance.of(ABOUT), say=lambda _: None)
     assert not list(tmp_path.iterdir())

@@ -36,12 +36,14 @@ def test_replaced_files_are_named_with_both_revisions(room: Path) -> None:
     spec = spec_of(Path("model"), revision_now(Path("model")))
     refuse_replaced(spec)
     save(room / "model", b"two")
+    before, now = spec.revision[:19], revision_now(Path("model"))[:19]
     with pytest.raises(ModelError) as error:
         refuse_replaced(spec)
-    text = str(error.value)
-    assert "model.safetensors" in text
-    assert spec.revision[:19] in text
-    assert revision_now(Path("model"))[:19] in text
+    assert str(error.value) == (
+        f"model: expected revision {before}, which this run was planned for, found {now} (config.json, "
+        "model.safetensors): its files were replaced. Next: run the same command again: it begins with the files as "
+        "they are now."
+    )
 
 
 def test_the_same_bytes_under_new_dates_are_the_same_model(room: Path) -> None:
@@ -62,7 +64,7 @@ def test_a_file_of_another_size_but_the_old_date(room: Path) -> None:
     stat, spec = path.stat(), spec_of(Path("model"), revision_now(Path("model")))
     path.write_bytes(b"six")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=r"found sha256:\w+ \(model.safetensors\): its files were replaced"):
         refuse_replaced(spec)
 
 
@@ -72,7 +74,7 @@ def test_replaced_while_the_job_runs(room: Path) -> None:
         with new_file("before") as part:
             part.write_text("whole")
         save(room / "model", b"two")
-        with pytest.raises(ModelError), new_file("after") as part:
+        with pytest.raises(ModelError, match="its files were replaced"), new_file("after") as part:
             part.write_text("of two models")
     assert Path("before").exists()
     assert not Path("after").exists()
@@ -89,5 +91,5 @@ def test_a_folder_that_has_gone(room: Path) -> None:
     spec = spec_of(Path("model"), revision_now(Path("model")))
     for file in Path("model").iterdir():
         file.unlink()
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=r"model: expected weights in safetensors .* found none"):
         refuse_replaced(spec)

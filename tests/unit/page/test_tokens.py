@@ -107,7 +107,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"tokenizer\.json: expected a tokenizer"):
         TokenTexts.read(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=r"tokenizer\.json: expected a tokenizer, found KeyError"):
         TokenTexts.read(tmp_path)
 
 

@@ -14,7 +14,7 @@ from gluscope.core.cases import CASES, LISTS, QUANTITIES
 from gluscope.scan import triton_check
 from gluscope.scan.reduce import TorchReducer, make_reducer
 from gluscope.scan.segments import MOST_LAUNCHED, launches, whole_waves
-from helpers.checkout import REPO
+from helpers.checkout import PATIENCE, REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ def test_in_the_interpreter() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     cases = Path(__file__).with_name("triton_cases.py")
     done = subprocess.run(
-        [*command, str(cases)], env=environment, cwd=REPO, capture_output=True, text=True, timeout=600
+        [*command, str(cases)], env=environment, cwd=REPO, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 import zipfile
 from dataclasses import asdict
@@ -16,7 +14,6 @@ from gluscope.core.errors import StoreError
 from gluscope.core.schema import PER_RUN, SUMMARY
 from gluscope.summary.file import SummaryReader, write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
-from helpers.checkout import REPO
 from helpers.damage import altered, check_cuts, check_flips, flip, refused_or_equal
 from helpers.summaries import (
     FIELDS,
@@ -243,14 +240,3 @@ def test_memory_does_not_grow_with_the_layers(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
-
-
-def test_reading_a_neuron_imports_no_zarr(made: Made) -> None:
-    code = f"""
-import sys; sys.path.insert(0, {str(REPO / "scripts")!r})
-from gluscope.summary.file import SummaryReader
-assert not {{"zarr", "numcodecs", "tensorstore"}} & set(sys.modules)
-SummaryReader({str(made.paths[1])!r}).neuron(1, 2)
-assert not {{"zarr", "tensorstore", "asyncio", "torch"}} & set(sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -63,7 +63,7 @@ def test_what_a_reader_refuses_is_found(tmp_path: Path, make, name: str, read) -
                     read(path)
                 except StoreError:
                     refused += 1
-                    with pytest.raises(StoreError):
+                    with pytest.raises(StoreError, match=path.name):
                         check_whole(path)
     assert refused > 5
     check_whole(path)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from gluscope.core.errors import GluscopeError, ShardMismatch, WrongFile
+from gluscope.store.damage import to_redo
+from gluscope.summary.file import SummaryReader, write_summary
 from gluscope.workflow.damaged import note, remove_noted
 from gluscope.workflow.job import start
 from gluscope.workflow.restart import make_good
+from helpers.damage import altered
+from helpers.summaries import random_layer, random_sample
 
 
 @pytest.fixture
@@ -76,3 +83,68 @@ def test_a_retry_refuses_what_is_noted_without_a_look(here: Path, capsys: pytest
     Path(smk.input[1]).write_text("other bytes")
     with start(smk):
         pass
+
+
+ONLY_IT = ". Next: run the same command again: only it is made anew.\n"
+SECOND_LOOK = "a second look found it whole, so a disk or the memory may be failing.\n"
+SHARD = Path("results/r/scan/0001.zarr.zip")
+
+
+@pytest.fixture
+def shard(here: Path) -> Path:
+    """A whole store beside those that are none."""
+    rng = np.random.default_rng(1)
+    layers, sample = [random_layer(rng, 6, 3, 3, range(9))], random_sample(rng, 3, range(9))
+    write_summary(SHARD, layers, n_layers=1, sample=sample, attributes={"shard": "0001"})
+    return SHARD
+
+
+def refusal(read: Callable[[Path], object], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a job says that reads the shard and refuses it."""
+    smk = SimpleNamespace(log=[], threads=1, input=[str(SHARD)])
+    with pytest.raises(SystemExit), start(smk):
+        read(SHARD)
+    return capsys.readouterr().err
+
+
+def read_layer(shard: Path) -> None:
+    SummaryReader(shard).layer(0)
+
+
+def test_damage_that_is_on_the_disk_is_noted(shard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard.write_bytes(shard.read_bytes()[:-9])
+    said = refusal(read_layer, capsys)
+    assert said.startswith(f"error: {shard}: ")
+    assert said.endswith(ONLY_IT)
+    [why] = remove_noted()
+    assert said == f"error: {why}{ONLY_IT}"
+    assert not shard.exists()
+
+
+def test_damage_that_a_second_look_does_not_find_is_not_noted(shard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What came from the disk was not what is on it: the store is whole, and stays."""
+
+    def read_once(shard: Path) -> None:
+        with altered(shard, shard.read_bytes()[:-9]):
+            read_layer(shard)
+
+    said = refusal(read_once, capsys)
+    assert said.startswith(f"error: {shard}: ")
+    assert said.endswith(". Next: run the same command again: " + SECOND_LOOK)
+    assert remove_noted() == []
+    read_layer(shard)
+
+
+@pytest.mark.parametrize("kind", [WrongFile, ShardMismatch])
+def test_a_whole_file_that_does_not_belong_there_is_noted_all_the_same(
+    shard: Path, kind: type[GluscopeError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A look at its checksums would find it whole."""
+
+    def refuse(shard: Path) -> None:
+        raise to_redo(kind, shard, str(shard), "shard 0001", "shard 0002")
+
+    said = refusal(refuse, capsys)
+    assert said == f"error: {shard}: expected shard 0001, found shard 0002{ONLY_IT}"
+    assert remove_noted() == [f"{shard}: expected shard 0001, found shard 0002"]
+    assert not shard.exists()

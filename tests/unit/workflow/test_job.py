@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from gluscope.core.errors import StoreError
 from gluscope.workflow.job import explain, start
-from helpers.checkout import REPO
+from helpers.checkout import PATIENCE, REPO
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ with start(SimpleNamespace(log=[sys.argv[1]], threads=1)):
 """
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "log")],
-        cwd=REPO / "scripts", capture_output=True, text=True, timeout=60, check=False,
+        cwd=REPO / "scripts", capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 143
     assert "tidied up" in done.stdout

@@ -15,7 +15,7 @@ from gluscope.dataset.plan import Plan, Shard
 from gluscope.scan.progress import Progress
 from gluscope.workflow.queue import QueuedJob, parse_queue
 from gluscope.workflow.status import QUIET, as_text, run_status
-from helpers.checkout import REPO
+from helpers.checkout import PATIENCE, REPO
 
 MINE = RunPaths("mine")
 
@@ -93,7 +93,7 @@ def test_what_people_read(folder: Path) -> None:
 def test_the_command(folder: Path) -> None:
     def status(*runs: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(REPO / "scripts/status.py"), *runs]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert status().stdout.startswith("mine: 1 of 6 shards done")
