@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,12 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 from gluscope.cache.reader import CacheReader
 from gluscope.core.errors import StoreError
 from gluscope.recompute.types import Recomputed
 from gluscope.summary.file import SummaryReader
 from gluscope.weights.file import WeightsReader
+from gluscope.workflow.as_asked import attributes_of
 from helpers.checkout import copy_checkout
 from helpers.cluster import Cluster, login_environment
 from helpers.quick import quick_snakemake
@@ -290,10 +293,36 @@ class Site:
         return Room(self.cluster, self.room_folder, self.program, first_job=max(map(int, lines), default=0))
 
     def results(self) -> dict[str, bytes]:
-        """All stored bytes: texts, scans, caches, summary, weights, neurons, pages.
+        """All that is stored, by name: of scans and caches what they hold, of all else every byte.
 
         The start page, which lists what exists, is each command's own.
         """
         root = self.room_folder / "results"
         files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != "index.html"]
-        return {str(path.relative_to(root)): path.read_bytes() for path in files}
+        held = {path: _held(path) for path in files if path.match("scan/*.zip") or path.match("cache/*/zarr.json")}
+        inside = {path.parent for path in held if path.name == "zarr.json"}
+        whole = {path: path.read_bytes() for path in files if path not in held and not inside & set(path.parents)}
+        return {str(path.relative_to(root)): data for path, data in {**whole, **held}.items()}
+
+
+def _held(path: Path) -> bytes:
+    """All values of a scan or, by its zarr.json, a cache, and what it says it was made with.
+
+    But for the tokens that were to be multiplied at a time: a job that is tried again takes fewer. The file's checksums
+    cover that number too.
+    """
+    try:
+        if path.name == "zarr.json":
+            with CacheReader(path) as cache:
+                rows = cache.rows.tolist()
+                values = [cache.read(layer, row).tobytes() for layer in range(cache.n_layers) for row in rows]
+        else:
+            reader = SummaryReader(path)
+            parts = [*map(reader.layer, range(reader.n_layers)), reader.sample()]
+            values = [np.asarray(value).tobytes() for part in parts for value in vars(part).values()]
+    except StoreError as error:
+        return str(error).encode()
+    made = dict(attributes_of(str(path)) or {})
+    for of_the_attempt in ("batch_tokens", "metadata_crc32c", "files_marked"):
+        made.pop(of_the_attempt, None)
+    return b"".join([json.dumps(made, sort_keys=True).encode(), *values])
