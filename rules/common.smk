@@ -1,40 +1,74 @@
 # What the rules share: the config, patterns of names, and how they ask for inputs and settings. No rules.
 import os
 import sys
+import tarfile
+import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+from snakemake.io import flag
+from snakemake.path_modifier import PATH_MODIFIER_FLAG
+from snakemake.sourcecache import HostingProviderFile
+
+
+def folder_of(rules):
+    """The folder of our Snakefile; of one that Snakemake reads from a git host, the files of its commit as a folder."""
+    if not isinstance(rules, HostingProviderFile):
+        return Path(str(rules)).parent
+    clone = rules.hosted_repo
+    commit = clone.repo.commit(rules.ref)
+    found = clone.repo_clone.with_name(f"{clone.repo_clone.name}-{commit.hexsha}")
+    if not found.is_dir():
+        with tempfile.TemporaryDirectory(dir=found.parent) as part:
+            with open(f"{part}/files.tar", "w+b") as packed:
+                clone.repo.archive(packed, commit.hexsha)
+                packed.seek(0)
+                tarfile.open(fileobj=packed).extractall(f"{part}/files", filter="data")
+            if not found.is_dir():
+                os.rename(f"{part}/files", found)
+    return found
+
+
+folder = folder_of(workflow.current_basedir)
+sys.path.insert(0, f"{folder}/scripts")
+
+
+configfile: f"{folder}/config/config.yaml"
+
 
 from gluscope.config.load import ConfigErrors
 from gluscope.core.neuron import NEURON
 from gluscope.workflow.flow import Flow, asking
-from gluscope.workflow.hooks import keep_outputs
-from gluscope.workflow.start import Start
+from gluscope.workflow.hooks import keep_outputs, scripts_find
 from gluscope.workflow.submitted import take_submitted
 
-
-def make_again(files):
-    """Have files made again that are there, as `--forcerun` has it."""
-    if workflow.is_main_process and workflow.dag is not None:
-        workflow.dag.forcefiles.update(files)
-
-
+if isinstance(workflow.current_basedir, HostingProviderFile):
+    scripts_find(folder)
 own = take_submitted(config)
+if own is None:
+    own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+# Where this workflow is a module of another one, with a prefix, its results lie elsewhere.
+results = workflow.modifier.path_modifier.replace_prefix("results/").rstrip("/")
 try:
-    flow = Flow(config, Path(workflow.basedir), make_again)
+    flow = Flow(config, folder, results)
 except ConfigErrors as errors:
     sys.exit(str(errors))
 
-if own is None:
-    own = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
-as_read = dict(config)
-config |= {"asked": flow.asked, "configfiles": own, "costs": flow.costs()}
-
-start = Start(workflow, flow, config, as_read)
 if workflow.is_main_process:
+    from gluscope.workflow.start import Start
+
+    start = Start(
+        workflow, flow, config, own, alone=workflow.modifier.is_main_snakefile()
+    )
     start.hook_in()
-else:
+elif workflow.modifier.is_main_snakefile():
     keep_outputs(workflow)
+config = {
+    **config,
+    "asked": flow.asked,
+    "configfiles": own,
+    "costs": flow.costs(),
+    "results": results,
+}
 
 
 onstart:
@@ -47,14 +81,28 @@ def image(path):
     if " " not in path:
         return path
     if "apptainer" in map(str, workflow.deployment_settings.deployment_method):
-        found = f"error: --sdm apptainer: expected a clone in a folder without spaces, found {workflow.basedir}"
+        found = f"error: --sdm apptainer: expected a clone in a folder without spaces, found {folder}"
         sys.exit(f"{found}. Next: move it.")
     return None
 
 
 def of(question, **known):
     """What `flow` says of a job's run, data set, shard, neuron ...: a question's parameters are wildcards, or `known`."""
-    return asking(question, **known)
+    answer = asking(question, **known)
+    return (
+        answer
+        if results == "results"
+        else lambda wildcards: as_it_is(answer(wildcards))
+    )
+
+
+def as_it_is(files):
+    """Names to which Snakemake is not to add a module's prefix: ours have it, and the user's own have none."""
+    if isinstance(files, dict):
+        return {name: as_it_is(file) for name, file in files.items()}
+    if isinstance(files, list):
+        return [as_it_is(file) for file in files]
+    return flag(files, PATH_MODIFIER_FLAG) if isinstance(files, str) else files
 
 
 # Names of runs that some rules are for, and of all others, with those that the config lacks: they are refused by name.
@@ -79,8 +127,8 @@ wildcard_constraints:
 
 def plan_of_shard(wildcards):
     """The shard plan of a run. A new one asks for a scan of the last shard alone, which takes what was appended."""
-    plan, last = of(flow.plan_of_shard)(wildcards)
-    return plan if last else ancient(plan)
+    plan = f"results/{wildcards.run}/plan.json"
+    return plan if of(flow.is_last)(wildcards) else ancient(plan)
 
 
 def batch_tokens(wildcards, attempt):

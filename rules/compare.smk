@@ -2,7 +2,8 @@
 rule compare:
     """Say how a run differs from another run on the same data set: lists, frequencies, signs, single neurons."""
     input:
-        unpack(of(flow.compared)),
+        summary="results/{run}/summary.zarr/zarr.json",
+        reference=of(flow.reference_of),
     output:
         "results/{run}/compare/{reference}.json",
     log:

@@ -40,7 +40,7 @@ def main() -> None:
 
 def run(asked: argparse.Namespace) -> None:
     """Look first, load then, and listen before that takes its time."""
-    served = Served.of(workflow(asked.configfile), asked.run, own_config({"configfiles": asked.configfile}))
+    served = Served.of(workflow(asked.configfile), asked.run, own_config(asked.configfile))
     served.check()
     place = Place(asked.host, asked.port)
     with listen(place) as server:

@@ -18,9 +18,9 @@ def main(smk: Any) -> None:
     """Write the page of the neuron that `smk.wildcards` name, or of `smk.params.neurons` where it is not fresh."""
     with start(smk) as job:
         pages = wanted(smk)
-        results = RunResults.open(smk.wildcards.run, smk.input)
+        results, options = RunResults.open(smk.wildcards.run, smk.input), own_config(smk.config.get("configfiles", []))
         for neuron, path in pages.items():
-            page = results.neuron(neuron, f"{TYPED} {path}{own_config(smk.config)}")
+            page = results.neuron(neuron, f"{TYPED} {path}{options}")
             with new_file(path) as part:
                 part.write_text(render_page(page), encoding="utf-8", newline="\n")
         job.say(f"{len(pages)} page{'' if len(pages) == 1 else 's'}")

@@ -31,7 +31,7 @@ def main(smk: Any) -> None:
             texts=TokenTexts.read(tokenizer_folder(smk.input.tokens, spec.folder)),
         )
         cards = read_cards(smk.wildcards.run)
-        html = index_of(smk.wildcards.run, spec, about, cards, finder, own_config(smk.config))
+        html = index_of(smk.wildcards.run, spec, about, cards, finder, own_config(smk.config.get("configfiles", [])))
         write_index(smk.output[0], html)
         job.say(
             f"{len(cards)} page{'' if len(cards) == 1 else 's'} in {smk.output[0]}, {finder['rows']} neurons to find"

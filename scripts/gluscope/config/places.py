@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gluscope.core.errors import ConfigError
 from gluscope.core.names import is_hub_id
-from gluscope.core.paths import RESULTS
+from gluscope.core.paths import RESULTS, results
 
 _FILE = re.compile(r".*\.(jsonl?|ndjson|parquet|txt|arrow|csv|tsv|gz|bz2|xz|zst|pt|gguf)", re.I)
 _MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
@@ -26,7 +26,9 @@ def locate(text: str, where: str, workflow: Path) -> str | None:
     be no hub id and does not exist.
     """
     path = os.path.normpath(os.path.expanduser(text))
-    if os.path.exists(path) or path.startswith(f"{RESULTS}/"):
+    if path.startswith(f"{RESULTS}/"):
+        return results() + path.removeprefix(RESULTS)
+    if os.path.exists(path):
         return path
     beside = workflow / path
     if beside.exists():
@@ -51,7 +53,7 @@ def stamp(files: list[str]) -> str:
 
     Dates alone show only what is newer than the results, not an older copy that was moved there.
     """
-    found = [(file, os.stat(file)) for file in files if not file.startswith(f"{RESULTS}/") and os.path.exists(file)]
+    found = [(file, os.stat(file)) for file in files if not file.startswith(f"{results()}/") and os.path.exists(file)]
     text = "".join(f"{file} {stat.st_size} {int(stat.st_mtime)}\n" for file, stat in found)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 

@@ -1,11 +1,15 @@
 """File names of a run, and the way back from a file name to what it holds.
 
-Everything lies under `results/`, relative to the working directory. Paths are strings, with `/`, and are
+Everything lies under `results/`, relative to the working directory; in a workflow that has this one as a module with a
+prefix, under that (`results_in`). Paths are strings, with `/`, and are
 compared as text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from gluscope.core.neuron import NeuronId
@@ -14,6 +18,24 @@ RESULTS = "results"
 PAGES = "L*/**/N*.html"  # matches all pages below a site's folder
 STATE = ".snakemake"  # what starts and jobs know of each other lies here, and no result
 RESERVED_RUN_NAMES = frozenset({"datasets", "sources"})
+
+
+_WHERE: ContextVar[str] = ContextVar("results", default=RESULTS)
+
+
+def results() -> str:
+    """The folder of all results."""
+    return _WHERE.get()
+
+
+@contextmanager
+def results_in(folder: str) -> Iterator[None]:
+    """Inside, results lie in this folder."""
+    before = _WHERE.set(folder)
+    try:
+        yield
+    finally:
+        _WHERE.reset(before)
 
 
 def shard_name(index: int) -> str:
@@ -30,7 +52,7 @@ class DatasetPaths:
     @property
     def folder(self) -> str:
         """What `datasets.load_from_disk` opens."""
-        return f"{RESULTS}/datasets/{self.name}"
+        return f"{results()}/datasets/{self.name}"
 
     @property
     def tokens(self) -> str:
@@ -40,7 +62,7 @@ class DatasetPaths:
     @property
     def source(self) -> str:
         """JSON of what was fetched from a hub: ids, revisions, where it lies."""
-        return f"{RESULTS}/datasets/{self.name}.source.json"
+        return f"{results()}/datasets/{self.name}.source.json"
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,7 @@ class RunPaths:
 
     @property
     def root(self) -> str:
-        return f"{RESULTS}/{self.run}"
+        return f"{results()}/{self.run}"
 
     @property
     def model(self) -> str:

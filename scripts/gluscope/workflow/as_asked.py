@@ -38,13 +38,12 @@ class Otherwise:
         return f"{self.file} was made with {self.what} {self.made}, asked for is {self.asked}: it is made again."
 
 
-def made_otherwise(flow: Flow, rule: str, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
-    """Of the files that a rule makes those that are there and were made otherwise; each is named with the first reason.
+def made_otherwise(flow: Flow, stage: str, wildcards: Mapping[str, str], recorded: bool) -> Iterator[Otherwise]:
+    """Of the files that a stage's job makes those that are there and were made otherwise, each with the first reason.
 
     recorded: whether Snakemake has a record of how they were made. Then it has compared the user's own files by their
     dates; without one they are read. What is damaged is left to its readers.
     """
-    stage, _, _ = rule.partition("_with")
     look = _LOOKS.get(stage)
     if look is None:
         return

@@ -59,7 +59,7 @@ def remove_noted(notes: Path = NOTES, within: str = "results") -> list[str]:
     for file in sorted(notes.glob("*.json")):
         if found := _still_true(file):
             store, why = found
-            if not store.is_absolute() and store.parts[0] == within and ".." not in store.parts:
+            if not store.is_absolute() and store.is_relative_to(within) and ".." not in store.parts:
                 remove(store)
                 removed.append(why)
         file.unlink(missing_ok=True)

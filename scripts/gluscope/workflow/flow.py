@@ -23,7 +23,7 @@ from gluscope.config.load import load, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out
 from gluscope.core.errors import ConfigError, GluscopeError, ShardMismatch, StoreError
 from gluscope.core.neuron import NeuronId
-from gluscope.core.paths import PAGES, DatasetPaths, RunPaths, shard_name
+from gluscope.core.paths import PAGES, RESULTS, DatasetPaths, RunPaths, results_in, shard_name
 from gluscope.core.ranges import as_ranges
 from gluscope.core.size import Size
 from gluscope.dataset.files import has_template, inputs, inside, no_template, no_tokenizer
@@ -38,15 +38,15 @@ from gluscope.workflow.forecast import Asked
 class Flow:
     """The config, and what follows from it.
 
-    folder: where the Snakefile lies. make_again: told of files that are there and have to be made again all the same.
+    folder: where the Snakefile lies. results: where results do. make_again: told of files that are there and have to be
+    made again all the same.
     """
 
-    def __init__(
-        self, raw: Mapping[str, Any], folder: Path, make_again: Callable[[list[str]], None] = lambda files: None
-    ) -> None:
-        self.config = load(raw)
-        self.folder = folder
-        self.make_again = make_again
+    def __init__(self, raw: Mapping[str, Any], folder: Path, results: str = RESULTS) -> None:
+        with results_in(results):
+            self.config = load(raw)
+        self.folder, self.results = folder, results
+        self.make_again: Callable[[list[str]], None] = lambda files: None
         # Neurons that were asked for before their model was known, for the job that fetches it to look at.
         self.asked: dict[str, list[str]] = {}
         self._listed: dict[str, dict[int, list[int]]] = {}
@@ -87,17 +87,17 @@ class Flow:
         """The file that stands for a run's token data set."""
         return self.dataset_of(run).paths.tokens
 
-    def compared(self, run: str, reference: str) -> dict[str, str]:
-        """The summaries of two runs. Raises ConfigError unless they have one data set."""
+    def reference_of(self, run: str, reference: str) -> str:
+        """The summary of the run that another is compared with. Raises ConfigError unless they have one data set."""
         names = [self.dataset_of(name).name for name in (reference, run)]
         if names[0] != names[1]:
             where, step = RunPaths(run).compared(reference), "name runs with the same `dataset`"
             raise ConfigError(where, f"data set {names[0]!r}, that of {reference}", repr(names[1]), step)
-        return {"summary": RunPaths(run).summary, "reference": RunPaths(reference).summary}
+        return RunPaths(reference).summary
 
     def side_by_side(self, run: str, reference: str, neuron: str, other: str = "") -> dict[str, Any]:
         """What the page of two neurons is made from: files of the one, and with `other_` of the other."""
-        self.compared(run, reference)
+        self.reference_of(run, reference)
         found: dict[str, Any] = {}
         for name, which, prefix in ((run, neuron, ""), (reference, other or neuron, "other_")):
             paths = RunPaths(name)
@@ -265,7 +265,7 @@ class Flow:
         """The same of all runs as plain values, for the job that plans their shards."""
         found = {}
         for run in self.config.runs:
-            with contextlib.suppress(ConfigError):  # a run that nobody may have asked for
+            with results_in(self.results), contextlib.suppress(ConfigError):  # a run that nobody may have asked for
                 found[run] = asdict(self.asked_of(run))
         return found
 
@@ -283,9 +283,9 @@ class Flow:
             raise ConfigError(RunPaths(run).scan(shard), expected, shard, "correct it, or `shards` in your config file")
         return shard
 
-    def plan_of_shard(self, run: str, shard: str) -> tuple[str, bool]:
-        """The shard plan of a run, and whether this is the last shard of it."""
-        return RunPaths(run).plan, self.shard(run, shard) == self.shards(run)[-1]
+    def is_last(self, run: str, shard: str) -> bool:
+        """Whether a shard is the last of its run."""
+        return self.shard(run, shard) == self.shards(run)[-1]
 
     def rows_of_shard(self, run: str, shard: str) -> str:
         """What the run's plan says of the rows of a shard, without their place; empty while there is none."""
@@ -443,7 +443,8 @@ def asking(question: Callable[..., Any], **known: Any) -> Callable[[Any], Any]:
         if "name" in given:
             given["name"] = wildcards.get("run") or wildcards.dataset
         try:
-            return question(**given, **known)
+            with results_in(question.__self__.results):  # type: ignore[attr-defined]
+                return question(**given, **known)
         except GluscopeError as error:
             sys.exit(f"error: {error}")
 

@@ -14,12 +14,11 @@ from typing import Any, Protocol
 
 from gluscope.core.cost import Cost, ModelSize, Work, cost
 from gluscope.core.errors import ConfigError, GluscopeError
-from gluscope.core.paths import RESULTS, RunPaths
+from gluscope.core.paths import RunPaths, results
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.model.sizes import size_of
 from gluscope.model.spec import ModelSpec
 
-SCANS = frozenset({"scan", "scan_without_cache"})
 # What to set in a run that takes too much, by what takes most.
 _LESS = {
     "the cache": "set `cache: false` and `pages_from: replay`",
@@ -80,7 +79,7 @@ class Room:
 
     @classmethod
     def here(cls) -> Room:
-        place = RESULTS if os.path.exists(RESULTS) else "."
+        place = results() if os.path.exists(results()) else "."
         found = os.statvfs(place)
         return cls(shutil.disk_usage(place).free, found.f_favail if found.f_files else None)
 
@@ -92,16 +91,16 @@ class Runs(Protocol):
 
 
 def announce(runs: Runs, jobs: Iterable[tuple[str, Mapping[str, str]]], say: Callable[[str], None]) -> None:
-    """Say what the runs that will scan or replay take. jobs: rule and wildcards of each job that will run.
+    """Say what the runs that will scan or replay take. jobs: stage and wildcards of each job that will run.
 
     Raises ConfigError where a run takes more than it may, and that is certain already.
     """
     jobs = list(jobs)
     wanted: dict[str, tuple[set[str], set[str]]] = {}
-    for rule, wildcards in jobs:
-        if rule in SCANS or rule == "replay":
-            wanted.setdefault(wildcards["run"], (set(), set()))[rule == "replay"].add(wildcards["shard"])
-    new_plans = {wildcards["run"] for rule, wildcards in jobs if rule == "plan_shards"}
+    for stage, wildcards in jobs:
+        if stage in ("scan", "replay"):
+            wanted.setdefault(wildcards["run"], (set(), set()))[stage == "replay"].add(wildcards["shard"])
+    new_plans = {wildcards["run"] for stage, wildcards in jobs if stage == "plan_shards"}
     room, left = Room.here(), 0
     for run, (scan, replay) in wanted.items():
         asked = runs.asked_of(run)
@@ -139,10 +138,8 @@ def of_plan(asked: Asked, spec: ModelSpec, plan: Plan, before: Plan | None, say:
 def in_words(asked: Asked, found: Cost, room: Room) -> str:
     """What a run takes, in a line."""
     parts = ", ".join(f"{what} {amount(count)}" for what, count in found.bytes.items()) or "nothing"
-    disk = (
-        f"about {amount(found.total)} in {found.files:,} files under {RESULTS}/ ({parts}), of {amount(room.bytes)} free"
-    )
-    return f"{asked.run} takes {disk}; {_hours(asked, found)}."
+    disk = f"about {amount(found.total)} in {found.files:,} files under {results()}/ ({parts})"
+    return f"{asked.run} takes {disk}, of {amount(room.bytes)} free; {_hours(asked, found)}."
 
 
 def in_general(asked: Asked, size: ModelSize) -> str:

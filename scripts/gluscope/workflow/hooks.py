@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,3 +82,9 @@ def keep_outputs(workflow: Any) -> None:
         return execute(*rest, **others)
 
     workflow.execute = kept
+
+
+def scripts_find(folder: Path) -> None:
+    """Have rule scripts find the library here: from a git host Snakemake reads each script to a place of its own."""
+    before = filter(None, [os.environ.get("PYTHONPATH")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([f"{folder}/scripts", *before])

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from gluscope.core.cores import GIVEN
 from gluscope.core.errors import GluscopeError, StoreError, WrongFile, one_line
+from gluscope.core.paths import RESULTS, results_in
 from gluscope.model.unchanged import models_unchanged
 from gluscope.stages.made import refuse_old
 from gluscope.workflow.claims import claimed
@@ -71,6 +72,7 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
                     raise SystemExit(1)
                 refuse_old(getattr(smk, "input", ()))
                 with (
+                    results_in(getattr(smk, "config", {}).get("results", RESULTS)),
                     models_unchanged(map(str, getattr(smk, "input", ()))),
                     claimed(map(str, getattr(smk, "output", ()))),
                 ):

@@ -40,9 +40,17 @@ def make_good(
         kept = keep_finished_files(state)
         if kept:
             say(f"Kept {len(kept)} files that jobs of an earlier start finished.")
-    if living:
+    if not living:
+        remove_damaged(say, results, asked, state)
+
+
+def remove_damaged(
+    say: Callable[[str], None], results: Path, asked: Sequence[str] = (), state: Path = Path(STATE)
+) -> None:
+    """Remove what jobs refused as damaged, and what is not whole by now; nothing while the folder is locked."""
+    if any((state / "locks").glob("*.lock")):
         return
-    for why in remove_noted(state / NOTES.name, results.name):
+    for why in remove_noted(state / NOTES.name, str(results)):
         say(f"{why}. Removed; it is made anew.")
     for store, why in altered(results, asked):
         remove(store)

@@ -51,10 +51,6 @@ def take_submitted(config: MutableMapping[str, Any]) -> list[str] | None:
     return own
 
 
-def own_config(config: Mapping[str, Any]) -> str:
-    """The option that names the user's config files, to stand behind a target; empty if there are none.
-
-    config: the workflow's, where `configfiles` are those of the command line, relative to the working directory.
-    """
-    files = config.get("configfiles") or []
+def own_config(files: Sequence[str]) -> str:
+    """The option that names the user's config files, to stand behind a target; empty if there are none."""
     return f" --configfile {shlex.join(files)}" if files else ""

@@ -10,10 +10,10 @@ from pathlib import Path
 from gluscope.config.keys import ConfigFile
 from gluscope.core.errors import ConfigError
 from gluscope.core.neuron import NEURON, NeuronId
-from gluscope.core.paths import RESULTS, DatasetPaths, RunPaths
+from gluscope.core.paths import RESULTS, DatasetPaths, RunPaths, results
 
 _NEURON = re.compile(r"L(\d+)/(?:E(S\d*|\d+)/)?N(\d+)(?:\.html)?")
-_SITE = re.compile(rf"{RESULTS}/([^/]+)/site/(?:index|{NEURON})\.html")
+_SITE = rf"/([^/]+)/site/(?:index|{NEURON})\.html"  # below the results
 
 
 def refuse_wrong(targets: Iterable[str], makes: Callable[[str], bool], config: ConfigFile) -> None:
@@ -40,20 +40,24 @@ def nearest_target(target: str, config: ConfigFile) -> str:
     if names and names[0] in config.datasets:
         return DatasetPaths(names[0]).tokens
     known = _files(RunPaths(run))
-    wanted = f"{RESULTS}/{run}/{within}"
+    wanted = f"{RunPaths(run).root}/{within}"
     inside = [file for file in known if file.startswith(f"{wanted}/")]
     return (inside or difflib.get_close_matches(wanted, known, n=1, cutoff=0) or known)[0]
 
 
 def to_open(targets: Sequence[str], sites: Sequence[str]) -> str:
     """What to look at after these targets, a sentence; empty if there is nothing. sites: of the default target."""
-    asked = [target for target in targets if _SITE.fullmatch(target)]
+    asked = [target for target in targets if _in_site(target)]
     if not targets or "all" in targets:
         asked += sites
     files = list(dict.fromkeys(asked))
     if len(files) > 1:
-        files = list(dict.fromkeys(RunPaths(found[1]).index for file in files if (found := _SITE.fullmatch(file))))
+        files = list(dict.fromkeys(RunPaths(found[1]).index for file in files if (found := _in_site(file))))
     return f"Open {' and '.join(files)} in a browser." if files else ""
+
+
+def _in_site(file: str) -> re.Match[str] | None:
+    return re.fullmatch(results() + _SITE, file)
 
 
 def site_runs(runs: Iterable[str]) -> list[str]:

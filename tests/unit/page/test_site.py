@@ -76,7 +76,7 @@ def test_without_javascript_the_index_lists_its_pages(site: dict[str, Any]) -> N
     [([], ""), (["mine.yaml"], " --configfile mine.yaml"), (["a b", "c"], " --configfile 'a b' c")],
 )
 def test_commands_name_the_users_config(files: list[str], options: str) -> None:
-    assert own_config({"configfiles": files}) == options
+    assert own_config(files) == options
     html = render_index(run="demo", model="m", n_layers=2, d_mlp=48, cards=[], options=options)
     block = re.split(r'id="data">([^<]*)', html)[1]
     data = json.loads(gzip.decompress(from_text(block)))

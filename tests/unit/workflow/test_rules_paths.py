@@ -8,19 +8,21 @@ from gluscope.core.paths import DatasetPaths, RunPaths
 from helpers.checkout import REPO
 
 RUN, DATASET = RunPaths("{run}"), DatasetPaths("{dataset}")
+SIDES = (f"results/{{run}}/compare/{{reference}}/{two}.html" for two in ("{neuron}", "{neuron}-{other}"))
 KNOWN = {
     RUN.model, RUN.plan, RUN.scan("{shard}"), RUN.cache("{shard}"), RUN.summary, RUN.activations, RUN.weights,
     RUN.replay("{shard}"), RUN.neuron("{neuron}"), RUN.version("{stage}"), RUN.version("recompute"),
     RUN.version("page"), RUN.done("recompute", "{layer}", "{low}", "{high}"),
     RUN.done("page", "{layer}", "{low}", "{high}"), RUN.index, RUN.page("{neuron}"),
     RUN.export_hf, RUN.export_site, RUN.export_neuronpedia,
-    RUN.neurons_table, RUN.compared("{reference}"), DATASET.tokens, DATASET.source, "results/sources/python-docs.jsonl",
+    RUN.neurons_table, RUN.compared("{reference}"), *SIDES, RUN.sampled_activations,
+    DATASET.tokens, DATASET.source, "results/sources/python-docs.jsonl",
 }  # fmt: skip
 
 
 def test_rules_and_library_name_the_same_files() -> None:
-    text = "".join(file.read_text(encoding="utf-8") for file in sorted((REPO / "rules").glob("*.smk")))
-    assert set(re.findall(r'"(results/[^"]+)"', text)) == KNOWN
+    text = "".join(file.read_text(encoding="utf-8") for file in (REPO / "rules").glob("*.smk"))
+    assert set(re.findall(r'"(results/[^"]+)"', text.replace("{wildcards.", "{"))) == KNOWN
 
 
 def test_the_rules_read_as_a_table_of_contents() -> None:

@@ -127,14 +127,13 @@ def test_runs_that_are_compared_have_one_data_set(room: Room) -> None:
     raw["runs"] |= {
         name: raw["runs"]["mine"] | {"dataset": data} for name, data in (("a", "mine-texts"), ("b", "others"))
     }
-    summaries = {"summary": "results/a/summary.zarr/zarr.json", "reference": "results/mine/summary.zarr/zarr.json"}
-    assert Flow(raw, REPO).compared("a", "mine") == summaries
+    assert Flow(raw, REPO).reference_of("a", "mine") == "results/mine/summary.zarr/zarr.json"
     with pytest.raises(
         ConfigError, match=r"b/compare/a\.json: expected data set 'mine-texts', that of a, found 'others'"
     ):
-        Flow(raw, REPO).compared("b", "a")
+        Flow(raw, REPO).reference_of("b", "a")
     with pytest.raises(ConfigError, match="write 'mine'"):
-        Flow(raw, REPO).compared("mime", "a")
+        Flow(raw, REPO).reference_of("mime", "a")
 
 
 def test_neurons_of_a_known_model_are_looked_at(room: Room) -> None:
@@ -177,7 +176,8 @@ def test_the_marker_of_a_batch_is_false_when_one_of_its_pages_has_gone(room: Roo
     told: list[list[str]] = []
     raw = copy.deepcopy(CONFIG)
     raw["runs"]["mine"]["neurons"] = ["L1/N*"]
-    found = Flow(raw, REPO, told.append)
+    found = Flow(raw, REPO)
+    found.make_again = told.append
     names = [f"results/mine/done/{stage}-L1-N0-65535" for stage in ("page", "recompute")]
     made = [f"results/mine/{kind}" for n in range(48) for kind in (f"site/L1/N{n}.html", f"neurons/L1/N{n}.npz")]
     for name in (*names, *made):
