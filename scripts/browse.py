@@ -32,6 +32,8 @@ def main() -> None:
     os.environ.update(dict.fromkeys(OFFLINE_VARIABLES, "1"))
     try:
         run(arguments())
+    except KeyboardInterrupt:  # before it served anything
+        sys.exit(130)
     except ConfigErrors as errors:
         sys.exit(str(errors))
     except (GluscopeError, OSError, MemoryError) as error:

@@ -174,8 +174,8 @@ async def _body(request: Request) -> dict[str, Any]:
     return found
 
 
-def _message(status: int, line: str, command: str = "") -> Response:
-    return HTMLResponse(message_page(HTTPStatus(status).phrase, line, command), status)
+def _message(status: int, line: str) -> Response:
+    return HTMLResponse(message_page(HTTPStatus(status).phrase, line), status)
 
 
 def _refused(request: Request, status: int, line: str) -> Response:

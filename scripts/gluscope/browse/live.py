@@ -40,9 +40,9 @@ def with_script(html: bytes, kind: str, said: dict[str, Any]) -> bytes:
     return b"".join([html[: found.start()], found[1], policy, found[3], added.encode(), html[found.end() :]])
 
 
-def message_page(title: str, line: str, command: str = "") -> str:
+def message_page(title: str, line: str) -> str:
     """A page that says something in place of one that cannot be shown."""
-    return _templates().get_template("message.html.j2").render(title=title, line=line, command=command, icon=ICON)
+    return _templates().get_template("message.html.j2").render(title=title, line=line, icon=ICON)
 
 
 @cache
