@@ -53,7 +53,7 @@ def test_half_precision_or_better_near_and_within_a_step_far(open_page: Open, pa
     path = tmp_path / "coarse.html"
     original = render.pack
     try:
-        render.pack = lambda page: (block, precision)  # type: ignore[assignment,misc]
+        render.pack = lambda page, limit: (block, precision)  # type: ignore[assignment,misc]
         path.write_text(render_page(page), encoding="utf-8")
     finally:
         render.pack = original

@@ -54,6 +54,7 @@ NEURON_PAGE = Bundle(
         "page/cards",
         "page/examples-entries",
         "page/examples",
+        "page/examples-files",
         "page/weights",
         "page/footer",
         "page/main",

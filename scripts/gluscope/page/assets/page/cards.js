@@ -72,7 +72,7 @@ function topExamples(name, stats, view, data) {
     ...around(example, position, data), mark: position, quantity: "post",
     scale: Math.abs(places[0].value), data, label: `text ${i + 1} of ${caseLabel(name)}, post ${number(value)}; arrow keys move through its tokens`,
   }));
-  return h("div.top-examples", {}, texts);
+  return h("div.top-examples", {}, texts, places.length && h("p.muted.own-scale", {}, `Colours: post, full at ${number(Math.abs(places[0].value))}, this card's own.`));
 }
 
 /** Tokens that fit into about two lines of a card: 66 characters before, 16 after. */

@@ -58,9 +58,10 @@ function exampleRow(entry, rank, scale, data) {
     h("strong.value", {}, number(value, { plus: true })),
     h("a.muted", { href: linkTo({ text: id }), title: "Link to this text" }, `${data.provenance.source === "published" ? "text" : "row"} ${example.row} · token ${position + (example.offset ?? 0)}`));
   const body = h("div.body");
+  const around = state.wide ? 3 : 1;
   const draw = (full) => body.replaceChildren(heatText(example, {
-    from: full ? 0 : Math.max(0, position - BEFORE), to: full ? example.ids.length : Math.min(example.ids.length, position + AFTER + 1),
-    mark: position, quantity: state.color, scale, breaks: full, data, label: `example ${rank + 1}, value ${number(value)}; arrow keys move through its tokens`,
+    from: full ? 0 : Math.max(0, position - BEFORE * around), to: full ? example.ids.length : Math.min(example.ids.length, position + AFTER * around + 1),
+    mark: position, quantity: state.color, scale, breaks: full || Boolean(state.lines), only: state.only && state.case, data, label: `example ${rank + 1}, value ${number(value)}; arrow keys move through its tokens`,
   }), full ? sourceOf(example) : "");
   const open = chosen && state.full === "1";
   draw(open);

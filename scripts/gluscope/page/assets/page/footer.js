@@ -5,7 +5,6 @@ const AUTHORS = "{The GLUScope workflow authors}", YEAR = 2026, PAPER = "arxiv.o
 
 /** The footer's citation as BibTeX: the page, with its address where it has one on the web, and the paper it follows. */
 function bibtex(data) {
-  const tex = (text) => text.replace(/[\\{}$&#_%^~]/g, (c) => (c === "\\" ? "\\textbackslash{}" : "^~".includes(c) ? `\\${c}{}` : `\\${c}`));
   const entry = (key, fields) => `@misc{${key},\n${Object.entries(fields).map(([name, value]) => `  ${name} = {${value}},\n`).join("")}}`;
   const web = /^https?:$/.test(location.protocol);
   return [entry(`gluscope-L${data.layer}-N${data.neuron}`, {

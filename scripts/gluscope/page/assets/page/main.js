@@ -36,6 +36,7 @@ function shownNow(data) {
 
 /** What a click on a switch changes. */
 function switched(key, value) {
+  if (SWITCHES.includes(key)) return { [key]: state[key] ? null : value };
   const leavesPlane = key === "case" && ["near", "region"].includes(state.list);
   return { [key]: value, ...(key === "color" ? {} : OTHER_TEXTS), ...(leavesPlane ? { list: "post" } : {}) };
 }
@@ -53,6 +54,7 @@ function wire(data) {
   });
   wireFigure(data);
   wireFooter(data);
+  wireListFiles(data);
   $("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
   document.querySelector(".skip").addEventListener("click", (event) => {  // the address keeps what is shown
     event.preventDefault();
@@ -79,7 +81,7 @@ function redraw(changed, data) {
     scrollToText();
   });
   drawChosen(view.plane);
-  if (["convention", "case", "list", "color", "near", "region", "all"].some((key) => changed.has(key)) || (changed.has("text") && state.text && !state.full)) {
+  if (["convention", "case", "list", "color", "near", "region", "all", ...SWITCHES].some((key) => changed.has(key)) || (changed.has("text") && state.text && !state.full)) {
     drawList($("list"), view, data);
   }
 }
@@ -109,6 +111,7 @@ function press(view, data) {
 function keepOnTheWay() {
   const list = ["near", "region"].includes(state.list) ? "post" : state.list;
   const shown = new URLSearchParams({ case: state.case, list, color: state.color, convention: state.convention });
+  for (const key of SWITCHES) if (state[key]) shown.set(key, "1");
   for (const link of document.querySelectorAll('.top a[href*="#go="]')) {
     link.setAttribute("href", `${link.getAttribute("href").split("&show=")[0]}&show=${encodeURIComponent(shown)}`);
   }

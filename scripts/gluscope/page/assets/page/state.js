@@ -1,6 +1,7 @@
 // What is shown, kept in the address so that a link shows a colleague the same.
-const DEFAULTS = { case: null, list: "post", color: "post", convention: null, text: null, full: null, near: null, region: null, all: null };
+const DEFAULTS = { case: null, list: "post", color: "post", convention: null, text: null, full: null, near: null, region: null, all: null, only: null, wide: null, lines: null };
 const LIST_NAMES = ["post", "in", "gate", "act", "typical", "near", "region"];
+const SWITCHES = ["only", "wide", "lines"]; // on or off
 const OTHER_TEXTS = { text: null, full: null, all: null };
 
 // In a frame of the page of two neurons the address is that page's, and the other frame's too.
@@ -53,7 +54,7 @@ function readHash() {
   take("color", (value) => QUANTITIES.includes(value));
   take("text", (value) => /^\d+:\d+$/.test(value));
   take("full", (value) => value === "1");
-  take("all", (value) => value === "1");
+  for (const key of ["all", ...SWITCHES]) take(key, (value) => value === "1");
   take("near", (value) => numbersOf(value, 2));
   take("region", (value) => numbersOf(value, 4));
   if (["near", "region"].includes(found.list) && !found[found.list]) found.list = DEFAULTS.list;

@@ -15,8 +15,9 @@ function turnAt(example, i) {
   return example.turns?.find(([begin, end]) => begin <= i && i < end);
 }
 
-/** Tokens from..to of an example as a block. `values` null: no colours. `breaks`: newlines break the line. */
-function heatText(example, { from, to, mark = -1, quantity, scale, breaks = false, label, data }) {
+/** Tokens from..to of an example as a block. `values` null: no colours. `breaks`: newlines break the line. `only`: the one case that has
+ * colours. */
+function heatText(example, { from, to, mark = -1, quantity, scale, breaks = false, only = null, label, data }) {
   const block = h("div.text", { dir: "auto", tabindex: 0, role: "group", "aria-label": label });
   if (from > 0) block.append(h("span.cut", { "aria-hidden": "true" }, "… "));
   for (let i = from; i < to; i++) {
@@ -29,7 +30,7 @@ function heatText(example, { from, to, mark = -1, quantity, scale, breaks = fals
     else if (/^\s+$/.test(raw)) token.classList.add("blank");
     if (i === mark) token.classList.add("mark", ...(raw.length < 24 ? ["short"] : []));
     if (data.isSkipped(example.ids[i])) token.classList.add("skipped");
-    else if (example[quantity]) paint(token, example[quantity][i], scale);
+    else if (example[quantity] && (!only || caseOf(example.gate[i], example.in[i]) === only)) paint(token, example[quantity][i], scale);
     token.place = i;
     block.append(token);
     if (breaks && raw.includes("\n")) block.append(h("br"));
@@ -45,6 +46,10 @@ function watchTokens(root, data) {
   root.addEventListener("pointerover", (event) => {
     const token = event.target.closest?.(".t");
     if (token && token.parentElement.example) showTip(token, data); else hideTip();
+  });
+  root.addEventListener("click", (event) => {  // a finger's pointer has left when it is lifted
+    const token = event.target.closest?.(".t");
+    if (token && token.parentElement.example) showTip(token, data);
   });
   root.addEventListener("pointerleave", hideTip);
   root.addEventListener("focusout", hideTip);
