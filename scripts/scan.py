@@ -14,9 +14,8 @@ def main(smk: Any) -> None:
     """Write `smk.output.scan`, statistics of every neuron, and the cache of `smk.output.cache` if it has one."""
     with start(smk) as job:
         cache = getattr(smk.output, "cache", None)
-        settings = ScanSettings(
-            **smk.params.settings, device=smk.resources.device, batch_tokens=smk.resources.batch_tokens
-        )
+        here = {"device": smk.resources.device, "batch_tokens": smk.resources.batch_tokens}
+        settings = ScanSettings(**{"cache_dtype": None, **smk.params.settings, **here})
         spec, tokens = ModelSpec.read(smk.input.model), Path(smk.input.tokens).parent
         beyond = spec.beyond(TokenDataset.open(tokens).lengths)
         if beyond:

@@ -16,7 +16,6 @@ from gluscope.cache.writer import CacheWriter
 from gluscope.core.convention import CONVENTIONS
 from gluscope.core.paths import DatasetPaths, RunPaths, shard_name
 from gluscope.dataset.build import build
-from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import fetch
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.reduce import make_reducer
@@ -25,6 +24,7 @@ from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.file import write_weights
 from gluscope.weights.types import COSINES, NEAREST, QUANTILES, TOKENS, VECTORS, LayerWeights
+from helpers.settings import token_settings
 from safetensors.numpy import save_file
 
 from benchmark.shapes import Shape, lengths_of_texts
@@ -116,7 +116,7 @@ def _write_dataset(folder: Path, shape: Shape, lengths: np.ndarray, rng: np.rand
             file.write(json.dumps({"input_ids": ids.tolist(), "url": "https://example.org/text"}) + "\n")
     out = folder / DatasetPaths(DATA).folder
     out.parent.mkdir(parents=True, exist_ok=True)
-    return build(out, fetch(str(source), None), TokenSettings()).fingerprint
+    return build(out, fetch(str(source), None), token_settings()).fingerprint
 
 
 def _write_caches(

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from gluscope.core.cases import CASES, QUANTITIES
-from gluscope.dataset.record import TokenRecord, TokenSettings
+from gluscope.dataset.record import TokenRecord
 from gluscope.export.hf import write_hf
 from gluscope.export.published import to_table
 from gluscope.model.spec import ModelSpec
 from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary
+from helpers.settings import token_settings
 from helpers.summaries import random_layer, random_sample, refactor
 
 LAYERS, NEURONS, K, ROWS, TOKENS, SAMPLES = 3, 40, 4, 30, 1000, 7
@@ -28,7 +29,7 @@ SPEC = ModelSpec(
     "user/model", "c0ffee", "", "X", LAYERS, 8, NEURONS, 100, "silu", gate="g", in_="u", out="o", embed="e", unembed="e"
 )
 RECORD = TokenRecord(
-    rows=ROWS, tokens=TOKENS, longest=9, max_id=99, fingerprint="f" * 64, settings=TokenSettings(),
+    rows=ROWS, tokens=TOKENS, longest=9, max_id=99, fingerprint="f" * 64, settings=token_settings(),
     source={"id": "user/texts", "revision": "beef"}, tokenizer=None, pretokenised=True, text_column=None,
 )  # fmt: skip
 

@@ -14,13 +14,13 @@ from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.dataset.build import build
 from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import fetch
 from gluscope.model.describe import describe
 from gluscope.model.spec import ModelSpec
-from gluscope.scan.loop import Scanned, ScanSettings, run_scan
+from gluscope.scan.loop import Scanned, run_scan
 from gluscope.summary.types import LayerSummary
 from helpers.brute_scan import collect, copies_in, forward
+from helpers.settings import scan_settings, token_settings
 from helpers.summaries import read_layer
 from helpers.tiny_models import make
 from helpers.token_rows import all_ids
@@ -44,7 +44,7 @@ class Case:
         self, out: Path, name: str = "0000", shards: int = 1, cache: Path | None = None, **settings: Any
     ) -> Scanned:
         settings = {"k": K, "samples": 30, "reducer": "torch", "device": "cpu"} | settings
-        return run_scan(self.spec, self.data, self.plan_of(shards), name, ScanSettings(**settings), out, cache)
+        return run_scan(self.spec, self.data, self.plan_of(shards), name, scan_settings(**settings), out, cache)
 
 
 def texts() -> list[str]:
@@ -58,7 +58,7 @@ def prepare(folder: Path, architecture: str, **how: Any) -> Case:
     model = make(architecture, folder / "model", **how)
     source = folder / "texts.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts()), encoding="utf-8")
-    build(folder / "tokens", fetch(str(source), str(model)), TokenSettings(max_length=12))
+    build(folder / "tokens", fetch(str(source), str(model)), token_settings(max_length=12))
     data = TokenDataset.open(folder / "tokens")
     plan_of = functools.partial(make_plan, data)
     return Case(model, describe(str(model), None), folder / "tokens", all_ids(data), plan_of)

@@ -20,7 +20,6 @@ from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.dataset.build import build
 from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import Sources, fetch
 from gluscope.export.hf import write_hf
 from gluscope.export.neuronpedia import Origin as Exported
@@ -38,7 +37,7 @@ from gluscope.page.results import RunResults
 from gluscope.page.site import read_cards, render_index, write_index
 from gluscope.recompute.stage import Origin, recompute
 from gluscope.replay.stage import run_replay
-from gluscope.scan.loop import ScanSettings, run_scan
+from gluscope.scan.loop import run_scan
 from gluscope.scan.sample import choose_sample
 from gluscope.store.listing import list_file
 from gluscope.summary.file import SummaryReader
@@ -46,6 +45,7 @@ from gluscope.summary.shards import OF_DATASET, Whole, merge_shards
 from gluscope.weights.file import WeightsReader
 from gluscope.weights.products import signs
 from gluscope.weights.stage import run_weights
+from helpers.settings import scan_settings, token_settings
 from helpers.tiny_models import make
 
 TEXTS = "results/sources/texts.jsonl"
@@ -104,7 +104,7 @@ class TinyRun:
         self.export_neurons(self.run.neurons_table)
 
     def tokenise(self, out: str | Path) -> None:
-        build(out, Sources.read(self.data.source), TokenSettings(max_length=32))
+        build(out, Sources.read(self.data.source), token_settings(max_length=32))
 
     def plan_shards(self) -> bytes:
         before = Plan.read(self.run.plan) if Path(self.run.plan).exists() else None
@@ -113,7 +113,7 @@ class TinyRun:
         return Path("plan.json").read_bytes()
 
     def scan(self, out: str | Path, shard: str) -> None:
-        settings = ScanSettings(k=4, samples=40, device="cpu", reducer="torch")
+        settings = scan_settings(k=4, samples=40, device="cpu", reducer="torch")
         folder, plan = self.data.folder, Plan.read(self.run.plan)
         spec, to = ModelSpec.read(self.run.model), Path(out)
         run_scan(spec, folder, plan, shard, settings, to / f"scan/{shard}.zarr.zip", to / f"cache/{shard}.zarr")

@@ -41,14 +41,14 @@ class Work:
 
     scan: int
     shards: int
-    replay: int = 0
-    replay_shards: int = 0
-    text: int = 1024
-    listed: int = 0
-    k: int = 16
-    samples: int = 4096
-    cache: bool = False
-    format: str = "float32"
+    replay: int
+    replay_shards: int
+    text: int
+    listed: int
+    k: int
+    samples: int
+    cache: bool
+    format: str
 
 
 @dataclass(frozen=True)

@@ -23,17 +23,17 @@ KIND = "the record of a token data set"
 
 @dataclass(frozen=True)
 class TokenSettings:
-    """How texts become examples. The names and meanings are those of the config's data set keys."""
+    """How texts become examples. Names, meanings and defaults are those of the config's data set keys."""
 
-    text_column: str = "text"
-    max_length: int = 1024
-    long_texts: str = "truncate"
-    max_tokens: int | None = None
-    shuffle_seed: int | None = None
-    bos: bool | None = None
-    split: str = "train"
-    messages_column: str | None = None
-    template_kwargs: dict[str, Any] | None = None
+    text_column: str
+    max_length: int
+    long_texts: str
+    max_tokens: int | None
+    shuffle_seed: int | None
+    bos: bool | None
+    split: str
+    messages_column: str | None
+    template_kwargs: dict[str, Any] | None
 
     @property
     def column(self) -> str:
@@ -48,7 +48,7 @@ class TokenSettings:
     @classmethod
     def of(cls, config: Any) -> TokenSettings:
         """Those of an object with the same attributes and more, such as the config's entry."""
-        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__ if hasattr(config, name)})
+        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)

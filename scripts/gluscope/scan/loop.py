@@ -33,21 +33,22 @@ from gluscope.summary.types import LayerSummary, SampleTokens
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """What a run says of its scan; names and meanings are those of the config's run keys.
+    """What a run says of its scan; names, meanings and defaults are those of the config's run keys.
 
-    batch_tokens: most tokens of a forward pass. reducer: "auto", or a kind that `make_reducer` knows; what is kept with
-    the results is the kind that was used. Neither changes the results.
+    cache_dtype: None where there is no cache. batch_tokens: most tokens of a forward pass. reducer: "auto", or a kind
+    that `make_reducer` knows; what is kept with the results is the kind that was used. Neither of the last two changes
+    the results.
     """
 
-    k: int = 16
-    skip_tokens: Sequence[str | int] = ()
-    seed: int = 0
-    samples: int = 4096
-    device: str = "auto"
-    dtype: str = "float32"
-    tf32: bool = False
-    cache_dtype: str = "float16"
-    batch_tokens: int = 16384
+    k: int
+    skip_tokens: Sequence[str | int]
+    seed: int
+    samples: int
+    device: str
+    dtype: str
+    tf32: bool
+    cache_dtype: str | None
+    batch_tokens: int
     reducer: str = "auto"
 
 
@@ -221,7 +222,7 @@ def _cache_writer(
         path,
         n_layers=spec.n_layers,
         d_model=spec.d_model,
-        dtype=settings.cache_dtype,
+        dtype=settings.cache_dtype or "",
         rows=rows,
         lengths=lengths,
         attributes=about,

@@ -123,13 +123,13 @@ class Passes(ForwardPasses):
         reducer: Reducer,
         sample: SampleTokens,
         cache: CacheWriter | None,
-        cache_dtype: str,
+        cache_dtype: str | None,
         skipped: Sequence[int] = (),
     ) -> None:
         spec = model.spec
         super().__init__(model, range(spec.n_layers))
         self._reducer, self._sample, self._skipped = reducer, sample, skipped
-        self._cache, self._cache_dtype = cache, _CACHE_DTYPES[cache_dtype]
+        self._cache, self._cache_dtype = cache, _CACHE_DTYPES.get(cache_dtype or "")
         self._sampled = np.zeros((2, spec.n_layers, len(sample.example), spec.d_mlp), np.float16)
 
     def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gluscope.core.cost import PEAKS, ModelSize, Work, cost
+from gluscope.core.cost import PEAKS, ModelSize, cost
 from gluscope.core.schema import SUMMARY
 from gluscope.model.sizes import size_of
 from helpers.model_sizes import MODELS
+from helpers.settings import work
 
 OLMO = ModelSize(32, 4096, 11008, 4 * 4096**2, "float16")
-WORK = Work(scan=20_000_000, shards=16, k=16, samples=4096, format="bfloat16")
+WORK = work(scan=20_000_000, shards=16, k=16, samples=4096, format="bfloat16")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -53,10 +54,10 @@ def test_statistics_are_what_their_arrays_hold() -> None:
     arrays = {name: prod(sizes[dim] for dim in one.dims) * np.dtype(one.dtype).itemsize
               for name, one in SUMMARY.items() if "neuron" in one.dims}  # fmt: skip
     samples = sum(count for name, count in arrays.items() if name.startswith("sample"))
-    size, work = ModelSize(3, 8, 7, 1), Work(scan=1, shards=4, k=5, samples=11)
+    size, planned = ModelSize(3, 8, 7, 1), work(scan=1, shards=4, k=5, samples=11)
     # Each token is sampled in one shard, and once more in the summary.
     expected = 5 * (sum(arrays.values()) - samples) + 2 * samples
-    assert cost(size, work).bytes["statistics"] == expected
+    assert cost(size, planned).bytes["statistics"] == expected
 
 
 def test_the_cache_is_what_it_was_always_said_to_be() -> None:

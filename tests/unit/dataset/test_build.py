@@ -23,6 +23,7 @@ from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import TokenRecord, TokenSettings, seal
 from gluscope.dataset.sources import fetch
 from gluscope.dataset.tokenise import Piece
+from helpers.settings import token_settings
 from helpers.tiny_models import make, make_tokenizer
 from helpers.token_rows import all_ids, all_texts
 from hypothesis import given
@@ -66,7 +67,7 @@ def texts(tmp_path: Path) -> Path:
 
 
 def made(out: Path, source: Path, tokenizer: Path | None, **settings: Any) -> TokenDataset:
-    build(out, fetch(str(source), str(tokenizer) if tokenizer else None), TokenSettings(**settings))
+    build(out, fetch(str(source), str(tokenizer) if tokenizer else None), token_settings(**settings))
     return TokenDataset.open(out)
 
 
@@ -103,7 +104,7 @@ def test_record_says_what_is_stored(tmp_path: Path, texts: Path, tokenizer: Path
     data = made(tmp_path / "out", texts, tokenizer, max_length=24)
     record, flat = data.record, [token for ids in all_ids(data) for token in ids]
     assert (record.rows, record.tokens, record.longest, record.max_id) == (6, len(flat), 24, max(flat))
-    assert record.settings == TokenSettings(max_length=24)
+    assert record.settings == token_settings(max_length=24)
     assert record.source["id"] == str(texts)
     assert record.tokenizer is not None
     assert record.tokenizer["id"] == str(tokenizer)
@@ -224,12 +225,12 @@ def test_same_input_gives_the_same_files(tmp_path: Path, texts: Path, tokenizer:
 
 
 def test_fingerprint_sees_ids_cuts_and_settings() -> None:
-    settings = TokenSettings()
+    settings = token_settings()
     found = {
         fingerprint([[1, 2, 3]], settings),
         fingerprint([[1, 2, 4]], settings),
         fingerprint([[1], [2, 3]], settings),
-        fingerprint([[1, 2, 3]], TokenSettings(bos=False)),
+        fingerprint([[1, 2, 3]], token_settings(bos=False)),
     }
     assert len(found) == 4
 
@@ -407,7 +408,7 @@ def test_an_empty_folder_made_beforehand_is_no_obstacle(tmp_path: Path, texts: P
 def test_progress_is_reported(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
     seen: list[tuple[int, int, int]] = []
     record = build(
-        tmp_path / "out", fetch(str(texts), str(tokenizer)), TokenSettings(), report=lambda *call: seen.append(call)
+        tmp_path / "out", fetch(str(texts), str(tokenizer)), token_settings(), report=lambda *call: seen.append(call)
     )
     assert seen[-1] == (len(TEXTS), len(TEXTS), record.tokens)
 
@@ -423,8 +424,8 @@ def test_settings_are_those_of_the_config() -> None:
     from gluscope.config.keys import DatasetConfig
 
     config = DatasetConfig(name="n", source="s", max_length=7, bos=True, long_texts="split", shuffle_seed=1)
-    assert TokenSettings.of(config) == TokenSettings(max_length=7, bos=True, long_texts="split", shuffle_seed=1)
-    assert TokenSettings.of(DatasetConfig(name="n", source="s")) == TokenSettings()
+    assert TokenSettings.of(config) == token_settings(max_length=7, bos=True, long_texts="split", shuffle_seed=1)
+    assert TokenSettings.of(DatasetConfig(name="n", source="s")) == token_settings()
 
 
 def test_copies_name_the_first_row_with_their_tokens(tmp_path: Path, tokenizer: Path) -> None:

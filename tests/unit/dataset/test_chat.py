@@ -14,9 +14,10 @@ import pytest
 from gluscope.core.errors import DatasetError
 from gluscope.dataset.build import build
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.record import TokenSettings, seal
+from gluscope.dataset.record import seal
 from gluscope.dataset.sources import fetch
 from helpers.byte_level import byte_level
+from helpers.settings import token_settings
 from helpers.token_rows import all_ids, all_texts
 from tokenizers import Tokenizer, processors
 
@@ -86,7 +87,7 @@ def source_of(path: Path, rows: list[Any], column: str = "messages") -> Path:
 
 
 def made(tokenizer: Path, source: Path, out: Path, column: str = "messages", **settings: Any) -> TokenDataset:
-    build(out, fetch(str(source), str(tokenizer)), TokenSettings(messages_column=column, **settings))
+    build(out, fetch(str(source), str(tokenizer)), token_settings(messages_column=column, **settings))
     return TokenDataset.open(out)
 
 
@@ -342,8 +343,8 @@ def test_fingerprints_of_texts_know_nothing_of_chats() -> None:
 
     ids, lengths = [np.array([1, 2, 3], np.int32)], np.array([3])
     tokens = hashlib.sha256(np.concatenate(ids).astype("<i4").tobytes()).digest()
-    assert seal(tokens, lengths, TokenSettings()) == (
+    assert seal(tokens, lengths, token_settings()) == (
         "2f77f267d1742fcff889bc0827671cdd9f4ab07c13d64f7d68deb5ba2846b49b"
     )
-    others = [TokenSettings(messages_column="m"), TokenSettings(messages_column="m", template_kwargs={"a": 1})]
-    assert len({seal(tokens, lengths, settings) for settings in [TokenSettings(), *others]}) == 3
+    others = [token_settings(messages_column="m"), token_settings(messages_column="m", template_kwargs={"a": 1})]
+    assert len({seal(tokens, lengths, settings) for settings in [token_settings(), *others]}) == 3

@@ -22,14 +22,14 @@ from gluscope.dataset import table
 from gluscope.dataset.columns import join, plain
 from gluscope.dataset.files import digest, inside
 from gluscope.dataset.raw import Surrogates
-from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import Located, Opened, open_source
+from helpers.settings import token_settings
 
 
 def opened(source: Path, tmp_path: Path, **settings: str) -> Opened:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
-    return open_source(Located(str(source), str(source)), TokenSettings(**settings), scratch)
+    return open_source(Located(str(source), str(source)), token_settings(**settings), scratch)
 
 
 def read(source: Path, tmp_path: Path, **settings: str) -> tuple[list[dict], Opened]:

@@ -13,8 +13,9 @@ from gluscope.core.errors import StoreError
 from gluscope.dataset import choose
 from gluscope.dataset.build import build
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.record import StoredFile, TokenRecord, TokenSettings, file_sha256, verify
+from gluscope.dataset.record import StoredFile, TokenRecord, file_sha256, verify
 from gluscope.dataset.sources import fetch
+from helpers.settings import token_settings
 
 ROWS = [[i % 7] * (1 + i % 5) + [i] for i in range(40)]
 
@@ -23,7 +24,7 @@ ROWS = [[i % 7] * (1 + i % 5) + [i] for i in range(40)]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(choose, "ROWS_AT_ONCE", 7)
     datasets.Dataset.from_dict({"input_ids": ROWS, "n": list(range(40))}).save_to_disk(str(tmp_path / "in"))
-    build(tmp_path / "out", fetch(str(tmp_path / "in"), None), TokenSettings())
+    build(tmp_path / "out", fetch(str(tmp_path / "in"), None), token_settings())
     return tmp_path / "out"
 
 

@@ -32,14 +32,14 @@ SCRIPT = """
 import json, os, socket, sys
 from gluscope.core.errors import GluscopeError
 from gluscope.dataset.build import build
-from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import Sources, fetch
+from helpers.settings import token_settings
 record, split, step = sys.argv[1:4]
 try:
     if step == "fetch":
         fetch(*json.loads(sys.argv[4])).save(record)
     else:
-        build(sys.argv[4], Sources.read(record), TokenSettings(split=split))
+        build(sys.argv[4], Sources.read(record), token_settings(split=split))
 except GluscopeError as error:
     sys.exit(str(error))
 """
@@ -55,7 +55,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith("HF_") and not key.endswith("_OFFLINE")
     }
-    environment = {**kept, "PYTHONPATH": str(REPO / "scripts"), "OMP_NUM_THREADS": "1", **environment}
+    environment = {**kept, "PYTHONPATH": f"{REPO / 'scripts'}:{REPO / 'tests'}", "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True, text=True, check=False
     )

@@ -11,10 +11,11 @@ import pytest
 from gluscope.dataset import tokenise
 from gluscope.dataset.build import build
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.record import TokenRecord, TokenSettings
+from gluscope.dataset.record import TokenRecord
 from gluscope.dataset.sources import Located, fetch
 from gluscope.dataset.tokenise import Tokeniser
 from helpers.byte_level import byte_level
+from helpers.settings import token_settings
 from helpers.token_rows import all_ids
 from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 
@@ -58,7 +59,7 @@ def folder_of(folder: Path, tokenizer: Tokenizer, model_type: str, **config: Any
 def made(folder: Path, out: Path, **settings: Any) -> tuple[list[list[int]], TokenRecord]:
     source = out.with_suffix(".jsonl")
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-    record = build(out, fetch(str(source), str(folder)), TokenSettings(**settings))
+    record = build(out, fetch(str(source), str(folder)), token_settings(**settings))
     data = TokenDataset.open(out)
     return all_ids(data), record
 
@@ -155,15 +156,15 @@ def test_texts_that_came_as_tokens_get_the_tokenizer_that_is_named(tmp_path: Pat
     folder = folder_of(tmp_path / "model", llama(), "llama")
     source = tmp_path / "ids.jsonl"
     source.write_text('{"input_ids": [5, 6]}\n')
-    build(tmp_path / "out", fetch(str(source), str(folder)), TokenSettings())
+    build(tmp_path / "out", fetch(str(source), str(folder)), token_settings())
     assert straight(tmp_path / "out") == straight(folder)
     assert "tokenizer.json" in {file.name for file in TokenRecord.read(tmp_path / "out").files}
 
 
 def test_long_texts_are_tokenised_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_of(tmp_path / "model", gpt(), "qwen2")
-    whole = Tokeniser(Located("m", str(folder)), None).pieces(TEXTS, TokenSettings())
+    whole = Tokeniser(Located("m", str(folder)), None).pieces(TEXTS, token_settings())
     monkeypatch.setattr(tokenise, "CHARACTERS_AT_ONCE", 30)
-    some = Tokeniser(Located("m", str(folder)), None).pieces(TEXTS, TokenSettings())
+    some = Tokeniser(Located("m", str(folder)), None).pieces(TEXTS, token_settings())
     assert [(piece.text, piece.ids.tolist()) for piece in some] == [(piece.text, piece.ids.tolist()) for piece in whole]
     shutil.rmtree(folder)

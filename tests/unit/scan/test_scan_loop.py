@@ -17,11 +17,12 @@ from gluscope.dataset.reader import TokenDataset
 from gluscope.model.describe import describe
 from gluscope.scan import loop
 from gluscope.scan.batches import processing_order
-from gluscope.scan.loop import ScanSettings, run_scan
+from gluscope.scan.loop import run_scan
 from gluscope.scan.sample import choose_sample
 from helpers.brute_scan import case_of, collect, copies_in, forward
 from helpers.merging import merge
 from helpers.scan_case import Case, agrees_with, prepare, same, summaries
+from helpers.settings import scan_settings
 from helpers.summaries import read_attributes, read_layer, read_sample
 
 
@@ -232,7 +233,7 @@ def test_auto_is_recorded_as_the_checkpoints_format(tmp_path: Path, olmo: Case) 
 def test_attributes_say_what_was_scanned(tmp_path: Path, olmo: Case) -> None:
     run_scan(
         olmo.spec, olmo.data, olmo.plan_of(3), "0001",
-        ScanSettings(k=2, samples=5, seed=9, reducer="torch"), tmp_path / "out.zarr.zip", attributes={"code": "abc"},
+        scan_settings(k=2, samples=5, seed=9, reducer="torch"), tmp_path / "out.zarr.zip", attributes={"code": "abc"},
     )  # fmt: skip
     attributes = read_attributes(tmp_path / "out.zarr.zip")
     shard = olmo.plan_of(3).shard("0001")

@@ -14,7 +14,6 @@ from gluscope.core.errors import DatasetError
 from gluscope.dataset.build import build
 from gluscope.dataset.plan import make_plan
 from gluscope.dataset.reader import TokenDataset
-from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import fetch
 from gluscope.dataset.special import SpecialTokens
 from gluscope.model.describe import describe
@@ -23,6 +22,7 @@ from gluscope.scan.skip import skipped_by
 from helpers.brute_scan import collect, copies_in, forward
 from helpers.merging import merge
 from helpers.scan_case import Case, agrees_with, prepare, same, summaries
+from helpers.settings import token_settings
 from helpers.summaries import read_attributes, read_layer, read_sample
 from helpers.tiny_models import make_tokenizer, tokens_of
 
@@ -189,7 +189,7 @@ def pretokenised(folder: Path, case: Case, tokenizer: str | None) -> Case:
     import datasets
 
     datasets.Dataset.from_dict({"input_ids": case.ids}).save_to_disk(folder / "source")
-    build(folder / "again", fetch(str(folder / "source"), tokenizer), TokenSettings())
+    build(folder / "again", fetch(str(folder / "source"), tokenizer), token_settings())
     data = TokenDataset.open(folder / "again")
     return replace(case, data=folder / "again", plan_of=functools.partial(make_plan, data))
 
