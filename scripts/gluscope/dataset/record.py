@@ -23,7 +23,8 @@ KIND = "the record of a token data set"
 
 @dataclass(frozen=True)
 class TokenSettings:
-    """How texts become examples. Names, meanings and defaults are those of the config's data set keys."""
+    """How texts become examples. Names, meanings and defaults are those of the config's data set
+    keys; without chat data the last two stay None."""
 
     text_column: str
     max_length: int
@@ -32,8 +33,8 @@ class TokenSettings:
     shuffle_seed: int | None
     bos: bool | None
     split: str
-    messages_column: str | None
-    template_kwargs: dict[str, Any] | None
+    messages_column: str | None = None
+    template_kwargs: dict[str, Any] | None = None
 
     @property
     def column(self) -> str:
@@ -48,7 +49,7 @@ class TokenSettings:
     @classmethod
     def of(cls, config: Any) -> TokenSettings:
         """Those of an object with the same attributes and more, such as the config's entry."""
-        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__})
+        return cls(**{name: getattr(config, name) for name in cls.__dataclass_fields__ if hasattr(config, name)})
 
 
 @dataclass(frozen=True)
