@@ -12,10 +12,10 @@ import numpy as np
 from gluscope.core.digest import imports_of, modules
 from gluscope.core.paths import STATE
 from gluscope.dataset.build import build
-from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.sources import fetch
 from gluscope.summary.file import write_summary
 from helpers.checkout import PATIENCE, REPO
+from helpers.settings import token_settings
 from helpers.summaries import random_layer, random_sample, shard_attributes
 
 SCRIPTS = REPO / "scripts"
@@ -130,7 +130,7 @@ def test_what_has_to_be_quick_imports_nothing_heavy(tmp_path: Path) -> None:
     """One fresh Python does it all, one thing after another; named is what each step is the first to load."""
     texts = tmp_path / "texts.jsonl"
     texts.write_text('{"input_ids": [1, 2, 3]}\n' * 5, encoding="utf-8")
-    build(tmp_path / "tokens", fetch(str(texts), None), TokenSettings())
+    build(tmp_path / "tokens", fetch(str(texts), None), token_settings())
     layers, sample = [random_layer(_rng(), 6, 3, 3, range(5)) for _ in range(2)], random_sample(_rng(), 3, range(5))
     about = shard_attributes(range(5), 5, 3, shard="0000")
     write_summary(tmp_path / "0000.zarr.zip", layers, n_layers=2, sample=sample, attributes=about)
