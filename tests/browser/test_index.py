@@ -269,6 +269,19 @@ def test_the_tokens_of_a_neurons_lists(open_page: Open, site: Path, made: Model)
         assert sum(int(number) for number in re.findall(r" (\d+)(?= |$)", text)) == filled
 
 
+def test_a_choice_made_while_the_search_is_typed_is_not_lost(open_page: Open, site: Path) -> None:
+    tab = open_finder(open_page, site)
+    tab.evaluate("""() => {
+      const set = (id, value) => {
+        const one = document.getElementById(id);
+        one.value = value;
+        one.dispatchEvent(new Event("input", { bubbles: true }));
+      };
+      set("search", "don"); set("ask-times", "2");
+    }""")
+    tab.locator("#asked", has_text="neurons by").wait_for(timeout=10_000)
+
+
 def test_nothing_found_says_why(open_page: Open, site: Path) -> None:
     tab = open_finder(open_page, site)
     for text, choices, why in [

@@ -31,7 +31,7 @@ async function ask(site, table, done) {
   const run = ++asked.run;
   if (!asksTokens(text)) { asked.answer = null; return done(); }
   const known = asked.answer;
-  if (known?.text === text && known.how === how && known.index === index) return done();
+  if (known?.counts && known.text === text && known.how === how && known.index === index) return done();
   const ids = tokensMeant(table, text, how);
   const answer = { text, how, index, ids, counts: null };
   if (!ids.length && classesAsked(site, text).length) { asked.answer = null; return done(); }
