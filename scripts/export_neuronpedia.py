@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gluscope.core.size import refuse_experts
 from gluscope.export.neuronpedia import Origin, write_neuronpedia
 from gluscope.page.results import RunResults
 from gluscope.workflow.job import start
@@ -13,6 +14,7 @@ def main(smk: Any) -> None:
     """Write the folder of `smk.output[0]`."""
     with start(smk) as job:
         results = RunResults.open(smk.wildcards.run, smk.input)
+        refuse_experts(results.about.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
         spec = results.spec
         origin = Origin(
             run=results.run,

@@ -69,6 +69,7 @@ class Recomputed:
     in_: np.ndarray
     source: str = "cache"
     dtype: str = "float16"
+    weight: np.ndarray | None = None
 
 
 @dataclass

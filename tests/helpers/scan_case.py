@@ -22,7 +22,8 @@ from gluscope.summary.types import LayerSummary
 from helpers.brute_scan import collect, copies_in, forward
 from helpers.settings import scan_settings, token_settings
 from helpers.summaries import read_layer
-from helpers.tiny_models import make
+from helpers.tiny_experts import MIXTURES, make_experts
+from helpers.tiny_models import make, make_tokenizer
 from helpers.token_rows import all_ids
 
 K = 4
@@ -55,7 +56,11 @@ def texts() -> list[str]:
 
 
 def prepare(folder: Path, architecture: str, **how: Any) -> Case:
-    model = make(architecture, folder / "model", **how)
+    if architecture in MIXTURES:
+        make_tokenizer(folder / "model")
+        model = make_experts(architecture, folder / "model", vocab=320, **how)
+    else:
+        model = make(architecture, folder / "model", **how)
     source = folder / "texts.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts()), encoding="utf-8")
     build(folder / "tokens", fetch(str(source), str(model)), token_settings(max_length=12))

@@ -28,6 +28,7 @@ class CacheReader:
     def __init__(self, path: str | Path) -> None:
         group = GroupReader(path, "a cache")
         self.path, self.attributes, self._marks = group.path, group.attributes, group.marks
+        self._group = group
         with refused(self.path, "zarr.json"):
             self.dtype: str = self.attributes["cache_dtype"]
             self.n_layers, self.tokens, self.d_model = group.arrays["x"].shape
@@ -73,6 +74,14 @@ class CacheReader:
                 low = number * self._chunk - begin  # of the chunk's first token in the text
                 at = max(0, low)
                 yield at, chunk[at - low : length - low]
+
+    def router_weight(self, layer: int, row: int, expert: int) -> np.ndarray:
+        """What the router multiplies an expert's output with at each token of a text, float32 [token]; NaN where the
+        token is not sent to it."""
+        begin, length = self._tokens_of(row)
+        chosen, weight = (self._group.part(name, begin, begin + length, layer) for name in ("chosen", "chosen_weight"))
+        own = chosen == expert
+        return np.where(own.any(1), np.where(own, weight, 0).sum(1), np.nan).astype(np.float32)
 
     def will_read(self, layer: int, rows: Iterable[int]) -> None:
         """Tell the system which texts come next, so that a disk looks for them while others are worked on.

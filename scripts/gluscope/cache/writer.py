@@ -22,9 +22,10 @@ import numpy as np
 from gluscope.cache.appender import CHUNK, Backlog, Infinite, LayerFile
 from gluscope.cache.reader import CacheReader
 from gluscope.core.errors import ModelError, StoreError
-from gluscope.core.schema import CACHE
+from gluscope.core.schema import CACHE, CHOSEN, CHOSEN_WEIGHT
 from gluscope.store.group import folder_of, new_group
 
+_CHOICES = 1024  # tokens in a chunk of the router's choices
 _ZARR_TYPE = {"float16": "float16", "bfloat16": "uint16"}
 _INFINITE = {"float16": 0x7C00, "bfloat16": 0x7F80}  # bits of infinity; those of NaN are larger
 
@@ -35,6 +36,7 @@ class CacheWriter:
         with CacheWriter(path, n_layers=.., d_model=.., dtype="float16", rows=.., lengths=.., attributes=..) as cache:
             cache.append(layer, x)      # x: float16, or bfloat16 as uint16, [token, d_model], in processing order
 
+    experts: how many a token is sent to, 0 for a model without; `append_chosen` and `append_weight` get the choice.
     rows, lengths: int64 [example], in processing order. The bytes do not depend on how x is cut into appends. Leaving
     the block puts the folder in place; an exception in it leaves nothing. Raises ModelError for values that are not
     finite in `dtype`, StoreError if the disk is full, at the next append or at the end.
@@ -51,12 +53,16 @@ class CacheWriter:
         lengths: np.ndarray,
         attributes: dict[str, Any],
         threads: int = 1,
+        experts: int = 0,
     ) -> None:
         if dtype not in _ZARR_TYPE:
             raise ValueError(f"no cache of {dtype}")
         self._path, self._n_layers, self._d_model, self._dtype = folder_of(path), n_layers, d_model, dtype
         self._rows, self._lengths = np.asarray(rows, np.int64), np.asarray(lengths, np.int64)
         self._attributes = {**attributes, "cache_dtype": dtype}
+        self._experts = experts
+        self._chosen: list[list[np.ndarray]] = [[] for _ in range(n_layers)]
+        self._weight: list[list[np.ndarray]] = [[] for _ in range(n_layers)]
         self._backlogs = [Backlog(threads) for _ in range(threads)]
         self._error: BaseException | None = None
 
@@ -89,6 +95,14 @@ class CacheWriter:
         if x.dtype.itemsize != 2 or x.shape[1:] != (self._d_model,) or (whole is not None and x.dtype != whole):
             raise ValueError(f"x of {x.dtype} {x.shape} for a cache of {self._dtype} [token, {self._d_model}]")
         self._backlogs[layer % len(self._backlogs)].put((layer, x))
+
+    def append_chosen(self, layer: int, chosen: np.ndarray) -> None:
+        """The experts that the next tokens of a layer are sent to, [token, slot]. They wait in memory for the end."""
+        self._chosen[layer].append(chosen.astype(np.int16))
+
+    def append_weight(self, layer: int, weight: np.ndarray) -> None:
+        """What the router multiplies these experts' outputs with: a float, or bfloat16 as uint16, [token, slot]."""
+        self._weight[layer].append(_float32(weight))
 
     def _work(self, backlog: Backlog) -> None:
         for layer, x in backlog:
@@ -152,3 +166,16 @@ class CacheWriter:
                 self._group.file(key).unlink()
         for name, values in (("rows", self._rows), ("lengths", self._lengths)):
             self._group.add(name, CACHE[name], values)
+        for number in range(self._n_layers if self._experts else 0):
+            shape = (tokens, self._experts)
+            kinds = (("chosen", CHOSEN, self._chosen), ("chosen_weight", CHOSEN_WEIGHT, self._weight))
+            for name, stored, kept in kinds:
+                parts = kept[number]
+                values = np.concatenate(parts) if parts else np.full(shape, stored.fill, stored.dtype)
+                self._group.add(name, stored, values.reshape(shape), layer=number, per_chunk=_CHOICES)
+
+
+def _float32(values: np.ndarray) -> np.ndarray:
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32)

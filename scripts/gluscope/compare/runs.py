@@ -18,6 +18,7 @@ from gluscope.core.errors import GluscopeError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.core.provenance import RunProvenance
+from gluscope.core.size import refuse_experts
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 
@@ -109,6 +110,8 @@ def compare(reference: SummaryReader, other: SummaryReader, say: Callable[[str],
 
     Raises CompareError if the two saw other tokens, or differ in layers or neurons a layer.
     """
+    for reader in (reference, other):
+        refuse_experts(reader.about.mixture, str(reader.path), "compare their tables (export/neurons.parquet)")
     _refuse_unlike(reference, other)
     found = Comparison((reference.about, other.about))
     found.skip_alike = _skipped(reference) == _skipped(other)

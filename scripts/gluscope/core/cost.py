@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gluscope.core.size import Size
+
 # Operations a second of a card's data sheet, dense, by what a forward pass computes in.
 PEAKS = {
     "H100": {"bfloat16": 989e12, "float16": 989e12, "tf32": 495e12, "float32": 67e12},
@@ -20,18 +22,36 @@ _PAGE_BYTES, _REPLAY_BYTES = 8 + 11, 4
 @dataclass(frozen=True)
 class ModelSize:
     """n_layers, d_model, d_mlp: as in DESIGN. attention: numbers of a layer's attention weights. dtype: of the stored
-    weights, empty where nobody said."""
+    weights, empty where nobody said. Of a model with experts: neurons, all there are; active, those that a token goes
+    through, in all layers; chosen, experts that a token is sent to."""
 
     n_layers: int
     d_model: int
     d_mlp: int
     attention: int
     dtype: str = ""
+    neurons: int = 0
+    active: int = 0
+    chosen: int = 0
+
+    @classmethod
+    def of(cls, size: Size, d_model: int, attention: int, dtype: str = "", chosen: int = 0) -> ModelSize:
+        """chosen: experts that a token is sent to, in a model with experts."""
+        if not size.has_experts:
+            return cls(size.n_layers, d_model, size.widest, attention, dtype)
+        active = sum(layer.dense + sum(layer.shared) + min(chosen, layer.experts) * layer.each for layer in size.layers)
+        return cls(size.n_layers, d_model, size.widest, attention, dtype, size.neurons, active, chosen)
+
+    @property
+    def all_neurons(self) -> int:
+        """Of the model."""
+        return self.neurons or self.n_layers * self.d_mlp
 
     @property
     def operations(self) -> int:
         """Of a forward pass, for each token: twice the weights outside embedding and unembedding."""
-        return 2 * self.n_layers * (3 * self.d_model * self.d_mlp + self.attention)
+        active = self.active or self.n_layers * self.d_mlp
+        return 2 * (3 * self.d_model * active + self.n_layers * self.attention)
 
 
 @dataclass(frozen=True)
@@ -82,13 +102,13 @@ def _index_files(entries: int) -> int:
 
 def cost(size: ModelSize, work: Work) -> Cost:
     """What `work` takes with a model of this size."""
-    neurons = size.n_layers * size.d_mlp
+    neurons = size.all_neurons
     lists = 16 * _SLOTS * work.k + 160  # 14 of 16 lists: value, row, position; counts and sums of the four cases
-    samples = 4 * work.samples
+    samples = 4 * work.samples * (size.active / neurons if size.active else 1)  # NaN elsewhere, which zstd packs
     texts = work.listed * _LISTS * work.k * work.text
     found = {
-        "the cache": work.scan * size.n_layers * size.d_model * 2 if work.cache else 0,
-        "statistics": neurons * ((work.shards + 1) * lists + 2 * samples) if work.shards else 0,
+        "the cache": work.scan * size.n_layers * (size.d_model * 2 + size.chosen * 6) if work.cache else 0,
+        "statistics": int(neurons * ((work.shards + 1) * lists + 2 * samples)) if work.shards else 0,
         "the replay": texts * _REPLAY_BYTES if work.replay else 0,
         "pages": texts * _PAGE_BYTES,
     }

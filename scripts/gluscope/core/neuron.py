@@ -13,6 +13,11 @@ SHARED = "ES"  # begins the name of a shared expert
 _NAME = re.compile(rf"L({_NUMBER})/(?:(E(?:S{_NUMBER}?|{_NUMBER}))/)?N({_NUMBER})")
 
 
+def is_routed(expert: str) -> bool:
+    """Whether a router decides which tokens reach this MLP."""
+    return bool(expert) and not expert.startswith(SHARED)
+
+
 @total_ordering
 @dataclass(frozen=True)
 class NeuronId:

@@ -20,7 +20,8 @@ class RunProvenance:
     name, of packages and of the stages of the workflow. skip_tokens, skipped_ids, skipped: what counts for
     nothing, as asked, by id, and how many tokens that were. device, reducer, cache_dtype: of the scan, "" where none is
     known. rows_digest: by shard, of its tokens. activations: id and revision of the published ones that were taken in
-    place of a scan; note: what there is to say of them.
+    place of a scan; note: what there is to say of them. mixture: of a model with
+    experts, what the places of the neuron axis are (`core.size`).
     """
 
     model: str
@@ -49,6 +50,7 @@ class RunProvenance:
     rows_digest: Mapping[str, str] | None = None
     activations: Mapping[str, str] | None = None
     note: str = ""
+    mixture: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any], where: str = "summary") -> RunProvenance:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class StoredArray:
     """dims: names of the axes, in order. fill: what unknown entries hold. meaning: one line for the docs.
 
-    Whole numbers are compressed, unless `plain`: rows and positions to a third. Activations would save a tenth.
+    Whole numbers are compressed, unless `plain`: rows and positions to a third. Activations would save a tenth, and are
+    only where `packed`: with experts, samples are mostly NaN.
     """
 
     dims: tuple[str, ...]
@@ -18,10 +19,11 @@ class StoredArray:
     fill: float | int
     meaning: str
     plain: bool = False
+    packed: bool = False
 
     @property
     def compressed(self) -> bool:
-        return self.dtype.startswith("int") and not self.plain
+        return self.packed or (self.dtype.startswith("int") and not self.plain)
 
 
 _LIST = ("layer", "neuron", "case", "quantity", "k")
@@ -71,6 +73,19 @@ PER_RUN: dict[str, StoredArray] = {
     "sample_example": StoredArray(("sample",), "int64", "row", -1, "row of each sample token"),
     "sample_position": StoredArray(("sample",), "int32", "token", -1, "position of each sample token"),
 }
+# Of models with mixtures of experts alone.
+ROUTED = StoredArray(("layer", "expert"), "int64", "tokens", 0, "tokens that the router sent to each expert")
+ROUTER_COSINE = StoredArray(
+    ("layer", "neuron", "vector"),
+    "float32",
+    "",
+    _NAN,
+    "cosine of each weight vector and the expert's row of the router",
+)
+CHOSEN = StoredArray(("layer", "token", "slot"), "int16", "expert", -1, "experts that each token is sent to")
+CHOSEN_WEIGHT = StoredArray(
+    ("layer", "token", "slot"), "float32", "", _NAN, "what the router multiplies the output of each with"
+)
 REPLAY: dict[str, StoredArray] = {
     "value": StoredArray(("token", "branch"), "float16", "activation", 0, "gate and in, neurons and texts in turn"),
     "pairs": StoredArray(

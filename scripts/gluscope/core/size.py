@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from gluscope.core.errors import ConfigError
+from gluscope.core.errors import ConfigError, ModelError
 from gluscope.core.neuron import SHARED, NeuronId
 
 
@@ -99,6 +100,15 @@ class Size:
         """Of a model without experts."""
         return cls((LayerNeurons(d_mlp),) * n_layers)
 
+    @classmethod
+    def of_results(cls, mixture: Mapping[str, Any] | None, n_layers: int, widest: int) -> Size:
+        """Of the model that results are of. mixture: of RunProvenance; n_layers, widest: lengths of their axes."""
+        if mixture is None:
+            return cls.dense(n_layers, widest)
+        own = LayerNeurons(0, tuple(mixture["shared"]), mixture["experts"], mixture["each"])
+        mixed = set(mixture["layers"])
+        return cls(tuple(own if n in mixed else LayerNeurons(mixture["dense"]) for n in range(n_layers)))
+
     @property
     def n_layers(self) -> int:
         return len(self.layers)
@@ -145,6 +155,12 @@ class Size:
             whose = "each expert" if neuron.expert else "each layer"
             expected = f"a neuron from 0 to {width - 1} ({whose} has {width})"
             raise ConfigError(where, expected, f"neuron {neuron.neuron}", "correct the neuron's name")
+
+
+def refuse_experts(mixture: Mapping[str, Any] | None, where: str, step: str) -> None:
+    """Raise ModelError for results of a mixture of experts. mixture: of RunProvenance. step: what to do instead."""
+    if mixture is not None:
+        raise ModelError(where, "the results of a dense model", "those of a mixture of experts", step)
 
 
 def _mlps(layer: LayerNeurons, number: int) -> str:

@@ -22,7 +22,10 @@ from gluscope.core.activation import Activation, act
 from gluscope.core.cases import CASES
 from gluscope.core.convention import view
 from gluscope.core.names import public_name
-from gluscope.export.published import SKIPS, lists, schema, skips_of, to_table
+from gluscope.core.provenance import RunProvenance
+from gluscope.core.size import Size
+from gluscope.export.neurons import names
+from gluscope.export.published import SKIPS, lists, skips_of, to_table
 from gluscope.store.atomic import new_folder
 from gluscope.store.listing import write_listing
 from gluscope.summary.file import SummaryReader
@@ -55,16 +58,29 @@ def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[s
             yield view(reader.layer(layer), sign[layer], about.convention, "refactored")
 
     with new_folder(folder) as part:
-        tables = (to_table(layer, part_of_run, about.tokens) for layer, part_of_run in enumerate(layers()))
+        tables = (_named(to_table(n, whole, about.tokens), about, n) for n, whole in enumerate(layers()))
         write_saved(part, tables, reader.n_layers, _fingerprint(reader.attributes), skips_of(about))
-        if len(sample.example):
+        if len(sample.example) and about.mixture is None:  # other tools expect all tokens at every neuron
             (part / "samples").mkdir()
             for layer, part_of_run in enumerate(layers()):
                 path = part / "samples" / f"layer-{layer:02d}.arrow"
                 _write_samples(path, layer, part_of_run, sample, function)
         (part / "README.md").write_text(_card(reader, run, len(sample.example)), encoding="utf-8")
         write_listing(part)
-    say(f"{reader.n_layers * reader.neurons:,} neurons, {len(sample.example):,} sampled tokens")
+    size = Size.of_results(about.mixture, reader.n_layers, reader.neurons)
+    say(f"{size.neurons:,} neurons, {len(sample.example):,} sampled tokens")
+
+
+def _named(table: pa.Table, about: RunProvenance, layer: int) -> pa.Table:
+    """The table of a layer with a column `expert` behind `layer`, where the model has experts."""
+    if about.mixture is None:
+        return table
+    columns, count = (
+        names(about.mixture, layer, len(table)),
+        Size.of_results(about.mixture, layer + 1, len(table)).layers[layer].count,
+    )
+    table = table.set_column(1, "neuron", pa.array(columns["neuron"], pa.int64()))
+    return table.add_column(1, "expert", pa.array(columns["expert"], pa.string())).slice(0, count)
 
 
 def write_saved(
@@ -78,9 +94,9 @@ def write_saved(
     per_file = max(1, _FILE_BYTES // max(1, first.nbytes))
     files = -(-count // per_file)
     names = [f"data-{i:05d}-of-{files:05d}.arrow" for i in range(files)]
-    features = {field.name: _feature(field.type) for field in schema()}
+    features = {field.name: _feature(field.type) for field in first.schema}
     said = {SKIPS: json.dumps(skips)} if skips else {}
-    described = schema().with_metadata({"huggingface": json.dumps({"info": {"features": features}}), **said})
+    described = first.schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}}), **said})
     every = chain([first], tables)
     for name in names:
         with pa.OSFile(str(folder / name), "wb") as sink, pa.ipc.new_stream(sink, described) as writer:

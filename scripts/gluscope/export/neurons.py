@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.convention import view
 from gluscope.core.names import public_name
 from gluscope.core.provenance import RunProvenance
+from gluscope.core.size import Size
 from gluscope.store.atomic import new_file
 from gluscope.store.listing import list_file
 from gluscope.summary.types import LayerSummary
@@ -101,18 +102,32 @@ def write_neurons(
     named |= {"skip_tokens": json.dumps(list(about.skip_tokens))}
     named |= {name: public_name(getattr(about, name)) for name in ("model", "dataset")}
     kept = schema().with_metadata({**named, "convention": about.convention})
+    if about.mixture is not None:
+        kept = kept.insert(1, pa.field("expert", pa.string()))
     rows = 0
     with new_file(path) as part:
         with pq.ParquetWriter(part, kept, compression="zstd", write_page_checksum=True) as writer:
             for layer, (summary, weights) in enumerate(layers):
                 columns = {**_statistics(summary, about), **_weights(weights, about.convention)}
-                columns |= {"layer": np.full(summary.neurons, layer), "neuron": np.arange(summary.neurons)}
+                columns |= {"layer": np.full(summary.neurons, layer)} | names(about.mixture, layer, summary.neurons)
                 table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
-                writer.write_table(table, row_group_size=max(1, summary.neurons))
-                rows += summary.neurons
-                say(f"layer {layer}: {summary.neurons} neurons")
+                count = Size.of_results(about.mixture, layer + 1, summary.neurons).layers[layer].count
+                writer.write_table(table.slice(0, count), row_group_size=max(1, count))
+                rows += count
+                say(f"layer {layer}: {count} neurons")
         list_file(Path(path), part)
     return rows
+
+
+def names(mixture: Mapping[str, Any] | None, layer: int, width: int) -> dict[str, np.ndarray]:
+    """Columns `neuron`, and `expert` where the model has some ("" in dense layers), of all places of a layer."""
+    if mixture is None:
+        return {"neuron": np.arange(width)}
+    number, expert = np.full(width, -1), np.full(width, "", object)
+    for stretch in Size.of_results(mixture, layer + 1, width).layers[layer].stretches():
+        number[stretch.begin : stretch.end] = np.arange(stretch.width)
+        expert[stretch.begin : stretch.end] = stretch.expert
+    return {"neuron": number, "expert": expert}
 
 
 def _array(values: np.ndarray | tuple[np.ndarray, np.ndarray] | pa.Array, kind: pa.DataType) -> pa.Array:
@@ -157,5 +172,6 @@ def _weights(weights: LayerWeights, convention: str) -> dict[str, Any]:
     for vector in VECTORS:
         found[vector.value.replace("w_", "norm_")] = weights.norm[:, vector.index]
     names = pa.array([kind.label for kind in RW_CLASSES])
-    found["rw_class"] = pa.DictionaryArray.from_arrays(pa.array(weights.rw_class), names)
+    place = pa.array(weights.rw_class, mask=weights.rw_class < 0)
+    found["rw_class"] = pa.DictionaryArray.from_arrays(place, names)
     return found

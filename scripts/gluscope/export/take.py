@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from gluscope.core.cases import LISTS
 from gluscope.core.convention import view
-from gluscope.core.errors import DatasetError
+from gluscope.core.errors import DatasetError, ModelError
 from gluscope.core.names import public_name
 from gluscope.core.provenance import versions
 from gluscope.dataset.record import TokenRecord
@@ -62,6 +62,9 @@ def take_activations(
     unknown. Raises DatasetError, which names what differs, for another model's size, another k, texts that the data
     set lacks, and values that cannot be.
     """
+    if spec.mixture is not None:
+        step = "take `activations` out and scan"
+        raise ModelError(located.id, "activations of a dense model", f"{spec.architecture}, of experts", step)
     published = open_published(located.folder)
     _refuse_other_size(located.id, published.rows, spec)
     _refuse_other_tokens(located, published, tokens)

@@ -14,6 +14,7 @@ from gluscope.core.convention import view
 from gluscope.core.errors import WrongFile
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
+from gluscope.core.size import Size
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample
 from gluscope.page.tokens import TokenTexts
@@ -48,6 +49,9 @@ class Recomputed(Protocol):
     @property
     def dtype(self) -> str: ...
 
+    @property
+    def weight(self) -> np.ndarray | None: ...
+
 
 class TokenRows(Protocol):
     """A token data set."""
@@ -75,13 +79,15 @@ def build_page(
     tokens: int,
     provenance: Provenance,
     weights: NeuronWeights | None = None,
+    reached: int | None = None,
+    size: Size | None = None,
 ) -> NeuronPage:
     """Everything that one page shows.
 
     summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
     negates w_in and w_out. contexts: of `sample`. tokens: all real tokens scanned, by which frequencies are counts
     over tokens. weights: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
-    are filled in here.
+    are filled in here. reached: see NeuronPage. size: of a model with experts, to name other neurons.
     Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
     raw = _examples(run, neuron, recomputed, dataset, texts)
@@ -98,15 +104,10 @@ def build_page(
         act_fn=act_fn,
         cases=cases,
         examples=examples,
-        sample=Sample(
-            summary.sample_gate[0],
-            summary.sample_in[0],
-            np.asarray(sample.example),
-            np.asarray(sample.position),
-            contexts,
-        ),
+        sample=_sampled(summary, sample, contexts),
         provenance=provenance,
-        weights=None if weights is None else weights_views(weights, texts),
+        weights=None if weights is None else weights_views(weights, texts, size),
+        reached=reached,
     )
     absolute, relative = largest_difference(page)
     found = replace(
@@ -119,6 +120,18 @@ def build_page(
         relative_difference=relative,
     )
     return replace(page, provenance=found)
+
+
+def _sampled(summary: LayerSummary, sample: SampleTokens, contexts: Contexts) -> Sample:
+    """Those of the sampled tokens that reach the neuron."""
+    gate, in_ = summary.sample_gate[0], summary.sample_in[0]
+    example, position = np.asarray(sample.example), np.asarray(sample.position)
+    kept = np.flatnonzero(~np.isnan(gate))
+    if len(kept) < len(gate):
+        known = kept.tolist() if contexts.tokens else []
+        contexts = Contexts([contexts.tokens[i] for i in known], [contexts.at[i] for i in known])
+        gate, in_, example, position = gate[kept], in_[kept], example[kept], position[kept]
+    return Sample(gate, in_, example, position, contexts)
 
 
 def largest_difference(page: NeuronPage) -> tuple[float | None, float | None]:
@@ -168,7 +181,8 @@ def _examples(
         tokens, source = texts.tokens(ids.tolist()), dict(dataset.metadata(row))
         counts = np.array([not token.skipped for token in tokens], np.float32)
         gate, in_ = (np.asarray(values[part], np.float32) * counts for values in (recomputed.gate, recomputed.in_))
-        examples[row] = Example(row, tokens, gate, in_, source, dataset.turns(row))
+        weight = None if recomputed.weight is None else recomputed.weight[part]
+        examples[row] = Example(row, tokens, gate, in_, source, dataset.turns(row), weight)
     return examples
 
 

@@ -85,6 +85,7 @@ START_PAGE = Bundle(
         "shared/show",
         "shared/theme",
         "shared/live",
+        "site/names",
         "site/picker",
         "site/layers",
         "site/pages",

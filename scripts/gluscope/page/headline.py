@@ -80,6 +80,16 @@ def plain(parts: list[Part]) -> str:
 def _open(page: NeuronPage) -> list[Part]:
     shares = [page.cases[case].frequency for case in CASES if case.gate_sign > 0]
     known = [share for share in shares if share is not None]
+    if page.reached is not None and page.provenance.tokens:
+        counts = sum(page.cases[case].count or 0 for case in CASES if case.gate_sign > 0)
+        reached = Part(percent(page.reached / page.provenance.tokens), "strong")
+        opened = Part(percent(counts / page.reached if page.reached else None), "strong")
+        name = f" of tokens reach {page.id.expert}"
+        return (
+            [reached, Part(f"{name}; gate open on "), opened, Part(" of these. ")]
+            if page.reached
+            else [reached, Part(f"{name}. ")]
+        )
     return [Part("Gate open on "), Part(percent(sum(known)), "strong"), Part(" of tokens. ")] if known else []
 
 

@@ -83,6 +83,9 @@ def pack_as(page: NeuronPage, precision: Precision) -> str:
         "sample_length": np.asarray([len(tokens) for tokens in contexts.tokens], np.uint8),
         "sample_at": np.asarray(contexts.at, np.uint8),
     }
+    if page.reached is not None:
+        weights = [example.weight for example in page.examples.values() if example.weight is not None]
+        arrays["weight"] = np.concatenate(weights).astype("<f2") if weights else np.zeros(0, "<f2")
     header = _header(page) | {
         "near": precision.near,
         "step": {name.rstrip("_"): step for name, (_, step) in values.items()},
@@ -168,6 +171,7 @@ def _values(page: NeuronPage, name: str, precision: Precision) -> tuple[dict[str
     near = near_extremes(page, precision.near)
     parts = [getattr(example, name) for example in page.examples.values()]
     values = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    values = np.nan_to_num(values, nan=0.0)  # tokens that do not reach the expert: `weight` says which
     mask = np.concatenate([near[row] for row in page.examples]) if parts else np.zeros(0, bool)
     far = values[~mask]
     step = float(np.abs(far).max(initial=0)) / precision.steps if precision.steps else 0.0
@@ -182,6 +186,8 @@ def _header(page: NeuronPage) -> dict[str, Any]:
         "run": page.run,
         "layer": page.id.layer,
         "neuron": page.id.neuron,
+        **({"expert": page.id.expert} if page.id.expert else {}),
+        **({"reached": page.reached} if page.reached is not None else {}),
         "convention": page.convention,
         "sign": page.sign,
         "act_fn": page.act_fn,
@@ -196,9 +202,14 @@ def _header(page: NeuronPage) -> dict[str, Any]:
             }
             for example in page.examples.values()
         ],
-        "weights": page.weights and {name: asdict(view) for name, view in page.weights.items()},
+        "weights": page.weights and {name: _given(asdict(view)) for name, view in page.weights.items()},
         "provenance": asdict(page.provenance),
     }
+
+
+def _given(view: dict[str, Any]) -> dict[str, Any]:
+    """Without what only neurons of experts have."""
+    return {name: value for name, value in view.items() if name != "router" or value is not None}
 
 
 def _planes(array: np.ndarray) -> bytes:

@@ -45,8 +45,9 @@ class CaseStats:
 @dataclass(frozen=True)
 class Example:
     """One text. gate, in_: float32 [token], in the page's convention; 0 at tokens that the run skips. source: the data
-    set's other columns. turns:
-    of a chat, where each message stands: (first token, token behind the last, role)."""
+    set's other columns. turns: of a chat, where each message stands: (first token, token behind the last, role).
+    weight: float32 [token], what the router multiplies the output of the neuron's expert with; None in other MLPs.
+    Where a token does not reach the expert, gate, in_ and weight are NaN."""
 
     row: int
     tokens: list[Token]
@@ -54,6 +55,7 @@ class Example:
     in_: np.ndarray
     source: dict[str, Any] = field(default_factory=dict)
     turns: Sequence[tuple[int, int, str]] = ()
+    weight: np.ndarray | None = None
 
     @property
     def skipped(self) -> np.ndarray:
@@ -120,6 +122,7 @@ class NeuronPage:
     convention: "raw" or "refactored": the one that all numbers here are in; `weights` has both.
     sign: -1 where the refactored convention negates w_in and w_out of this neuron, 1 where not, 0 where nobody said.
     act_fn: the model's activation, a name that `core.activation` knows.
+    reached: tokens that the router sent to the neuron's expert; None for a neuron of no routed expert.
     """
 
     run: str
@@ -132,6 +135,7 @@ class NeuronPage:
     sample: Sample
     provenance: Provenance
     weights: dict[str, WeightsView] | None = None
+    reached: int | None = None
 
     def in_convention(self, convention: str) -> NeuronPage:
         """The same neuron in another convention; nothing changes unless its sign is -1."""
@@ -171,6 +175,8 @@ class NeuronPage:
         return {
             "run": self.run,
             "layer": self.id.layer,
+            **({"expert": self.id.expert} if self.id.expert else {}),
+            **({"reached": self.reached} if self.reached is not None else {}),
             "neuron": self.id.neuron,
             "convention": self.convention,
             "cases": {case.value: stats_as_json(self.cases[case]) for case in CASES},

@@ -90,7 +90,7 @@ def _title(page: NeuronPage) -> str:
     ranked = peaks(page)
     token = " ".join(ranked[0].token.split()) if ranked else ""
     shown = f" “{clipped(visible(token), 24)}”" if token else ""
-    return f"L{page.id.layer} N{page.id.neuron}{shown} · {visible(page.provenance.model)} · GLUScope"
+    return f"{str(page.id).replace('/', ' ')}{shown} · {visible(page.provenance.model)} · GLUScope"
 
 
 def _citation(page: NeuronPage) -> str:
@@ -103,9 +103,10 @@ def _citation(page: NeuronPage) -> str:
     scanned = f"{known.tokens:,} tokens of " if known.tokens is not None else ""
     texts = f"{scanned}{at(known.dataset, known.dataset_revision)}, " if known.dataset else ""
     version = known.versions.get("gluscope")
+    expert = f"expert {page.id.expert}, " if page.id.expert else ""
     made = "Converted from a published GLUScope page" if known.source == "published" else "GLUScope Snakemake workflow"
     return visible(
-        f"Layer {page.id.layer}, neuron {page.id.neuron} of {at(known.model, known.model_revision)}, "
+        f"Layer {page.id.layer}, {expert}neuron {page.id.neuron} of {at(known.model, known.model_revision)}, "
         f"{texts}{page.convention} sign convention, run {page.run}. {made}{f' {version}' if version else ''}, "
         "after Gerstner and Schütze, arXiv 2602.23826."
     )
@@ -118,6 +119,7 @@ def card(page: NeuronPage) -> dict[str, Any]:
     return {
         "layer": page.id.layer,
         "neuron": page.id.neuron,
+        **({"expert": page.id.expert} if page.id.expert else {}),
         "headline": plain(headline(page)),
         "token": first.token if first else "",
         "tokens": tokens_named(page),
@@ -169,6 +171,7 @@ def _facts(page: NeuronPage, kept: Precision) -> list[tuple[str, str]]:
         "tokens scanned": f"{known.tokens:,}" if known.tokens is not None else None,
         "tokens skipped": known.skipped,
         "texts scanned": f"{known.examples:,}" if known.examples is not None else None,
+        "tokens that reach the expert": _reached(page),
         "convention": f"{page.convention}; this neuron's sign {f'{page.sign:+d}' if page.sign else 'is not known'}",
         "activation": page.act_fn,
         "k": known.k,
@@ -182,6 +185,14 @@ def _facts(page: NeuronPage, kept: Precision) -> list[tuple[str, str]]:
     return [(name, visible(str(value))) for name, value in facts.items() if value not in (None, "")]
 
 
+def _reached(page: NeuronPage) -> str | None:
+    """How many tokens the router sent to the neuron's expert; None for one of no routed expert."""
+    if page.reached is None:
+        return None
+    share = percent(page.reached / page.provenance.tokens) if page.provenance.tokens else "unknown"
+    return f"{page.reached:,} ({share} of all)"
+
+
 def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
     """A case as text."""
     stats = page.cases[case]
@@ -192,7 +203,7 @@ def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
     row = {
         "label": label(case),
         "count": "" if stats.count is None else f"{stats.count:,}",
-        "share": percent(stats.frequency),
+        "share": shares(page, case),
         "cells": cells,
     }
     text = dict.fromkeys(_DRAWN_ROWS, "")
@@ -202,6 +213,14 @@ def _plain_row(page: NeuronPage, case: SignCase) -> dict[str, Any]:
         parts = ("".join(tokens[max(0, at - 20) : at]), tokens[at], "".join(tokens[at + 1 : at + 8]))
         text = dict(zip(_DRAWN_ROWS, map(visible, parts), strict=True))
     return row | text
+
+
+def shares(page: NeuronPage, case: SignCase) -> str:
+    """A case's share of all tokens, and of those that reach the neuron's expert."""
+    stats = page.cases[case]
+    if not page.reached or stats.count is None:
+        return percent(stats.frequency)
+    return f"{percent(stats.frequency)}; {percent(stats.count / page.reached)} of those that reach it"
 
 
 def sha256(text: str) -> str:

@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gluscope.core.activation import act
 from gluscope.core.convention import view
 from gluscope.core.names import public_name
-from gluscope.core.neuron import NeuronId
+from gluscope.core.neuron import NeuronId, is_routed
 from gluscope.core.paths import RunPaths
 from gluscope.core.provenance import RunProvenance
 from gluscope.core.ranges import from_ranges
@@ -89,7 +91,20 @@ class RunResults:
             tokens=about.tokens,
             provenance=self._provenance(command),
             weights=weights,
+            reached=self._reached(neuron),
+            size=self.spec.size if self.spec.mixture else None,
         )
+
+    def _reached(self, neuron: NeuronId) -> int | None:
+        """Tokens that the router sent to the neuron's expert; None for one of no routed expert."""
+        if not is_routed(neuron.expert) or self.routed is None:
+            return None
+        return int(self.routed[neuron.layer, int(neuron.expert[1:])])
+
+    @cached_property
+    def routed(self) -> np.ndarray | None:
+        """int64 [layer, expert], see `SummaryReader.routed`."""
+        return self.summary.routed()
 
     def _provenance(self, command: str) -> Provenance:
         about = self.about

@@ -83,16 +83,19 @@ def render_index(
     finder: dict[str, Any] | None = None,
     command: str = TYPED,
     options: str = "",
+    mixture: Mapping[str, Any] | None = None,
 ) -> str:
     """The HTML text of a site's index.html.
 
     model: what it is called (`core.names.public_name`). cards: as `read_cards` gives them. facts: what else to say of
     the run, e.g. ("data set", "dolma-small"). finder: what `finder.write_finder` returned, if the site has data of all
     neurons. command: what the user types before a page's path to have it made. options: what stands behind it (see
-    `own_config` of the workflow).
+    `own_config` of the workflow). mixture: of a model with experts, the attribute of its summary of that name.
     """
     data = {"run": run, "n_layers": n_layers, "d_mlp": d_mlp, "cards": list(cards), "finder": finder,
             "make": f"{command} {RunPaths(run).site}", "options": options}  # fmt: skip
+    if mixture is not None:
+        data["mixture"] = dict(mixture)
     script, style = START_PAGE.script, START_PAGE.style
     pages = f"{len(cards)} page{'' if len(cards) == 1 else 's'}"
     return environment().get_template("index.html.j2").render(
@@ -102,6 +105,7 @@ def render_index(
         model_name=visible(model),
         n_layers=n_layers,
         d_mlp=d_mlp,
+        mixture=mixture,
         facts=[(name, visible(str(value))) for name, value in facts],
         cards=[{"name": str(of_card(c)), "line": visible(c["headline"])} for c in cards],
         finder=finder,
@@ -131,6 +135,7 @@ def index_of(
         facts=facts_of(about),
         finder=finder,
         options=options,
+        mixture=about.mixture,
     )
 
 

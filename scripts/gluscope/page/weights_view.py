@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gluscope.core.neuron import NeuronId
+from gluscope.core.size import Size
 from gluscope.page.tokens import TokenTexts
 from gluscope.weights.types import (
     COSINES,
     QUANTILES,
     VECTORS,
     Cosine,
+    NearNeuron,
     NeuronWeights,
     TokenEnds,
     Vector,
@@ -45,21 +48,23 @@ class VectorView:
 class WeightsView:
     """A neuron's weights in one convention. Keys: "in,out", "gate,out", "gate,in"; "gate", "in", "out".
 
-    nearest: (layer, neuron, cosine of the two w_out).
+    nearest: (layer, neuron, cosine of the two w_out), and behind it the other's expert if it is in one. router: cosines
+    of "gate", "in" and "out" with the expert's row of the router; None for a neuron of no routed expert.
     """
 
     rw_class: str
     cosines: dict[str, CosineView]
     vectors: dict[str, VectorView]
-    nearest: tuple[tuple[int, int, float], ...]
+    nearest: tuple[tuple[int, int, float] | tuple[int, int, float, str], ...]
+    router: dict[str, float] | None = None
 
 
-def weights_views(weights: NeuronWeights, texts: TokenTexts) -> dict[str, WeightsView]:
-    """What to show, by convention. `weights`: in the raw convention."""
-    return {"raw": _view(weights, texts), "refactored": _view(weights.refactored, texts)}
+def weights_views(weights: NeuronWeights, texts: TokenTexts, size: Size | None = None) -> dict[str, WeightsView]:
+    """What to show, by convention. `weights`: in the raw convention. size: of a model with experts."""
+    return {"raw": _view(weights, texts, size), "refactored": _view(weights.refactored, texts, size)}
 
 
-def _view(weights: NeuronWeights, texts: TokenTexts) -> WeightsView:
+def _view(weights: NeuronWeights, texts: TokenTexts, size: Size | None) -> WeightsView:
     random = weights.chance_random[_BAND[0]], weights.chance_random[_BAND[1]]
     return WeightsView(
         rw_class=weights.rw_class.label,
@@ -75,8 +80,16 @@ def _view(weights: NeuronWeights, texts: TokenTexts) -> WeightsView:
             )
             for vector in VECTORS
         },
-        nearest=tuple((other.layer, other.neuron, other.cosine) for other in weights.nearest),
+        nearest=tuple(_near(other, size) for other in weights.nearest),
+        router=None if weights.router is None else {_name(vector): c for vector, c in weights.router.items()},
     )
+
+
+def _near(other: NearNeuron, size: Size | None) -> tuple[int, int, float] | tuple[int, int, float, str]:
+    name = size.neuron(other.layer, other.neuron) if size else NeuronId(other.layer, other.neuron)
+    if name.expert:
+        return name.layer, name.neuron, other.cosine, name.expert
+    return name.layer, name.neuron, other.cosine
 
 
 def _texts(ends: TokenEnds, texts: TokenTexts) -> list[tuple[tuple[str, float], ...]]:

@@ -9,7 +9,6 @@ import numpy as np
 from gluscope.core.activation import Activation
 from gluscope.core.cases import LISTS, Quantity, SignCase
 from gluscope.core.errors import StoreError
-from gluscope.core.neuron import NeuronId
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.recompute.types import Recomputed
 from gluscope.summary.types import LayerSummary
@@ -102,5 +101,5 @@ def _explained(
 
 
 def _apart(found: Recomputed, expected: str, value: str, row: int, position: int) -> StoreError:
-    where = f"{NeuronId(found.layer, found.neuron)} from the {found.source}, text {row}, token {position}"
+    where = f"{found.id} from the {found.source}, text {row}, token {position}"
     return StoreError(where, expected, value, "run the same command again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,7 @@ import numpy as np
 
 from gluscope.cache.reader import CacheReader
 from gluscope.core.errors import StoreError
+from gluscope.core.neuron import is_routed
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.gather import Gather, Wanted
@@ -45,8 +47,33 @@ def from_cache(
 
         for row, (values, longest) in _in_order(pool, products, _ahead(holders, layer), 2 * workers):
             values += np.concatenate([biases[neuron] for neuron in gather.by_row[row]])
-            gather.put(row, values[:, ::2], values[:, 1::2], longest)
+            if weights.spec.is_mixture(layer):
+                _put_experts(gather, weights, holders[row][0], layer, row, values, longest)
+            else:
+                gather.put(row, values[:, ::2], values[:, 1::2], longest)
     return gather.results("cache", _coarsest(cache.dtype for cache, _ in holders.values()))
+
+
+def _put_experts(
+    gather: Gather,
+    weights: WeightRows,
+    cache: CacheReader,
+    layer: int,
+    row: int,
+    values: np.ndarray,
+    longest: float,
+) -> None:
+    """Values of neurons of a mixture, float32 [token, gate and in of each in turn], at the tokens that reach them."""
+    mixture, reach = weights.spec.mixture, functools.cache(lambda number: cache.router_weight(layer, row, number))
+    assert mixture is not None
+    for i, neuron in enumerate(gather.by_row[row]):
+        expert = weights.size.neuron(layer, neuron).expert
+        gate, in_ = mixture.gated(expert, values[:, 2 * i], values[:, 2 * i + 1])
+        weight = None
+        if is_routed(expert):
+            weight = reach(int(expert[1:]))
+            gate, in_ = (np.where(np.isnan(weight), np.float32("nan"), part) for part in (gate, in_))
+        gather.put_one(row, neuron, gate, in_, longest, weight)
 
 
 def _products(cache: CacheReader, layer: int, row: int, vectors: np.ndarray) -> tuple[np.ndarray, float]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from gluscope.model.capture import GatedModel
+from gluscope.core.neuron import SHARED, is_routed
+from gluscope.model.capture import GatedModel, Mixed
 from gluscope.model.load import load
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
@@ -15,6 +16,7 @@ from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import Recomputed
 from gluscope.replay.pairs import PairIndex, longest
 from gluscope.scan.batches import PADDING, TokenBatch, read_batches
+from gluscope.scan.experts import Pairs
 from gluscope.scan.passes import ForwardPasses
 
 if TYPE_CHECKING:
@@ -75,3 +77,29 @@ class _PagePasses(ForwardPasses):
             batch.rows[example].tolist(), neuron.tolist(), parts, norms.tolist(), strict=True
         ):
             self._gather.put_one(row, one, part[:, 0], part[:, 1], norm)
+
+    def _use_mixture(self, layer: int, x: torch.Tensor, mixed: Mixed) -> None:
+        batch, routed, size = self._batch, mixed.routed, self._model.spec.size
+        real = np.arange(batch.input_ids.shape[1]) < batch.lengths[:, None]
+        pairs = Pairs.of(routed.token.cpu().numpy(), routed.pairs.cpu().numpy(), real)
+        ends = np.cumsum(pairs.counts).reshape(pairs.counts.shape)
+        norms = longest(batch, x).cpu().numpy()
+        gate, in_ = (pairs.real(part) for part in (routed.gate, routed.in_))
+        for example, row in enumerate(batch.rows.tolist()):
+            length = int(batch.lengths[example])
+            for neuron in self._gather.by_row[row]:
+                name = size.neuron(layer, neuron)
+                if not is_routed(name.expert):
+                    own = mixed.shared[int(name.expert.removeprefix(SHARED) or 0)]
+                    values = [part[example, :length, name.neuron].float().cpu().numpy() for part in (own.gate, own.in_)]
+                    self._gather.put_one(row, neuron, values[0], values[1], float(norms[example]))
+                    continue
+                expert = int(name.expert[1:])
+                end = int(ends[expert, example])
+                at = slice(end - int(pairs.counts[expert, example]), end)
+                token = torch.from_numpy(pairs.token[at]).to(x.device)
+                share = torch.where(routed.chosen[token] == expert, routed.weight[token], 0).sum(1)
+                three = np.full((3, length), np.nan, np.float32)
+                for place, part in enumerate((gate[at, name.neuron], in_[at, name.neuron], share)):
+                    three[place, pairs.position[at]] = part.float().cpu().numpy()
+                self._gather.put_one(row, neuron, three[0], three[1], float(norms[example]), three[2])

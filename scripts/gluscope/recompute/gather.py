@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gluscope.core.neuron import is_routed
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.types import Recomputed, Source
 
@@ -34,17 +35,27 @@ class Gather:
             lengths = np.array([length[row] for row in rows.tolist()], np.int64)
             self._lengths[neuron] = lengths
             self._starts[neuron] = dict(zip(rows.tolist(), (np.cumsum(lengths) - lengths).tolist(), strict=True))
-            self._values[neuron] = np.full((2, int(lengths.sum())), np.nan, np.float32)
+            self._values[neuron] = np.full((3, int(lengths.sum())), np.nan, np.float32)
 
     def put(self, row: int, gate: np.ndarray, in_: np.ndarray, longest: float) -> None:
         """One text's values, [token, neuron] for the neurons `by_row[row]`; longest: the largest |x| in it."""
         for i, neuron in enumerate(self.by_row[row]):
             self.put_one(row, neuron, gate[:, i], in_[:, i], longest)
 
-    def put_one(self, row: int, neuron: int, gate: np.ndarray, in_: np.ndarray, longest: float) -> None:
-        """One text's values of one neuron, [token]."""
+    def put_one(
+        self,
+        row: int,
+        neuron: int,
+        gate: np.ndarray,
+        in_: np.ndarray,
+        longest: float,
+        weight: np.ndarray | None = None,
+    ) -> None:
+        """One text's values of one neuron, [token]. weight: of a routed expert, see Recomputed."""
         part = slice(start := self._starts[neuron][row], start + len(gate))
         self._values[neuron][0, part], self._values[neuron][1, part] = gate, in_
+        if weight is not None:
+            self._values[neuron][2, part] = weight
         self._longest[neuron] = max(self._longest[neuron], longest)
 
     def results(self, source: Source, dtype: str) -> dict[int, Recomputed]:
@@ -53,10 +64,14 @@ class Gather:
 
     def _result(self, neuron: int, source: Source, dtype: str) -> Recomputed:
         weights, layer, longest = self._weights, self._layer, self._longest[neuron]
-        gate, in_ = self._values[neuron]
+        gate, in_, weight = self._values[neuron]
+        name, mixture = weights.size.neuron(layer, neuron), weights.spec.mixture
+        more = 1.0 if mixture is not None and mixture.is_clamped(name.expert) else 0.0
         return Recomputed(
             layer=layer,
-            neuron=neuron,
+            neuron=name.neuron,
+            expert=name.expert,
+            weight=weight if is_routed(name.expert) else None,
             rows=self._rows[neuron],
             lengths=self._lengths[neuron],
             gate=gate,
@@ -64,7 +79,7 @@ class Gather:
             source=source,
             dtype=dtype,
             gate_bound=longest * _norm(weights.gate(layer, neuron)) + abs(weights.bias_gate(layer, neuron)),
-            in_bound=longest * _norm(weights.in_(layer, neuron)) + abs(weights.bias_in(layer, neuron)),
+            in_bound=longest * _norm(weights.in_(layer, neuron)) + abs(weights.bias_in(layer, neuron)) + more,
         )
 
 

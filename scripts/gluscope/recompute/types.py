@@ -18,6 +18,7 @@ from gluscope.store.damage import to_redo
 Source = Literal["cache", "replay", "model"]
 _REDO = "delete that file and run the same command again"
 _FORMAT = 1
+_OF_EXPERTS = {"expert", "weight"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Recomputed:
     gate, in_: float32 [token], the texts one after another, biases included.
     source: where they come from; dtype: the number format that they, or the x they were computed from, were kept in.
     gate_bound, in_bound: what |gate| and |in| cannot exceed, |x| |w| + |bias| at the largest x: the scale of rounding.
+    neuron, expert: as in NeuronId. Of a routed expert gate and in are NaN where a token does not reach it; weight:
+    float32 [token], what the router multiplies its output with, NaN likewise; None in other MLPs.
     """
 
     layer: int
@@ -40,6 +43,13 @@ class Recomputed:
     dtype: str
     gate_bound: float
     in_bound: float
+    expert: str = ""
+    weight: np.ndarray | None = None
+
+    @property
+    def id(self) -> NeuronId:
+        """The neuron."""
+        return NeuronId(self.layer, self.neuron, self.expert)
 
     def turned(self, flip: np.ndarray) -> Recomputed:
         """With w_in and w_out negated; see `core.convention`."""
@@ -60,7 +70,10 @@ class Recomputed:
     def save(self, path: str | Path) -> None:
         """Write it as an .npz without pickles, whole or not at all."""
         with new_file(path) as part, part.open("wb") as file:
-            np.savez(file, format=_FORMAT, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+            values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+            if not self.expert:
+                values = {name: value for name, value in values.items() if name not in _OF_EXPERTS}
+            np.savez(file, format=_FORMAT, **{name: value for name, value in values.items() if value is not None})
 
     @classmethod
     def read(cls, path: str | Path, neuron: NeuronId | None = None) -> Recomputed:
@@ -75,9 +88,9 @@ class Recomputed:
         except Exception as error:  # what zipfile raises for altered archives has no common class
             damage = f"damage ({' '.join(str(error).split())[:150] or type(error).__name__})"
             raise to_redo(StoreError, Path(path), str(path), "recomputed values", damage) from error
-        if set(stored) != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
+        if set(stored) | _OF_EXPERTS != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
             raise to_redo(WrongFile, Path(path), str(path), f"recomputed values of format {_FORMAT}", "others")
         found = cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
-        if neuron not in (None, own := NeuronId(found.layer, found.neuron)):
+        if neuron not in (None, own := found.id):
             raise to_redo(WrongFile, Path(path), str(path), f"the values of {neuron}", f"those of {own}")
         return found

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from gluscope.core.activation import act
-from gluscope.core.errors import ShardMismatch
+from gluscope.core.errors import ModelError, ShardMismatch
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
@@ -52,6 +52,10 @@ def run_replay(
     and about 50 bytes for each pair of neuron and text.
     Raises ShardMismatch for a plan or data set other than the summary's, ModelError for values beyond float16.
     """
+    if spec.mixture is not None:
+        raise ModelError(
+            str(out), "a dense model", f"{spec.architecture}, a mixture of experts", "set `pages_from: model`"
+        )
     data = TokenDataset.open(folder)
     reader, shard = SummaryReader(summary), plan.shard(name)
     about = reader.about

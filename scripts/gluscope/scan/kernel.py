@@ -31,11 +31,11 @@ _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: 
 # What a call passes to the compiled function, as int64; arrays by their addresses.
 _FIELDS = (
     "block", "not_finite", "gate", "in_", "act", "post", "in_row", "out_row", "examples", "rows", "lengths", "neurons",
-    "k", "start", "total", "count", "value", "row_of", "position_of",
+    "k", "start", "total", "count", "value", "row_of", "position_of", "positions",
 )  # fmt: skip
 (
     _NEXT, _BAD, _GATE, _IN, _ACT, _POST, _IN_ROW, _OUT_ROW, _EXAMPLES, _ROWS, _LENGTHS, _NEURONS,
-    _K, _START, _TOTAL, _COUNT, _VALUE, _ROW_OF, _POSITION_OF,
+    _K, _START, _TOTAL, _COUNT, _VALUE, _ROW_OF, _POSITION_OF, _POSITIONS,
 ) = range(len(_FIELDS))  # fmt: skip
 
 _GATE_SIGN = np.array([case.gate_sign for case, _ in LISTS], np.float32)
@@ -93,7 +93,10 @@ def _enter(values, rows, positions, value, row, position):  # type: ignore[no-un
 
 @functools.cache
 def compiled(dtype: str) -> Any:
-    """The C function `void reduce(int64 *fields)` for tensors of a dtype. Takes about two seconds."""
+    """The C function `void reduce(int64 *fields)` for tensors of a dtype. Takes about two seconds.
+
+    fields: how many MLPs to reduce, and for each what `_FIELDS` names. Threads go through them in this order.
+    """
     tile, load = make_tile(dtype), make_load(dtype)
     raw, size = (np.uint32, 4) if dtype == "float32" else (np.uint16, 2)
     raws = _pointer_to(types.uint32 if dtype == "float32" else types.uint16)
@@ -130,7 +133,10 @@ def compiled(dtype: str) -> Any:
                 found = find(p, i, neuron, first, min(first + TILE, end), value)
                 if found >= 0:
                     positions = carray(_int32s(p[_POSITION_OF] + at * 4), (k,))
-                    _enter(values, rows, positions, value + np.float32(0), row, found - begin)  # + 0: no -0
+                    at_token = found - begin
+                    if p[_POSITIONS]:
+                        at_token = np.int64(carray(_int32s(p[_POSITIONS] + found * 4), (1,))[0])
+                    _enter(values, rows, positions, value + np.float32(0), row, at_token)  # + 0: no -0
                     start[i, lane] = _just_below(values[k - 1], _SIGN[i])
 
     @nb.njit(error_model="numpy")
@@ -160,9 +166,8 @@ def compiled(dtype: str) -> Any:
         where = np.int64(tile_of.ctypes.data)
         return tile(gate, in_, act, post, in_row, out_row, tokens, start, to, where, number, total, count)
 
-    @nb.cfunc(types.void(types.CPointer(types.int64)), error_model="numpy")
-    def reduce(fields):  # type: ignore[no-untyped-def]
-        p = carray(fields, (len(_FIELDS),))
+    @nb.njit(error_model="numpy")
+    def reduce_mlp(p):  # type: ignore[no-untyped-def]
         rows, lengths = carray(_int64s(p[_ROWS]), (p[_EXAMPLES],)), carray(_int64s(p[_LENGTHS]), (p[_EXAMPLES],))
         best, tile_of = np.empty((BLOCK, N_LISTS, WIDTH), np.float32), np.zeros((BLOCK, N_LISTS, WIDTH), np.int32)
         copied = np.zeros((len(QUANTITIES), TILE, WIDTH), raw)
@@ -188,6 +193,13 @@ def compiled(dtype: str) -> Any:
                     p[_BAD] = 1
                 begin = end
 
+    @nb.cfunc(types.void(types.CPointer(types.int64)), error_model="numpy")
+    def reduce(fields):  # type: ignore[no-untyped-def]
+        mlps = carray(fields, (1,))[0]
+        whole = carray(fields, (1 + mlps * len(_FIELDS),))
+        for mlp in range(mlps):
+            reduce_mlp(whole[1 + mlp * len(_FIELDS) : 1 + (mlp + 1) * len(_FIELDS)])
+
     return reduce
 
 
@@ -212,25 +224,49 @@ class NumbaReducer:
         act: torch.Tensor,
         post: torch.Tensor,
     ) -> None:
-        state = self._state[layer]
-        if state is None:
-            state = self._state[layer] = _State(self._n_neurons, self._k)
+        self.update_many(layer, rows, lengths[None], gate, in_, act, post)
+
+    def update_many(
+        self,
+        first: int,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        *values: torch.Tensor,
+        positions: np.ndarray | None = None,
+    ) -> None:
+        gate, in_, act, post = values
         dtype = gate.dtype if {t.dtype for t in (gate, in_, act, post)} == {gate.dtype} else torch.float32
         dtype = dtype if dtype in _DTYPES else torch.float32
         (gate, in_, in_row), (act, post, out_row) = _alike(gate, in_, dtype), _alike(act, post, dtype)
         rows, lengths = np.ascontiguousarray(rows, np.int64), np.ascontiguousarray(lengths, np.int64)
-        if lengths.sum() != len(gate) or len(rows) != len(lengths):
-            raise ValueError(f"{len(gate)} tokens for texts of {lengths.sum()}")
-        fields = np.array(
-            [
-                0, 0, gate.data_ptr(), in_.data_ptr(), act.data_ptr(), post.data_ptr(), in_row, out_row,
-                len(rows), rows.ctypes.data, lengths.ctypes.data, self._n_neurons, self._k, *state.addresses,
-            ],
-            np.int64,
-        )  # fmt: skip
+        tokens = lengths.sum(1)
+        if tokens.sum() != len(gate) or lengths.shape[1] != len(rows):
+            raise ValueError(f"{len(gate)} tokens for texts of {tokens.sum()}")
+        where = None if positions is None else np.ascontiguousarray(positions, np.int32)
+        mlps = np.flatnonzero(tokens)
+        if not len(mlps):
+            return
+        fields = np.zeros(1 + len(mlps) * len(_FIELDS), np.int64)
+        fields[0], table = len(mlps), fields[1:].reshape(-1, len(_FIELDS))
+        begin = (np.cumsum(tokens) - tokens)[mlps]
+        steps = (in_row, in_row, out_row, out_row)
+        for at, tensor, row in zip((_GATE, _IN, _ACT, _POST), (gate, in_, act, post), steps, strict=True):
+            table[:, at] = tensor.data_ptr() + begin * row
+        table[:, _IN_ROW], table[:, _OUT_ROW] = in_row, out_row
+        table[:, _EXAMPLES], table[:, _ROWS] = len(rows), rows.ctypes.data
+        table[:, _LENGTHS] = lengths.ctypes.data + mlps * lengths.strides[0]
+        table[:, _NEURONS], table[:, _K] = self._n_neurons, self._k
+        table[:, _START:_POSITIONS] = [self._of(first + mlp).addresses for mlp in mlps.tolist()]
+        table[:, _POSITIONS] = 0 if where is None else where.ctypes.data + 4 * begin
         self._threads.run(compiled(_DTYPES[dtype]).address, fields.ctypes.data)
-        if fields[_BAD]:
-            raise not_finite(layer)
+        if table[:, _BAD].any():
+            raise not_finite(first)
+
+    def _of(self, layer: int) -> _State:
+        state = self._state[layer]
+        if state is None:
+            state = self._state[layer] = _State(self._n_neurons, self._k)
+        return state
 
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer]

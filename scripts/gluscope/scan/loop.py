@@ -14,7 +14,6 @@ import numpy as np
 
 from gluscope.cache.writer import CacheWriter
 from gluscope.core.cores import usable_cores
-from gluscope.core.errors import ModelError
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
@@ -90,8 +89,6 @@ def run_scan(
     number format, and for a text that does not fit into memory.
     """
     settings = replace(settings, dtype=spec.number_format(settings.dtype))
-    if spec.mixture is not None:
-        raise ModelError(spec.model, "a dense model", f"{spec.architecture}, a mixture of experts", "use another model")
     record = verify(folder)
     record.check_fits(spec, str(folder))
     data, shard = TokenDataset.open(folder), plan.shard(name)
@@ -122,6 +119,7 @@ def describe_scan(
         "last_row": shard.stop - 1,
         "rows": shard.rows,
         "convention": "raw",
+        **_mixture(spec),
         **asdict(settings),
         "versions": versions("torch", "transformers", "transformer_lens", "numba", "numpy"),
     }
@@ -131,6 +129,18 @@ def _skips(data: TokenDataset, shard: Shard, skipped: list[int]) -> dict[str, An
     """How many tokens of a shard its statistics are of, and how many they leave out."""
     left_out = int(data.is_one_of(skipped, shard.start, shard.stop).sum()) if skipped else 0
     return {"tokens": shard.tokens - left_out, "skipped": left_out, "skipped_ids": skipped}
+
+
+def _mixture(spec: ModelSpec) -> dict[str, Any]:
+    """What the places of the neuron axis are, for who reads the results without us."""
+    if spec.mixture is None:
+        return {}
+    keys = ("layers", "dense", "shared", "experts", "each")
+    return {"mixture": {key: _listed(getattr(spec.mixture, key)) for key in keys}}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _within(sample: SampleTokens, shard: Shard) -> SampleTokens:
@@ -148,7 +158,8 @@ def _write_empty(
             stack.enter_context(_cache_writer(cache, spec, settings, nothing, nothing, about))
     about |= {"reducer": Scanned.reducer}
     layers = (LayerSummary.empty(spec.d_mlp, settings.k) for _ in range(spec.n_layers))
-    write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
+    routed = np.zeros((spec.n_layers, spec.mixture.experts), np.int64) if spec.mixture else None
+    write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about, routed=routed)
     return Scanned(0, 0, 0.0, 0)
 
 
@@ -164,20 +175,32 @@ def _scan(
     stream: TextIO | None,
 ) -> Scanned:
     from gluscope.model.load import load
+    from gluscope.scan.experts import MixtureReducer
     from gluscope.scan.once import OnceReducer
     from gluscope.scan.passes import Passes
-    from gluscope.scan.reduce import Reducer, make_reducer
+    from gluscope.scan.reduce import PartsReducer, Reducer, make_reducer
 
     model = load(spec, settings.device, settings.dtype, settings.tf32)
     device = model.device.type
     how = model.dtype, spec.fused
-    reducer: Reducer = make_reducer(spec.n_layers, spec.d_mlp, settings.k, device, settings.reducer, *how)
+    lengths, copies = data.lengths[shard.start : shard.stop], data.copies(shard.start, shard.stop)
+
+    def make(layers: int, neurons: int, parts: bool) -> PartsReducer:
+        """parts: of texts come some tokens only, which no kernel of a GPU takes yet."""
+        kind = "torch" if parts and device != "cpu" else settings.reducer
+        first = make_reducer(layers, neurons, settings.k, device, kind, *how)
+        if not copies.any():
+            return first
+        others = make_reducer(layers, neurons, 1, device, first.kind, *how)
+        return OnceReducer(first, others, np.flatnonzero(copies) + shard.start)
+
+    reducer: Reducer | MixtureReducer
+    if spec.mixture is None:
+        reducer = make(spec.n_layers, spec.d_mlp, False)
+    else:
+        reducer = MixtureReducer(spec.size, settings.k, make)
     about |= {"device": device, "dtype": str(model.dtype).removeprefix("torch.")}
     about |= {"reducer": reducer.kind, "attention": model.attention}
-    lengths, copies = data.lengths[shard.start : shard.stop], data.copies(shard.start, shard.stop)
-    if copies.any():
-        others = make_reducer(spec.n_layers, spec.d_mlp, 1, device, reducer.kind, *how)
-        reducer = OnceReducer(reducer, others, np.flatnonzero(copies) + shard.start)
     order = processing_order(lengths, copies)
     with ExitStack() as writing:
         writer = None
@@ -194,7 +217,8 @@ def _scan(
             passes.finish()
         seconds = time.monotonic() - start
         layers = _and_then(passes.layers(), writing.close)
-        write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about)
+        routed = reducer.routed if isinstance(reducer, MixtureReducer) else None
+        write_summary(out, layers, n_layers=spec.n_layers, sample=sample, attributes=about, routed=routed)
     return Scanned(shard.rows, shard.tokens, seconds, passes.halved, reducer.kind)
 
 
@@ -227,6 +251,7 @@ def _cache_writer(
         lengths=lengths,
         attributes=about,
         threads=threads,
+        experts=spec.mixture.chosen if spec.mixture else 0,
     )
 
 

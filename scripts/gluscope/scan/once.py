@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from gluscope.scan.reduce import Reducer
+from gluscope.scan.reduce import PartsReducer
 from gluscope.summary.types import LayerSummary
 
 
@@ -22,17 +22,36 @@ class OnceReducer:
     rows of the token data set that are copies of lower ones.
     """
 
-    def __init__(self, first: Reducer, others: Reducer, copies: np.ndarray) -> None:
+    def __init__(self, first: PartsReducer, others: PartsReducer, copies: np.ndarray) -> None:
         self._first, self._others, self._copies = first, others, np.sort(copies)
         self.kind, self.takes_padding = first.kind, first.takes_padding
 
-    def update(self, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
+    def update(
+        self,
+        layer: int,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        *values: torch.Tensor,
+    ) -> None:
         """See `Reducer.update`. Raises ValueError for a batch of both."""
+        self._for(rows).update(layer, rows, lengths, *values)
+
+    def update_many(
+        self,
+        first: int,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        *values: torch.Tensor,
+        positions: np.ndarray | None = None,
+    ) -> None:
+        """See `PartsReducer.update_many`."""
+        self._for(rows).update_many(first, rows, lengths, *values, positions=positions)
+
+    def _for(self, rows: np.ndarray) -> PartsReducer:
         copies = self._are_copies(rows)
         if copies.any() != copies.all():
             raise ValueError("a batch of first texts and of copies")
-        reducer = self._others if copies.any() else self._first
-        reducer.update(layer, rows, lengths, *values)
+        return self._others if copies.any() else self._first
 
     def _are_copies(self, rows: np.ndarray) -> np.ndarray:
         """bool [example]. Every layer of every batch asks, and there may be many copies."""

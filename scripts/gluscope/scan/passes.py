@@ -12,9 +12,11 @@ import numpy as np
 import torch
 
 from gluscope.core.errors import ModelError
-from gluscope.model.capture import GatedModel
+from gluscope.model.capture import GatedModel, Mixed
+from gluscope.model.experts import Routed
 from gluscope.scan.batches import TokenBatch
 from gluscope.scan.copies import HostCopies
+from gluscope.scan.experts import MixtureReducer, MixtureSample, Pairs
 from gluscope.scan.memory import free_memory, is_out_of_memory
 from gluscope.scan.reduce import Reducer
 from gluscope.summary.types import LayerSummary, SampleTokens
@@ -43,7 +45,7 @@ class ForwardPasses:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self._copies)
-        self._stack.enter_context(self._model.capture(self._wanted, self._on_layer))
+        self._stack.enter_context(self._model.capture(self._wanted, self._on_layer, self._on_mixture))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -69,6 +71,10 @@ class ForwardPasses:
         self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, act: torch.Tensor, post: torch.Tensor
     ) -> None:
         """A layer's tensors. What takes memory comes before what changes a state: it is done whole or not at all."""
+        raise NotImplementedError
+
+    def _use_mixture(self, layer: int, x: torch.Tensor, mixed: Mixed) -> None:
+        """The same of a mixture of experts."""
         raise NotImplementedError
 
     def _run(self, batch: TokenBatch, layers_done: int, again: bool = False) -> None:
@@ -103,6 +109,11 @@ class ForwardPasses:
             self._use(layer, *tensors)
             self._layers_done = layer + 1
 
+    def _on_mixture(self, layer: int, x: torch.Tensor, mixed: Mixed) -> None:
+        if layer >= self._layers_done:
+            self._use_mixture(layer, x, mixed)
+            self._layers_done = layer + 1
+
 
 class Passes(ForwardPasses):
     """Runs batches through a model; what comes of them goes to a reducer, the sample and the cache.
@@ -120,7 +131,7 @@ class Passes(ForwardPasses):
     def __init__(
         self,
         model: GatedModel,
-        reducer: Reducer,
+        reducer: Reducer | MixtureReducer,
         sample: SampleTokens,
         cache: CacheWriter | None,
         cache_dtype: str | None,
@@ -130,7 +141,9 @@ class Passes(ForwardPasses):
         super().__init__(model, range(spec.n_layers))
         self._reducer, self._sample, self._skipped = reducer, sample, skipped
         self._cache, self._cache_dtype = cache, _CACHE_DTYPES.get(cache_dtype or "")
-        self._sampled = np.zeros((2, spec.n_layers, len(sample.example), spec.d_mlp), np.float16)
+        self._mixture = MixtureSample(spec.size, len(sample.example)) if spec.mixture else None
+        kept = (2, 0, 0, 0) if spec.mixture else (2, spec.n_layers, len(sample.example), spec.d_mlp)
+        self._sampled = np.zeros(kept, np.float16)
 
     def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
         super().__exit__(kind, *error)
@@ -142,7 +155,10 @@ class Passes(ForwardPasses):
     def layers(self) -> Iterator[LayerSummary]:
         """The statistics with the sample, layer by layer. Raises ModelError for values that are not finite."""
         for layer in range(self._model.spec.n_layers):
-            gate, in_ = (np.ascontiguousarray(part[layer].T) for part in self._sampled)
+            if self._mixture is not None:
+                gate, in_ = self._mixture.layer(layer)
+            else:
+                gate, in_ = (np.ascontiguousarray(part[layer].T) for part in self._sampled)
             yield replace(self._reducer.layer_summary(layer), sample_gate=gate, sample_in=in_)
 
     def _begin(self, batch: TokenBatch) -> None:
@@ -166,22 +182,55 @@ class Passes(ForwardPasses):
         if to_sample is not None:
             self._copies.use(to_sample, partial(self._keep, layer, batch.places))
 
+    def _use_mixture(self, layer: int, x: torch.Tensor, mixed: Mixed) -> None:
+        batch, routed, reducer = self._batch, mixed.routed, self._reducer
+        assert isinstance(reducer, MixtureReducer)
+        pairs = Pairs.of(routed.token.cpu().numpy(), routed.pairs.cpu().numpy(), batch.counted)
+        cached = self._to_cache(x)
+        to_cache = None if cached is None else self._copies.begin(cached)
+        choice = None if self._cache is None else [batch.real_tokens(part) for part in (routed.chosen, routed.weight)]
+        to_choice = None if choice is None else [self._copies.begin(part) for part in choice]
+        sampled = [(f"ES{n}" if len(mixed.shared) > 1 else "ES", batch.places, batch.sampled(own.gate, own.in_))
+                   for n, own in enumerate(mixed.shared)] + list(batch.sampled_pairs(pairs, routed))  # fmt: skip
+        to_sample = [(name, at, self._copies.begin(part)) for name, at, part in sampled if part is not None]
+        for number, own in enumerate(mixed.shared):
+            batch.blank(own.gate)
+            values = [own.gate, own.in_, own.act, own.post]
+            if not reducer.takes_padding:
+                values = [batch.real(tensor) for tensor in values]
+            reducer.update_shared(layer, number, batch.rows, batch.lengths, *values)
+        values = [pairs.real(tensor) for tensor in (routed.gate, routed.in_, routed.act, routed.post)]
+        reducer.update_routed(layer, batch.rows, pairs, *values)
+        if self._cache is not None and to_cache is not None and to_choice is not None:
+            self._copies.use(to_cache, partial(self._cache.append, layer))
+            for part, append in zip(to_choice, (self._cache.append_chosen, self._cache.append_weight), strict=True):
+                self._copies.use(part, partial(append, layer))
+        for name, places, begun in to_sample:
+            self._copies.use(begun, partial(self._mixture_keep, layer, name, places))
+
+    def _mixture_keep(self, layer: int, expert: str, places: np.ndarray, values: np.ndarray) -> None:
+        assert self._mixture is not None
+        self._mixture.keep(layer, expert, places, values)
+
     def _to_cache(self, x: torch.Tensor) -> torch.Tensor | None:
         return None if self._cache is None else self._batch.real(x).to(self._cache_dtype, copy=True)
 
     def _keep(self, layer: int, places: np.ndarray, values: np.ndarray) -> None:
-        self._sampled[:, layer, places] = values
+        if self._mixture is not None:
+            self._mixture.keep(layer, "", places, values)
+        else:
+            self._sampled[:, layer, places] = values
 
 
 class _OnDevice:
     """A batch and the places of its real, sampled and skipped tokens, as index tensors of each device that asks.
 
-    places: int64 [sampled token], in the sample.
+    places: int64 [sampled token], in the sample. counted: bool [example, position], neither padding nor skipped.
     """
 
     def __init__(self, batch: TokenBatch, sample: SampleTokens, skipped: Sequence[int]) -> None:
         self.rows, self.lengths = batch.rows, batch.lengths
-        width = batch.input_ids.shape[1]
+        self.width = width = batch.input_ids.shape[1]
         low, high = (np.searchsorted(sample.example, batch.rows, side=side) for side in ("left", "right"))
         self.places = np.concatenate([np.arange(*ends) for ends in zip(low, high, strict=True)])
         example = np.repeat(np.arange(len(batch.rows)), high - low)
@@ -189,7 +238,9 @@ class _OnDevice:
         self._real: np.ndarray | None = None
         if batch.padded:
             self._real = np.flatnonzero(np.arange(width) < batch.lengths[:, None])
-        self._blank = np.stack(np.nonzero(np.isin(batch.input_ids, skipped)))
+        blank = np.isin(batch.input_ids, skipped)
+        self._blank = np.stack(np.nonzero(blank))
+        self.counted = ~blank & (np.arange(width) < batch.lengths[:, None])
         self._on: dict[tuple[str, torch.device], torch.Tensor] = {}
 
     def real(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -213,6 +264,25 @@ class _OnDevice:
         index = self._index("sampled", self._sampled, gate.device)
         both = torch.stack([tensor.flatten(0, 1).index_select(0, index) for tensor in (gate, in_)])
         return both.clamp(-_HALF_MAX, _HALF_MAX).to(torch.float16)
+
+    def real_tokens(self, tensor: torch.Tensor) -> torch.Tensor:
+        """[token of the batch, n] without padding."""
+        return self.real(tensor.unflatten(0, (len(self.rows), -1))).clone()
+
+    def sampled_pairs(self, pairs: Pairs, routed: Routed) -> Iterator[tuple[str, np.ndarray, torch.Tensor]]:
+        """For each expert that sampled tokens reach: its name, their places in the sample, and as `sampled`."""
+        if not len(self.places):
+            return
+        place_of = np.full(len(self.rows) * self.width, -1, np.int64)
+        place_of[self._sampled] = self.places
+        among = np.flatnonzero(place_of[pairs.token] >= 0)
+        expert, places = pairs.expert[among], place_of[pairs.token[among]]
+        index = to_device(among if pairs.index is None else pairs.index[among], routed.gate.device)
+        both = torch.stack([tensor.index_select(0, index) for tensor in (routed.gate, routed.in_)])
+        both = both.clamp(-_HALF_MAX, _HALF_MAX).to(torch.float16)
+        for number in np.unique(expert).tolist():
+            low, high = np.searchsorted(expert, [number, number + 1])
+            yield f"E{number}", places[low:high], both[:, low:high]
 
     def _index(self, name: str, places: np.ndarray, device: torch.device) -> torch.Tensor:
         if (name, device) not in self._on:

@@ -52,6 +52,19 @@ class Reducer(Protocol):
         """What was found at a layer so far, in the raw convention and without samples."""
 
 
+class PartsReducer(Reducer, Protocol):
+    """One that also takes texts of which some tokens are missing."""
+
+    def update_many(
+        self, first: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor, positions: np.ndarray | None
+    ) -> None:
+        """`update` of several layers from `first` on, whose tokens stand one layer after another.
+
+        lengths: int64 [layer, example], tokens of each text. positions: int32 [token], their places in the texts; None
+        where no token is missing. Only [token, neuron].
+        """
+
+
 def make_reducer(
     n_layers: int,
     n_neurons: int,
@@ -60,7 +73,7 @@ def make_reducer(
     kind: str = "auto",
     dtype: torch.dtype = torch.bfloat16,
     fused: bool = False,
-) -> Reducer:
+) -> PartsReducer:
     """The reducer for a device. kind: "numba", "torch", "triton", or "auto".
 
     "auto" is numba on a CPU; on a GPU it is triton if that proves sound there, and else torch, of which a line warns.
@@ -128,14 +141,35 @@ class TorchReducer:
         in_: torch.Tensor,
         act: torch.Tensor,
         post: torch.Tensor,
+        *,
+        positions: np.ndarray | None = None,
     ) -> None:
-        if not len(rows):
+        if not len(rows) or not lengths.any():
             return
         state = self._state[layer]
         if state is None:
             state = self._state[layer] = _TorchState(self._n_neurons, self._k, gate.device)
         values = dict(zip(QUANTITIES, _apart(lengths, gate, in_, act, post), strict=True))
-        state.take(indices_on(rows, gate.device), values)
+        places = None
+        if positions is not None:
+            (places,) = _apart(lengths, indices_on(positions, gate.device)[:, None])
+        state.take(indices_on(rows, gate.device), values, places)
+
+    def update_many(
+        self,
+        first: int,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        *values: torch.Tensor,
+        positions: np.ndarray | None = None,
+    ) -> None:
+        begin = 0
+        for layer, own in enumerate(lengths, first):
+            part = slice(begin, begin := begin + int(own.sum()))
+            if part.start < part.stop:
+                where = None if positions is None else positions[part]
+                gate, in_, act, post = (value[part] for value in values)
+                self.update(layer, rows, own, gate, in_, act, post, positions=where)
 
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer] or _TorchState(self._n_neurons, self._k, torch.device("cpu"))
@@ -176,8 +210,11 @@ class _TorchState:
         self.positions = torch.full(lists, -1, dtype=torch.int32, device=device)
         self.finite = torch.tensor(True, device=device)
 
-    def take(self, rows: torch.Tensor, values: dict[Quantity, torch.Tensor]) -> None:
-        """Some texts. rows: int64 [example]; values: [example, position, neuron] each."""
+    def take(
+        self, rows: torch.Tensor, values: dict[Quantity, torch.Tensor], places: torch.Tensor | None = None
+    ) -> None:
+        """Some texts. rows: int64 [example]; values: [example, position, neuron] each. places: int64 [example,
+        position, 1], of the tokens in their texts where these are not whole."""
         best, where = [], []
         gate, in_ = values[Quantity.GATE], values[Quantity.IN]
         finite, count, total = self.finite, self.count.clone(), self.total.clone()
@@ -193,7 +230,10 @@ class _TorchState:
                     highest, first = torch.where(mask, value.abs(), -1.0).max(1)
                     best.append(highest.float())
                     where.append(first)
-        key, positions = self._entered(rows, torch.stack(best, -1), torch.stack(where, -1))
+        first = torch.stack(where, -1)
+        if places is not None:
+            first = places[..., 0].gather(1, first.flatten(1)).view_as(first)
+        key, positions = self._entered(rows, torch.stack(best, -1), first)
         # Only here, where nothing can run out any more.
         self.finite, self.count, self.total, self.key, self.positions = finite, count, total, key, positions
 

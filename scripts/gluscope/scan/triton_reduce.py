@@ -78,6 +78,16 @@ class TritonReducer:
             except RuntimeError as error:
                 raise (torn(layer) if is_out_of_memory(error) else error) from error
 
+    def update_many(
+        self,
+        first: int,
+        rows: np.ndarray,
+        lengths: np.ndarray,
+        *values: torch.Tensor,
+        positions: np.ndarray | None = None,
+    ) -> None:
+        raise NotImplementedError("this reducer takes whole texts")
+
     def layer_summary(self, layer: int) -> LayerSummary:
         state = self._state[layer]
         if state is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.core.errors import StoreError
 from gluscope.core.provenance import RunProvenance
-from gluscope.core.schema import PER_RUN, SUMMARY
+from gluscope.core.schema import PER_RUN, ROUTED, SUMMARY
 from gluscope.store.damage import MISSING
 from gluscope.store.group import GroupReader, new_group
 from gluscope.summary.types import LayerSummary, SampleTokens
@@ -27,17 +28,20 @@ def write_summary(
     sample: SampleTokens,
     attributes: dict[str, Any],
     sign: np.ndarray | None = None,
+    routed: np.ndarray | None = None,
 ) -> None:
     """Write the statistics of `n_layers` layers, which come one at a time. Whole or not at all.
 
     path: ends in .zip for one file, else a folder (or its zarr.json). sign: int8 [layer, neuron]. attributes: JSON.
+    routed: int64 [layer, expert], of a model with mixtures of experts.
     Memory: about two layers. Raises StoreError if the disk is full.
     """
     with new_group(path, attributes, n_layers) as group:
         written = 0
         for layer, summary in enumerate(layers):
             for name, stored in SUMMARY.items():
-                group.add(name, stored, getattr(summary, name), layer=layer)
+                packed = routed is not None and "sample" in stored.dims
+                group.add(name, replace(stored, packed=packed), getattr(summary, name), layer=layer)
             written += 1
         if written != n_layers:
             raise ValueError(f"{written} layers given, {n_layers} announced")
@@ -45,6 +49,8 @@ def write_summary(
             group.add(name, PER_RUN[name], values)
         if sign is not None:
             group.add("sign", PER_RUN["sign"], sign, per_chunk=1)
+        if routed is not None:
+            group.add("routed", ROUTED, routed)
         group.add_labels("case", [case.value for case in CASES])
         group.add_labels("quantity", [quantity.value for quantity in QUANTITIES])
 
@@ -90,6 +96,10 @@ class SummaryReader(GroupReader):
         if "sign" not in self.arrays:
             raise StoreError(str(self.path), "the summary of a whole run", "a shard's, without `sign`", MISSING)
         return self.read("sign")
+
+    def routed(self) -> np.ndarray | None:
+        """int64 [layer, expert], tokens that the router sent to each; None for a model without experts."""
+        return self.read("routed") if "routed" in self.arrays else None
 
     def _check(self, layer: int, neuron: int, any_neuron: bool = False) -> None:
         if not (0 <= layer < self.n_layers and (any_neuron or 0 <= neuron < self.neurons)):

@@ -93,7 +93,13 @@ def merge_shards(
         for shard in shards[:_OPEN]:
             stack.enter_context(shard.reader)
         layers = _layers(shards, sign, columns, convention)
-        write_summary(out, layers, n_layers=len(sign), sample=sample, attributes=about, sign=np.asarray(sign, np.int8))
+        known: dict[str, Any] = {
+            "sample": sample,
+            "attributes": about,
+            "sign": np.asarray(sign, np.int8),
+            "routed": _routed(shards),
+        }
+        write_summary(out, layers, n_layers=len(sign), **known)
     return about
 
 
@@ -224,6 +230,12 @@ def _layers(
             whole = _joined_with(whole, shard, layer, (gate[:, to], in_[:, to], kept))
         assert whole is not None
         yield view(replace(whole, sample_gate=gate, sample_in=in_), flips, "raw", convention)
+
+
+def _routed(shards: Sequence[_Shard]) -> np.ndarray | None:
+    """int64 [layer, expert], tokens that reach each expert; None for a model without."""
+    found = [routed for shard in shards if (routed := shard.reader.routed()) is not None]
+    return np.sum(np.stack(found), axis=0) if found else None
 
 
 def _joined_with(

@@ -16,7 +16,7 @@ def mismatched(vectors: dict[Vector, np.ndarray], norm: np.ndarray, sign: np.nda
     vectors: float32 [neuron, d_model] each. norm: float32 [neuron, vector]. sign: int8 [neuron]. All ordered pairs of
     the layer's neurons, or of MOST_NEURONS of them at even distances. NaN for a layer of fewer than two neurons.
     """
-    chosen = _evenly(len(sign))
+    chosen = evenly(len(sign))
     found = np.full((len(CONVENTIONS), len(COSINES), len(QUANTILES)), np.nan, np.float32)
     if len(chosen) < 2:
         return found
@@ -47,7 +47,7 @@ def random_quantiles(d_model: int, levels: tuple[float, ...] = QUANTILES) -> np.
     return np.asarray(np.sin(np.interp(np.asarray(levels) * below[-1], below, angle)))
 
 
-def _evenly(neurons: int) -> np.ndarray:
+def evenly(neurons: int) -> np.ndarray:
     """Places of at most MOST_NEURONS neurons."""
     if neurons <= MOST_NEURONS:
         return np.arange(neurons)

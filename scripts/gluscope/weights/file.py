@@ -11,7 +11,7 @@ import numpy as np
 from gluscope.core.convention import CONVENTIONS
 from gluscope.core.errors import WrongFile
 from gluscope.core.provenance import RunProvenance
-from gluscope.core.schema import WEIGHTS, StoredArray
+from gluscope.core.schema import ROUTER_COSINE, WEIGHTS, StoredArray
 from gluscope.store.damage import to_redo
 from gluscope.store.group import GroupReader, new_group
 from gluscope.weights.classes import RW_CLASSES
@@ -37,6 +37,9 @@ def write_weights(
         for name in _OF_LAYER:
             for number, layer in enumerate(layers):
                 group.add(name, WEIGHTS[name], getattr(layer, name), layer=number)
+        for number, layer in enumerate(layers):
+            if layer.router_cosine is not None:
+                group.add("router_cosine", ROUTER_COSINE, layer.router_cosine, layer=number)
         group.add("chance_random", WEIGHTS["chance_random"], chance_random)
         group.add("quantile", _QUANTILE, np.array(QUANTILES))
         for name, labels in _LABELS.items():
@@ -62,14 +65,18 @@ class WeightsReader(GroupReader):
     def neuron(self, layer: int, neuron: int) -> NeuronWeights:
         """The weight statistics of one neuron."""
         self._check(layer, neuron)
-        parts = {name: self.part(name, neuron, neuron + 1, layer) for name in _OF_NEURON}
+        parts = {name: self.part(name, neuron, neuron + 1, layer) for name in [*_OF_NEURON, *self._of_experts]}
         part = LayerWeights(**parts, chance=self.read("chance", layer))
         return one_neuron(part, layer, neuron, self.read("chance_random"))
 
     def layer(self, layer: int) -> LayerWeights:
         """The weight statistics of one layer."""
         self._check(layer, 0)
-        return LayerWeights(**{name: self.read(name, layer) for name in _OF_LAYER})
+        return LayerWeights(**{name: self.read(name, layer) for name in [*_OF_LAYER, *self._of_experts]})
+
+    @property
+    def _of_experts(self) -> list[str]:
+        return ["router_cosine"] if "router_cosine" in self.arrays else []
 
     def _check(self, layer: int, neuron: int) -> None:
         if not (0 <= layer < self.n_layers and 0 <= neuron < self.neurons):

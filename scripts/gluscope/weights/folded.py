@@ -20,21 +20,25 @@ from gluscope.weights.products import signs
 class FoldedRows:
     """`WeightRows` with the norm folded in; all float32, worked out in float64 and rounded once.
 
-    Matrices are [neuron, d_model].
+    Matrices are [neuron, d_model], of one MLP of a layer (`expert`: its name, as in NeuronId).
     """
 
     def __init__(self, rows: WeightRows) -> None:
         self.rows = rows
         self.spec = rows.spec
 
-    def gate_matrix(self, layer: int) -> np.ndarray:
-        return self._read(layer, self.rows.gate_matrix(layer))
+    def gate_matrix(self, layer: int, expert: str = "") -> np.ndarray:
+        return self._read(layer, self.rows.gate_matrix(layer, expert))
 
-    def in_matrix(self, layer: int) -> np.ndarray:
-        return self._read(layer, self.rows.in_matrix(layer))
+    def in_matrix(self, layer: int, expert: str = "") -> np.ndarray:
+        return self._read(layer, self.rows.in_matrix(layer, expert))
 
-    def out_matrix(self, layer: int) -> np.ndarray:
-        return self._centred(layer, self.rows.out_matrix(layer))
+    def out_matrix(self, layer: int, expert: str = "") -> np.ndarray:
+        return self._centred(layer, self.rows.out_matrix(layer, expert))
+
+    def router(self, layer: int) -> np.ndarray:
+        """The rows of a mixture's router, float32 [expert, d_model]."""
+        return self._read(layer, self.rows.router(layer))
 
     def embed(self, layer: int, tokens: slice) -> np.ndarray:
         """What the layer's norm leaves, before its gain, of a residual stream that is a token's embedding alone.
@@ -60,5 +64,10 @@ class FoldedRows:
 
 def signs_of(spec: ModelSpec) -> np.ndarray:
     """int8 [layer, neuron], what the refactored convention flips; equal to what the weights stage stores."""
-    rows = FoldedRows(WeightRows(spec))
-    return np.stack([signs(rows.gate_matrix(layer), rows.in_matrix(layer)) for layer in range(spec.n_layers)])
+    rows, size = FoldedRows(WeightRows(spec)), spec.size
+    found = np.ones((size.n_layers, size.widest), np.int8)
+    for layer, neurons in enumerate(size.layers):
+        for part in neurons.stretches():
+            gate, in_ = rows.gate_matrix(layer, part.expert), rows.in_matrix(layer, part.expert)
+            found[layer, part.begin : part.end] = signs(gate, in_)
+    return found

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gluscope.core.size import LayerNeurons, Stretch
+from gluscope.model.spec import ModelSpec
 from gluscope.weights.folded import FoldedRows
 from gluscope.weights.top import Rank, TopScores
 from gluscope.weights.types import NEAREST
 
+MOST = 10**15  # operations that a mixture's nearest neurons may take: twice those of OLMo-7B's
 _BLOCK = 4096  # neurons a side: cosines held at a time are 64 MiB
 
 
@@ -22,26 +25,54 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The NEAREST other neurons by |cos(w_out, w_out)|, of every neuron of the model.
 
-    Returns int64 [layer, neuron, place], the others as layer * d_mlp + neuron (-1 unfilled), and float32 of the same
+    Returns int64 [layer, neuron, place], the others as layer * width + place (-1 unfilled), and float32 of the same
     shape, the cosines (NaN unfilled). reach: compare only layers at most so far apart; None: all. on_layer: called
     after each layer.
     A neuron whose w_out is 0 has no neighbours and is none.
     """
-    n_layers, d_mlp = rows.spec.n_layers, rows.spec.d_mlp
-    lists = TopScores(n_layers * d_mlp, NEAREST, Rank.LARGEST)
-    for layer in range(n_layers):
-        own = _unit(rows, layer)
-        last = n_layers - 1 if reach is None else min(n_layers - 1, layer + reach)
-        for other in range(layer, last + 1):
-            _compare(lists, own, own if other == layer else _unit(rows, other), layer * d_mlp, other * d_mlp)
+    size, width = rows.spec.size, rows.spec.size.widest
+    lists = TopScores(size.n_layers * width, NEAREST, Rank.LARGEST)
+    units = [_units(size.layers[layer]) for layer in range(size.n_layers)]
+    for layer in range(size.n_layers):
+        last = size.n_layers - 1 if reach is None else min(size.n_layers - 1, layer + reach)
+        for number, unit in enumerate(units[layer]):
+            own = _unit(rows, layer, unit)
+            for other in range(layer, last + 1):
+                for at in range(number if other == layer else 0, len(units[other])):
+                    same, more = other == layer and at == number, units[other][at]
+                    matrix = own if same else _unit(rows, other, more)
+                    _compare(lists, own, matrix, layer * width + unit[0].begin, other * width + more[0].begin)
         on_layer(layer)
-    shape = (n_layers, d_mlp, NEAREST)
+    shape = (size.n_layers, width, NEAREST)
     return lists.ids.reshape(shape), np.clip(lists.scores, -1.0, 1.0).reshape(shape)
 
 
-def _unit(rows: FoldedRows, layer: int) -> np.ndarray:
+def affordable_reach(spec: ModelSpec) -> int | None:
+    """How far apart layers of a mixture of experts are compared: as far as MOST operations allow.
+
+    None: all layers, as in every dense model; -1: not even neurons of one layer.
+    """
+    if spec.mixture is None:
+        return None
+    widest = spec.size.widest
+    return min(spec.n_layers, MOST // (spec.n_layers * widest * widest * spec.d_model)) - 1
+
+
+def _units(neurons: LayerNeurons) -> list[list[Stretch]]:
+    """The MLPs of a layer, several small ones together: what is held in memory of it at a time."""
+    units: list[list[Stretch]] = []
+    for stretch in neurons.stretches():
+        if units and stretch.end - units[-1][0].begin <= _BLOCK:
+            units[-1].append(stretch)
+        else:
+            units.append([stretch])
+    return units
+
+
+def _unit(rows: FoldedRows, layer: int, unit: list[Stretch]) -> np.ndarray:
     """float32 [neuron, d_model], w_out at length 1; NaN where it is 0, so that no list takes it."""
-    out = rows.out_matrix(layer)
+    parts = [rows.out_matrix(layer, stretch.expert) for stretch in unit]
+    out = parts[0] if len(parts) == 1 else np.concatenate(parts)
     length = np.sqrt(np.einsum("nd,nd->n", out, out, dtype=np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
         out /= length[:, None].astype(np.float32)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
 from gluscope.core.convention import negated
+from gluscope.core.schema import WEIGHTS
 from gluscope.weights.classes import RW_CLASSES, RWClass
 
 TOKENS, NEAREST = 10, 5  # tokens at either end of a list, and nearest neurons, that are kept
@@ -65,6 +67,8 @@ class LayerWeights:
     nearest_layer, nearest_neuron: int32 [neuron, place], -1 unfilled; nearest_cosine: float32, NaN unfilled. By
     |cos(w_out, w_out)| descending, ties: the earlier neuron. nearest_sign: int8 [neuron, place], the other's `sign`.
     chance: float32 [convention, pair, quantile], of cosines of mismatched pairs in this layer.
+    router_cosine: float32 [neuron, vector], with the expert's row of the router; NaN beside routed experts, None in a
+    model without experts.
     """
 
     cosine: np.ndarray
@@ -79,6 +83,7 @@ class LayerWeights:
     nearest_cosine: np.ndarray
     nearest_sign: np.ndarray
     chance: np.ndarray
+    router_cosine: np.ndarray | None = None
 
     def turned(self, flip: np.ndarray) -> LayerWeights:
         """`cosine` with w_in and w_out negated for some neurons (bool [neuron]); see `core.convention`."""
@@ -86,6 +91,29 @@ class LayerWeights:
         for kind in TURNING:
             cosine[flip, kind.index] = negated(cosine[flip, kind.index])
         return replace(self, cosine=cosine)
+
+
+def joined(parts: Sequence[LayerWeights]) -> LayerWeights:
+    """The neurons of several MLPs one after another; `chance` is the first one's."""
+    names = [name for name in LayerWeights.__dataclass_fields__ if name != "chance"]
+    values = {name: [getattr(part, name) for part in parts] for name in names}
+    whole = {name: None if several[0] is None else np.concatenate(several) for name, several in values.items()}
+    return LayerWeights(**whole, chance=parts[0].chance)  # type: ignore[arg-type]
+
+
+def widened(layer: LayerWeights, width: int) -> LayerWeights:
+    """The same with a longer neuron axis; places without a neuron hold what stands where nothing is known."""
+    more = width - len(layer.sign)
+    if not more:
+        return layer
+    fill = {name: WEIGHTS[name].fill for name in LayerWeights.__dataclass_fields__ if name in WEIGHTS}
+    fill["router_cosine"] = float("nan")
+    found = {}
+    for name, value in vars(layer).items():
+        if name != "chance" and value is not None:
+            value = np.concatenate([value, np.full((more, *value.shape[1:]), fill[name], value.dtype)])
+        found[name] = value
+    return LayerWeights(**found)
 
 
 @dataclass(frozen=True)
@@ -142,6 +170,7 @@ class NeuronWeights:
     chance_random: tuple[float, ...]
     chance_refactored: dict[Cosine, tuple[float, ...]]
     convention: str = "raw"
+    router: dict[Vector, float] | None = None
 
     @property
     def refactored(self) -> NeuronWeights:
@@ -150,13 +179,17 @@ class NeuronWeights:
             return self
         near = tuple(replace(other, cosine=0.0 + self.sign * other.sign * other.cosine) for other in self.nearest)
         cosine, tokens = dict(self.cosine), dict(self.tokens)
+        router = None if self.router is None else dict(self.router)
         if self.sign < 0:
             for kind in TURNING:
                 cosine[kind] = 0.0 - cosine[kind]
             for vector in (Vector.IN, Vector.OUT):
                 tokens[vector] = tokens[vector].negated
+                if router is not None:
+                    router[vector] = 0.0 - router[vector]
         chance = self.chance_refactored
-        return replace(self, convention="refactored", cosine=cosine, tokens=tokens, nearest=near, chance=chance)
+        return replace(self, convention="refactored", cosine=cosine, tokens=tokens, nearest=near, chance=chance,
+                       router=router)  # fmt: skip
 
 
 def one_neuron(part: LayerWeights, layer: int, neuron: int, chance_random: np.ndarray) -> NeuronWeights:
@@ -191,7 +224,15 @@ def one_neuron(part: LayerWeights, layer: int, neuron: int, chance_random: np.nd
         chance=raw,
         chance_random=tuple(map(float, chance_random)),
         chance_refactored=refactored,
+        router=_to_router(part),
     )
+
+
+def _to_router(part: LayerWeights) -> dict[Vector, float] | None:
+    """None for a neuron that is in no routed expert."""
+    if part.router_cosine is None or np.isnan(part.router_cosine[0]).any():
+        return None
+    return {vector: float(part.router_cosine[0, vector.index]) for vector in VECTORS}
 
 
 def _scores(ids: np.ndarray, scores: np.ndarray) -> tuple[TokenScore, ...]:

@@ -383,7 +383,10 @@ class Flow:
 
     def kept_for_pages(self, run: str) -> list[str]:
         """The caches, or replays, of all shards, if the run's pages are computed from them."""
-        paths = RunPaths(run)
+        paths, size = RunPaths(run), self.size(run)
+        if size is not None and size.has_experts and self.run(run).pages_source == "replay":
+            where, found = f"config: runs: {run}: pages_from", "replay, of a mixture of experts"
+            raise ConfigError(where, "cache or model", found, "set `pages_from: model`")
         path_of = {"cache": paths.cache, "replay": paths.replay}.get(self.run(run).pages_source)
         return [path_of(shard) for shard in self.shards(run)] if path_of else []
 

@@ -62,7 +62,7 @@ class Asked:
             replay=sum(shard.tokens for shard in replay),
             replay_shards=len(replay),
             text=-(-tokens // rows) if rows else self.max_length,
-            listed=min(size.n_layers * size.d_mlp, sum(_neurons(pattern, size) for pattern in self.patterns)),
+            listed=min(size.all_neurons, sum(_neurons(pattern, size) for pattern in self.patterns)),
             k=self.k,
             samples=self.samples,
             cache=self.cache,
@@ -127,7 +127,8 @@ def of_plan(asked: Asked, spec: ModelSpec, plan: Plan, before: Plan | None, say:
     """
     kept = set(before.shards) if before and before.base == plan.base else set()
     scan = [s for s in plan.shards if s not in kept or not os.path.exists(RunPaths(asked.run).scan(s.name))]
-    size = size_of(spec.folder) or ModelSize(spec.n_layers, spec.d_model, spec.d_mlp, 4 * spec.d_model**2)
+    chosen = spec.mixture.chosen if spec.mixture else 0
+    size = size_of(spec.folder) or ModelSize.of(spec.size, spec.d_model, 4 * spec.d_model**2, chosen=chosen)
     size, room = replace(size, dtype=spec.dtype), Room.here()
     replay = plan.shards if asked.pages == "replay" else []
     found = cost(size, asked.work(size, scan, replay))
@@ -199,8 +200,10 @@ def _number(hours: float) -> str:
 
 
 def _neurons(pattern: str, size: ModelSize) -> int:
-    """How many neurons `L5/N7`, `L5/N*` or `L*/N*` names."""
-    layer, _, neuron = pattern.partition("/")
+    """How many neurons `L5/N7`, `L5/N*` or `L*/N*` names; with an `E*` at most."""
+    layer, *expert, neuron = pattern.split("/")
+    if expert and "*" in expert[0]:
+        return size.all_neurons // (1 if layer == "L*" else size.n_layers)
     return (size.n_layers if layer == "L*" else 1) * (size.d_mlp if neuron == "N*" else 1)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import RunPaths
+from gluscope.core.size import Size
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.workflow import forecast
 from gluscope.workflow.flow import Flow
@@ -26,7 +27,8 @@ OLMO = {
     "num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32,
     "torch_dtype": "float16",
 }  # fmt: skip
-SPEC: Any = SimpleNamespace(folder="model", n_layers=32, d_model=4096, d_mlp=11008, dtype="float16")
+SIZE = Size.dense(32, 11008)
+SPEC: Any = SimpleNamespace(folder="model", d_model=4096, dtype="float16", size=SIZE, mixture=None)
 Say = Callable[[str], None]
 
 

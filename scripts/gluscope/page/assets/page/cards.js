@@ -14,7 +14,8 @@ function card(name, view, data, choose) {
     h("header", {},
       h("h2", {}, h("button.link", { "data-choose": name, onclick: () => choose({ case: name, list: "post" }, true), title: "Show the examples of this case" }, caseLabel(name))),
       h("span.muted.count", {}, count),
-      h("strong.share", {}, percent(stats.frequency))),
+      h("strong.share", { title: data.reached ? "of all tokens" : null }, percent(stats.frequency))),
+    data.reached && stats.count !== null ? h("p.muted.of-expert", {}, `${percent(stats.count / data.reached)} of the tokens that reach ${data.expert}`) : null,
     bar,
     empty ? h("p.muted", {}, "No token of this data set is in this case: its means are undefined.") : [
       statsTable(name, stats, view, data),
@@ -59,7 +60,7 @@ function histogram(name, quantity, view, data) {
 const pooled = new WeakMap();
 function allTokens(view) {
   if (!pooled.has(view)) {
-    const join = (quantity) => [...view.examples.values()].flatMap((example) => [...example[quantity].subarray(1)]);
+    const join = (quantity) => [...view.examples.values()].flatMap((example) => [...example[quantity].subarray(1)].filter((value) => !Number.isNaN(value)));
     pooled.set(view, Object.fromEntries(QUANTITIES.map((quantity) => [quantity, join(quantity)])));
   }
   return pooled.get(view);

@@ -55,12 +55,14 @@ async function openBlock(text) {
     ids: fromVarints(arrays.token),
     gate: joinedValues(mask, arrays.gate_near, arrays.gate_far, header.step.gate),
     in: joinedValues(mask, arrays.in_near, arrays.in_far, header.step.in),
+    weight: arrays.weight, // the router's, of a neuron of an expert: NaN where a token does not reach it
   };
+  arrays.weight?.forEach((weight, i) => { if (Number.isNaN(weight)) texts.gate[i] = texts.in[i] = NaN; });
   let start = 0;
   const examples = new Map();
   for (const { row, length: count, source, turns = [] } of header.examples) {
-    const part = (name) => texts[name].subarray(start, start + count);
-    examples.set(row, { row, source, turns, ids: part("ids"), gate: part("gate"), in: part("in") });
+    const part = (name) => texts[name]?.subarray(start, start + count);
+    examples.set(row, { row, source, turns, ids: part("ids"), gate: part("gate"), in: part("in"), weight: part("weight") });
     start += count;
   }
   const skipped = new Set(header.skipped);
@@ -94,9 +96,9 @@ function firstExtreme(stats, quantity, act) {
   return gate === null ? null : Math.fround(act(gate));
 }
 
-/** The case of a token, or null where gate or in is 0. */
+/** The case of a token, or null where gate or in is 0, or not a number. */
 function caseOf(gate, in_) {
-  if (gate === 0 || in_ === 0) return null;
+  if (!gate || !in_) return null;
   return `gate${gate > 0 ? "+" : "-"}_in${in_ > 0 ? "+" : "-"}`;
 }
 
@@ -106,13 +108,16 @@ function plainNeuron(data) {
   const examples = {};
   for (const [row, example] of view.examples) {
     examples[row] = { tokens: Array.from(example.ids, data.text), source: example.source };
-    for (const quantity of QUANTITIES) examples[row][quantity] = Array.from(example[quantity], (value) => (Number.isNaN(value) ? null : value));
+    const shown = (value) => (Number.isNaN(value) ? null : value);
+    for (const quantity of QUANTITIES) examples[row][quantity] = Array.from(example[quantity], shown);
+    if (example.weight) examples[row].weight = Array.from(example.weight, shown);
   }
-  const { run, layer, neuron, convention, sign, act_fn, cases, provenance, weights } = data;
+  const { run, layer, neuron, expert, reached, convention, sign, act_fn, cases, provenance, weights } = data;
   const { gate, in: in_, row, position } = data.sample;
   const sample = { gate: [...gate], in: [...in_], example: [...row], position: [...position] };
-  return { run, layer, neuron, convention, cases, examples, sign, act_fn, sample, weights, provenance };
+  const own = expert ? { expert, ...(reached === undefined ? {} : { reached }) } : {};
+  return { run, layer, ...own, neuron, convention, cases, examples, sign, act_fn, sample, weights, provenance };
 }
 
 /** What a file of this neuron is called. */
-const fileName = ({ run, layer, neuron }, kind) => `${run}-L${layer}-N${neuron}.${kind}`;
+const fileName = ({ run, layer, expert, neuron }, kind) => `${run}-L${layer}-${expert ? `${expert}-` : ""}N${neuron}.${kind}`;

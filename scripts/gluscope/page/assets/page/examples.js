@@ -56,7 +56,8 @@ function exampleRow(entry, rank, scale, data) {
   const row = h(`li.example${chosen ? ".chosen" : ""}`, { "data-text": id });
   const place = h("div.place", {},
     h("strong.value", {}, number(value, { plus: true })),
-    h("a.muted", { href: linkTo({ text: id }), title: "Link to this text" }, `${data.provenance.source === "published" ? "text" : "row"} ${example.row} · token ${position + (example.offset ?? 0)}`));
+    h("a.muted", { href: linkTo({ text: id }), title: "Link to this text" }, `${data.provenance.source === "published" ? "text" : "row"} ${example.row} · token ${position + (example.offset ?? 0)}`),
+    example.weight ? h("div.muted.router", { title: "What the router multiplies the expert's output with here" }, `router ${number(example.weight[position])}`) : "");
   const body = h("div.body");
   const around = state.wide ? 3 : 1;
   const draw = (full) => body.replaceChildren(heatText(example, {

@@ -4,7 +4,7 @@ const live = h("div.hidden", { "aria-live": "polite", id: "live" });
 
 /** The colour of a value: hue is its sign, strength its share of the list's scale. */
 function paint(element, value, scale) {
-  const strength = scale > 0 ? Math.min(1, Math.abs(value) / scale) : 0;
+  const strength = scale > 0 ? Math.min(1, Math.abs(value || 0) / scale) : 0;
   element.style.setProperty("--t", strength.toFixed(3));
   element.classList.toggle("neg", value < 0);
   element.classList.toggle("strong", strength > 0.1);
@@ -31,6 +31,7 @@ function heatText(example, { from, to, mark = -1, quantity, scale, breaks = fals
     if (i === mark) token.classList.add("mark", ...(raw.length < 24 ? ["short"] : []));
     if (data.isSkipped(example.ids[i])) token.classList.add("skipped");
     else if (example[quantity] && (!only || caseOf(example.gate[i], example.in[i]) === only)) paint(token, example[quantity][i], scale);
+    if (example.weight && Number.isNaN(example.weight[i])) token.classList.add("elsewhere");
     token.place = i;
     block.append(token);
     if (breaks && raw.includes("\n")) block.append(h("br"));
@@ -80,6 +81,12 @@ function moveTo(block, place, data) {
   live.textContent = tip.innerText.replaceAll("\n", ", ");
 }
 
+/** Why a token has no values. */
+function whyUnvalued(example, i, data) {
+  if (data.isSkipped(example.ids[i])) return "skipped: counts for nothing";
+  return example.weight ? `does not reach ${data.expert}` : "not computed here";
+}
+
 function showTip(token, data) {
   const { example } = token.parentElement;
   const i = token.place;
@@ -90,7 +97,8 @@ function showTip(token, data) {
   const row = (quantity) => h("tr", {}, h("th", { scope: "row" }, quantity), h("td", {}, number(example[quantity][i], { plus: true })));
   tip.replaceChildren(
     h("div.tip-head", {}, tokenChip(data.text(example.ids[i])), h("span.muted", {}, `token ${i + (example.offset ?? 0)}${turn ? ` · ${unhide(turn[2])}` : ""}`)),
-    known ? h("table", {}, h("tbody", {}, ["post", "gate", "in", "act"].map(row))) : h("div.muted", {}, data.isSkipped(example.ids[i]) ? "skipped: counts for nothing" : "not computed here"),
+    known ? h("table", {}, h("tbody", {}, ["post", "gate", "in", "act"].map(row))) : h("div.muted", {}, whyUnvalued(example, i, data)),
+    example.weight && known ? h("div.muted", {}, `router's weight ${number(example.weight[i])}`) : "",
     known ? h("div.muted", {}, name ? caseLabel(name) : "gate or in is 0: in no case") : "",
   );
   tip.hidden = false;

@@ -13,16 +13,18 @@ function drawWeights(root, weights) {
       h("div", {}, h("h3", {}, "Does it write what it reads?"),
         Object.entries(weights.cosines).map(([key, cosine]) => cosineStrip(key, pair(key), cosine)),
         h("p.muted.note", {}, "Band: 95 % of mismatched pairs of this layer; ticks: of random directions. Dashed: ±0.5, where the class changes."),
+        weights.router ? [h("h3", {}, "Does its expert's door look for the same?"),
+          h("p.router", {}, spaced(Object.entries(weights.router).map(([name, cosine]) => h("span", {}, "cos(", vector(name), ", router) ", h("strong", {}, number(cosine, { plus: true }))))))] : null,
         h("h3", {}, "Norms"), h("table.norms", {}, h("tbody", {}, Object.entries(weights.vectors).map(length)))),
       h("div", {}, h("h3", {}, "Tokens it reads"), tokenEnds(vector("gate"), gate), tokenEnds(vector("in"), in_)),
       h("div", {}, h("h3", {}, "Tokens it writes"), tokenEnds(vector("out"), out),
         weights.nearest.length ? [h("h3", {}, "Nearest by ", vector("out")), h("p.near", {}, spaced(weights.nearest.map(neighbour)))] : null)));
 }
 
-function neighbour([layer, neuron, cosine]) {
+function neighbour([layer, neuron, cosine, expert]) {
   const index = $("all")?.getAttribute("href"); // knows whether that neuron has a page
-  return h(index ? "a.chip" : "span.chip", { href: index && `${index}#go=L${layer}/N${neuron}` },
-    `L${layer} N${neuron} `, h("span.muted", {}, number(cosine, { plus: true })));
+  return h(index ? "a.chip" : "span.chip", { href: index && `${index}#go=L${layer}/${expert ? `${expert}/` : ""}N${neuron}` },
+    `L${layer} ${expert ? `${expert} ` : ""}N${neuron} `, h("span.muted", {}, number(cosine, { plus: true })));
 }
 
 function cosineStrip(key, title, { value, band, random }) {

@@ -41,7 +41,7 @@ function fromHalf(raw) {
   for (let i = 0; i < raw.length; i++) {
     const exponent = (raw[i] >> 10) & 31;
     const fraction = raw[i] & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 && fraction ? NaN : (1 + fraction / 1024) * 2 ** (exponent - 15);
     values[i] = raw[i] & 0x8000 ? -size : size;
   }
   return values;

@@ -16,7 +16,7 @@ function listsAsked(site) {
 
 const askedFor = () => ({ text: $("search").value, how: $("ask-how").value });
 const timesAsked = () => Math.max(1, $("ask-times").valueAsNumber || 1);
-const neuronAsked = (text) => /^\s*L(\d+)\s*[/·]?\s*N(\d+)\s*$/i.exec(text);
+const neuronAsked = neuronNamed;
 const layerAsked = (text) => /^\s*L\d+\/?N?\s*$/i.test(text);
 const classesAsked = (site, text) => (text.length < 4 || text !== text.trim() || !site.finder.weights ? []
   : site.finder.classes.filter((name) => name.includes(text.trim().toLowerCase())));
@@ -115,11 +115,10 @@ function sayAnswer(site, pages, neurons) {
   const jump = (label, where) => h("button.link", { type: "button", onclick: () => $(where).scrollIntoView() }, label);
   const found = neuronAsked(text);
   if (found) {
-    const place = { layer: Number(found[1]), neuron: Number(found[2]) };
-    const there = place.layer < site.n_layers && place.neuron < site.d_mlp;
-    parts.push(!there ? `There is no such neuron: layers 0 to ${site.n_layers - 1}, neurons 0 to ${site.d_mlp - 1}.`
-      : opens(site, place) ? h("a", { href: address(place) }, `open L${place.layer} · N${place.neuron}`)
-        : h("span", {}, `L${place.layer} · N${place.neuron} has no page yet. To make it: `, h("code", {}, commandFor(site, place))));
+    const place = found;
+    parts.push(placeIn(site, place) < 0 ? noSuchNeuron(site)
+      : opens(site, place) ? h("a", { href: address(place) }, `open ${spoken(place)}`)
+        : h("span", {}, `${spoken(place)} has no page yet. To make it: `, h("code", {}, commandFor(site, place))));
   }
   if (pages !== null) parts.push(pages ? jump(`${grouped(pages)} page${pages === 1 ? "" : "s"}`, "pages-section") : "no page");
   if (site.finder && asksTokens(text)) {

@@ -3,7 +3,7 @@
 async function loadColumns(site, told) {
   const { finder } = site;
   const columns = Object.fromEntries(["layer", "neuron", "post strongest", "share gate+"].map((name) => [name, new Float32Array(finder.rows)]));
-  const table = { columns, rows: 0, tokens: [], layers: 0 };
+  const table = { site, columns, rows: 0, tokens: [], layers: 0 };
   const [words, { id }] = await loadBlock(site, "tokens.js");
   table.tokens = new Array(id.length ? id.at(-1) + 1 : 0);
   words.tokens.forEach((token, i) => { table.tokens[id[i]] = token; });
@@ -16,7 +16,9 @@ async function loadColumns(site, told) {
     }
     const count = arrays.token.length;
     derive(columns, arrays, table.rows, finder.rows);
-    columns.layer.fill(layer, table.rows, table.rows + count);
+    const own = mlpsOf(site, layer).reduce((sum, [, width]) => sum + width, 0);
+    columns.layer.fill(layer, table.rows, table.rows + own);
+    columns.layer.fill(-1, table.rows + own, table.rows + count); // places of layers with more neurons: no filter lets them pass
     for (let i = 0; i < count; i++) columns.neuron[table.rows + i] = i;
     table.rows += count;
     table.layers++;

@@ -7,9 +7,9 @@ function cellsTaken(site, table, rows) {
   const names = Object.keys(table.columns).filter((name) => !["layer", "neuron", "token", "class", "times"].includes(name));
   const answer = table.columns.times && asked.answer;
   const { index, lists } = listsAsked(site);
-  const head = ["layer", "neuron", ...(answer ? ["times", ...lists.map((list) => `times ${index.lists[list]}`)] : []), "token", ...names, ...(table.columns.class ? ["class"] : [])];
+  const head = ["layer", ...(MIXTURE ? ["expert"] : []), "neuron", ...(answer ? ["times", ...lists.map((list) => `times ${index.lists[list]}`)] : []), "token", ...names, ...(table.columns.class ? ["class"] : [])];
   const cells = Array.from(rows, (row) => [
-    table.columns.layer[row], table.columns.neuron[row],
+    table.columns.layer[row], ...(MIXTURE ? [placeOf(table, row).expert ?? ""] : []), placeOf(table, row).neuron,
     ...(answer ? [table.columns.times[row], ...lists.map((list) => answer.counts[row * index.lists.length + list])] : []),
     table.tokens[table.columns.token[row]] ?? "", ...names.map((name) => Number(table.columns[name][row].toPrecision(4))),
     ...(table.columns.class ? [site.finder.classes[table.columns.class[row]]] : [])]);
@@ -36,8 +36,7 @@ function sayPicked() {
   $("take-pair").title = two ? "" : "Tick two neurons";
 }
 
-const placeOf = (table, row) => ({ layer: table.columns.layer[row], neuron: table.columns.neuron[row] });
-const nameOf = ({ layer, neuron }) => `L${layer}/N${neuron}`;
+const placeOf = (table, row) => neuronAt(table.site, table.columns.layer[row], table.columns.neuron[row]);
 
 /** How pages of these neurons are made: lines of the config, a command; where the site is served, a button. */
 function showMaking(site, table, rows) {

@@ -77,7 +77,7 @@ async function listsOfNeuron(site, table, place) {
   const [header, arrays] = await table.ownLists.block;
   if (header.layer !== place.layer) throw new Error(`${name} is the file of layer ${header.layer}`);
   const of = (lists, ids, times) => lists.map((list, i) => {
-    const start = (place.neuron * lists.length + i) * finder.shown;
+    const start = (placeIn(site, place) * lists.length + i) * finder.shown;
     return [list, Array.from({ length: finder.shown }, (_, j) => [table.tokens[ids[start + j]], times[start + j]]).filter(([, often]) => often)];
   });
   const ends = arrays["end token"] ? of(finder.ends.lists, arrays["end token"], arrays["end times"]) : [];

@@ -24,7 +24,7 @@ async function startFinder(site) {
     if (filters.class !== undefined) countClasses(site, table, form, filters);
     $("finder-found").textContent = found.length === site.finder.rows ? `${grouped(found.length)} neurons` : `${grouped(found.length)} of ${grouped(table.rows)} neurons`;
     sayPicked();
-    site.answers = filters.times === null ? null : ({ layer, neuron }) => table.columns.times?.[layer * site.d_mlp + neuron] >= filters.times;
+    site.answers = filters.times === null ? null : (one) => table.columns.times?.[one.layer * site.d_mlp + placeIn(site, one)] >= filters.times;
     site.drawPages();
     sayAnswer(site, site.pagesFound, found.length);
     performance.measure("finder", { start: began });
@@ -208,7 +208,7 @@ async function toggleLists(site, table, place, line, button) {
 
 /** The page, or the command that would make it. `whole`: with its layer. */
 function pageLink(site, place, whole = false) {
-  const label = whole ? `L${place.layer} N${place.neuron}` : `N${place.neuron}`;
+  const label = whole ? spoken(place).replaceAll(" ·", "") : shortName(place);
   if (opens(site, place)) return h("a", { href: address(place) }, label);
   return h("button.link.muted", { type: "button", title: "No page yet: show the command that makes it", onclick: (event) => {
     event.target.replaceWith(h("code", {}, commandFor(site, place)));

@@ -4,7 +4,6 @@ async function openJson(element) {
   return JSON.parse(new TextDecoder().decode(await gunzip(fromText(element.textContent.trim()))));
 }
 
-const address = ({ layer, neuron }) => `L${layer}/N${neuron}.html`;
 /** Whether a neuron's address leads to a page. On the live site all do: what has none is made then. */
 const opens = (site, place) => LIVE !== null || site.has.has(address(place));
 
@@ -12,17 +11,16 @@ const opens = (site, place) => LIVE !== null || site.has.has(address(place));
 function go(site) {
   const wish = new URLSearchParams(location.hash.slice(1));
   const show = wish.get("show") ? `#${wish.get("show")}` : "";
-  const named = /^L(\d+)\/N(\d+)$/.exec(wish.get("go") ?? "");
-  if (named) {
-    const place = { layer: Number(named[1]), neuron: Number(named[2]) };
+  const place = neuronNamed(wish.get("go"));
+  if (place) {
     if (opens(site, place)) { location.replace(address(place) + show); return true; }
     site.asked = place;
     return false;
   }
   if (!wish.has("go") || !site.cards.length) return false;
-  const [, layer, neuron] = /^L(\d+)\/N(\d+)$/.exec(wish.get("from") ?? "") ?? [0, -1, -1];
-  const from = Number(layer) * site.d_mlp + Number(neuron);
-  const places = site.cards.map((card) => card.layer * site.d_mlp + card.neuron);
+  const at = (one) => one.layer * site.d_mlp + placeIn(site, one);
+  const from = at(neuronNamed(wish.get("from")) ?? { layer: -1, neuron: -1 });
+  const places = site.cards.map(at);
   const count = places.length;
   let target = places.findIndex((place) => place > from);
   if (wish.get("go") === "previous") target = places.findLastIndex((place) => place < from);
@@ -37,6 +35,7 @@ function go(site) {
 
 async function start() {
   const site = await openJson($("data"));
+  MIXTURE = site.mixture ?? null;
   site.has = new Set(site.cards.map(address));
   if (go(site)) return;
   addEventListener("hashchange", () => { site.asked = null; if (!go(site) && site.asked) pickNeuron(site, site.asked); });

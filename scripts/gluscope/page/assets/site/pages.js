@@ -4,10 +4,10 @@ const PAGE_ROWS = 100, ROWS_ABOVE_FINDER = 12;
 function wireSearch(site) {
   const first = site.finder ? ROWS_ABOVE_FINDER : PAGE_ROWS;
   let shown = first;
-  const texts = site.cards.map((card) => [`L${card.layer}/N${card.neuron}`, ...card.tokens, card.rw_class ?? ""].join("\n").toLowerCase());
+  const texts = site.cards.map((card) => [nameOf(card), ...card.tokens, card.rw_class ?? ""].join("\n").toLowerCase());
   const draw = () => {
     const typed = $("search").value, number = neuronAsked(typed);
-    const words = number ? `l${number[1]}/n${number[2]}` : asToken(typed).toLowerCase();
+    const words = number ? nameOf(number).toLowerCase() : asToken(typed).toLowerCase();
     const found = site.cards.filter((card, i) => texts[i].includes(words) || site.answers?.(card));
     site.pagesFound = typed ? found.length : null;
     $("pages").replaceChildren(...found.slice(0, shown).map(pageRow));
@@ -28,7 +28,7 @@ function wireSearch(site) {
 
 function pageRow(card) {
   return h("li.row", {},
-    h("a.name", { href: address(card) }, `L${card.layer} · N${card.neuron}`),
+    h("a.name", { href: address(card) }, spoken(card)),
     h("span.peak", {}, card.token ? tokenChip(card.token) : null, " ", h("span.muted", {}, number(card.value, { plus: true }))),
     plot(card.frequency),
     h("span.line", {}, unhide(card.headline)));

@@ -6,18 +6,20 @@ const commandFor = (site, place) => `${site.make}/${address(place)}${site.option
 function wirePicker(site) {
   const first = site.cards[0];
   if (first) { $("layer").value = first.layer; $("neuron").value = first.neuron; }
+  if ($("expert")) $("expert").value = first?.expert ?? "";
   $("picker").addEventListener("submit", (event) => {
     event.preventDefault();
-    pickNeuron(site, { layer: $("layer").valueAsNumber, neuron: $("neuron").valueAsNumber });
+    const expert = $("expert")?.value.trim().toUpperCase();
+    pickNeuron(site, { layer: $("layer").valueAsNumber, neuron: $("neuron").valueAsNumber, ...(expert ? { expert } : {}) });
   });
   if (site.asked) pickNeuron(site, site.asked);
 }
 
 /** Opens a neuron's page, or says how to make it. */
 function pickNeuron(site, wanted) {
-  const exists = wanted.layer < site.n_layers && wanted.neuron < site.d_mlp && wanted.layer >= 0 && wanted.neuron >= 0;
-  if (!exists) return $("picked").replaceChildren(`There is no such neuron: layers 0 to ${site.n_layers - 1}, neurons 0 to ${site.d_mlp - 1}.`);
+  if (placeIn(site, wanted) < 0) return $("picked").replaceChildren(noSuchNeuron(site));
   [$("layer").value, $("neuron").value] = [wanted.layer, wanted.neuron];
+  if ($("expert")) $("expert").value = wanted.expert ?? "";
   if (opens(site, wanted)) location.href = address(wanted);
-  else $("picked").replaceChildren(`L${wanted.layer} · N${wanted.neuron} has no page yet. To make it: `, h("code", {}, commandFor(site, wanted)));
+  else $("picked").replaceChildren(`${spoken(wanted)} has no page yet. To make it: `, h("code", {}, commandFor(site, wanted)));
 }
