@@ -51,7 +51,7 @@ def test_what_the_library_imports_is_pinned() -> None:
     """Directly, or by way of a package that needs it; triton comes with torch's builds for GPUs, and for the tests."""
     folders = ("scripts", "tests/benchmark", "config/demo")
     files = [file for folder in folders for file in (REPO / folder).rglob("*.py") if file.name != "test_benchmark.py"]
-    own = {"gluscope", "benchmark", ""}
+    own = {"gluscope", "benchmark", "helpers", ""}
     names = {name.split(".")[0] for file in files for name in imports_of(file, "gluscope.x")} - own
     others, known = names - set(sys.stdlib_module_names), packages_distributions()
     pins = {*pinned("runtime.txt"), *(set(pinned("test.txt")) & {"triton"})}
