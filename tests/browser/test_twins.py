@@ -11,7 +11,7 @@ import pytest
 from gluscope.core.activation import NAMES, act
 from gluscope.core.cases import CASES, QUANTITIES
 from gluscope.core.convention import CONVENTIONS
-from gluscope.page.bundle import NEURON_PAGE, START_PAGE, text_of
+from gluscope.page.bundle import NEURON_PAGE, PAIR_PAGE, START_PAGE, text_of
 from gluscope.page.headline import peaks
 from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.pack import as_text, pack, varints
@@ -131,6 +131,6 @@ def test_either_convention(script: Script, stored: str, sign: int) -> None:
 def test_every_file_stands_in_a_page() -> None:
     from gluscope.page.bundle import ASSETS
 
-    listed = {f"{name}.js" for kind in (NEURON_PAGE, START_PAGE) for name in kind.scripts}
-    listed |= {f"{name}.css" for kind in (NEURON_PAGE, START_PAGE) for name in kind.styles}
+    listed = {f"{name}.js" for kind in (NEURON_PAGE, PAIR_PAGE, START_PAGE) for name in kind.scripts}
+    listed |= {f"{name}.css" for kind in (NEURON_PAGE, PAIR_PAGE, START_PAGE) for name in kind.styles}
     assert listed == {str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.*")}

@@ -185,14 +185,17 @@ class TinyRun:
     def open_finder(self) -> list[Any]:
         """What a browser reads of the finder's files, by the same rules."""
         found = []
-        for layer in (0, 1):
-            text = (Path(self.run.site) / f"finder/L{layer}.js").read_text(encoding="utf-8")
-            header, arrays = unpack(text.removeprefix('gluscopeLayer("').removesuffix('");\n'))
-            if header["layer"] != layer:
-                raise ValueError(f"L{layer}.js is the file of layer {header['layer']}")
+        for file in sorted((Path(self.run.site) / "finder").glob("*.js")):
+            text = file.read_text(encoding="utf-8")
+            header, arrays = unpack(text.removeprefix('gluscopeBlock("').removesuffix('");\n'))
+            if "layer" in header:
+                says = {f"L{header['layer']}", f"L{header['layer']}-lists"}
+            else:
+                says = {f"{header['name']}-{header['file']}" if "name" in header else "tokens"}
+            if file.stem not in says:
+                raise ValueError(f"{file.name} is the file {' or '.join(says)}")
             found += [header, arrays]
-        words = (Path(self.run.site) / "finder/tokens.js").read_text(encoding="utf-8")
-        return [*found, *unpack(words.removeprefix('gluscopeTokens("').removesuffix('");\n'))]
+        return found
 
 
 _LISTED = {str(layer): ",".join(map(str, neurons)) for layer, neurons in NEURONS.items()}

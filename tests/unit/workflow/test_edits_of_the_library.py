@@ -12,7 +12,7 @@ from gluscope.stages.table import STAGES
 from helpers.checkout import REPO
 from helpers.twelve_edits import by_content
 
-SHOWING = {"page", "site_index"}
+SHOWING = {"page", "side_by_side", "site_index"}
 FORWARD = {"scan", "replay"}
 VALUES = {"recompute"}
 EXPORTS = {"export_gluscope_site", "export_neuronpedia"}
