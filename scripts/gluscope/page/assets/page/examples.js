@@ -1,12 +1,13 @@
 // The examples as rows: the text around the extreme, its place, the whole text on demand.
 const BEFORE = 34, AFTER = 10;
 
-/** The colour scale of a list: the largest |value| of the quantity at its framed tokens. Others may be beyond it: a
+/** The colour scale of a list: the largest |value| of the quantity at its framed tokens, of the listed quantity the
+ * scan's own, which headline and cards show. Others may be beyond it: a
  * weak case would be invisible on the scale of a strong one in the same texts. Typical tokens have the scale of their
  * case's extremes of post.
  */
-function scaleOf(entries, quantity) {
-  return Math.max(0, ...entries.map(({ example, position }) => Math.abs(example[quantity][position])));
+function scaleOf(entries, quantity, listed) {
+  return Math.max(0, ...entries.map(({ example, position, value }) => Math.abs(quantity === listed ? value : example[quantity][position])));
 }
 
 /** Entries with the same tokens around the extreme, together: [[entry, ...same], ...]. */
@@ -23,7 +24,8 @@ function folded(entries, data) {
 
 function drawList(root, view, data) {
   const entries = entriesOf(view);
-  const scale = scaleOf(state.list === "typical" ? extremeEntries(view, "post") : entries, state.color);
+  const listed = state.list === "typical" ? "post" : state.list;
+  const scale = scaleOf(state.list === "typical" ? extremeEntries(view, "post") : entries, state.color, listed);
   $("scale-low").textContent = `≤ ${number(-scale)}`;
   $("scale-high").textContent = `≥ ${number(scale, { plus: true })}`;
   if (!entries.length) return root.replaceChildren(h("li.empty.muted", {}, emptyReason(view)));
