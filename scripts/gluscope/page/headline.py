@@ -62,6 +62,8 @@ def _token(page: NeuronPage, place: Extreme) -> str:
 def headline(page: NeuronPage) -> list[Part]:
     """E.g. "Gate open on 1.3 % of tokens. Strongest +1.56 at ` aren` (gate+ in+, 0.84 %); the other way ..."."""
     ranked = peaks(page)
+    if page.reached == 0:
+        return [Part(f"No token of this data set reaches {page.id.expert}."), *_class(page)]
     if not ranked:
         return [Part("No token of this data set gave it a gate and an in other than 0."), *_class(page)]
     first = ranked[0]
@@ -80,16 +82,12 @@ def plain(parts: list[Part]) -> str:
 def _open(page: NeuronPage) -> list[Part]:
     shares = [page.cases[case].frequency for case in CASES if case.gate_sign > 0]
     known = [share for share in shares if share is not None]
-    if page.reached is not None and page.provenance.tokens:
+    if page.reached and page.provenance.tokens:
         counts = sum(page.cases[case].count or 0 for case in CASES if case.gate_sign > 0)
         reached = Part(percent(page.reached / page.provenance.tokens), "strong")
-        opened = Part(percent(counts / page.reached if page.reached else None), "strong")
+        opened = Part(percent(counts / page.reached), "strong")
         name = f" of tokens reach {page.id.expert}"
-        return (
-            [reached, Part(f"{name}; gate open on "), opened, Part(" of these. ")]
-            if page.reached
-            else [reached, Part(f"{name}. ")]
-        )
+        return [reached, Part(f"{name}; gate open on "), opened, Part(" of these. ")]
     return [Part("Gate open on "), Part(percent(sum(known)), "strong"), Part(" of tokens. ")] if known else []
 
 

@@ -63,7 +63,7 @@ def test_a_page_says_that_no_token_reaches_the_expert(planted: Planted, source: 
     head = html[: html.index("<script")] + "".join(re.findall(r"<noscript>.*?</noscript>", html, re.DOTALL))
     assert "0 (0 % of all)" in html
     assert not re.search(r"\b(NaN|nan|None|undefined)\b", head)
-    assert card(made)["headline"].startswith("0 % of tokens reach E5. ")
+    assert card(made)["headline"].startswith("No token of this data set reaches E5. ")
     assert "nan" not in str(card(made)).lower()
     assert card(made)["value"] is None
 
