@@ -58,6 +58,7 @@ rule export_neurons:
     input:
         summary="results/{run}/summary.zarr/zarr.json",
         weights="results/{run}/weights.zarr/zarr.json",
+        effects=of(flow.effect_files),
     output:
         "results/{run}/export/neurons.parquet",
     log:

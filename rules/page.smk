@@ -3,6 +3,7 @@ rule page:
     """Make the page of one neuron."""
     input:
         neuron="results/{run}/neurons/{neuron}.npz",
+        effect=of(flow.effect_of_neuron),
         summary=of(flow.summary_of_neuron),
         weights="results/{run}/weights.zarr/zarr.json",
         model="results/{run}/model.json",
@@ -28,6 +29,7 @@ rule pages:
     """Make the pages of all listed neurons of a batch that have none newer than what they come from."""
     input:
         neurons=of(flow.recomputed_for_batch),
+        effect=of(flow.effect_of_batch),
         summary="results/{run}/summary.zarr/zarr.json",
         weights="results/{run}/weights.zarr/zarr.json",
         model="results/{run}/model.json",

@@ -1,8 +1,13 @@
 """A table of all neurons, for analysis."""
 
+from pathlib import Path
 from typing import Any
 
+from gluscope.core.freshness import is_fresh
+from gluscope.core.paths import RunPaths
+from gluscope.effect.types import Effect
 from gluscope.export.neurons import write_neurons
+from gluscope.model.spec import ModelSpec
 from gluscope.summary.file import SummaryReader
 from gluscope.weights.file import WeightsReader
 from gluscope.workflow.job import start
@@ -14,8 +19,21 @@ def main(smk: Any) -> None:
         summary = SummaryReader(smk.input.summary)
         weights = WeightsReader.of_run(smk.input.weights, summary.about)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(summary.n_layers))
-        rows = write_neurons(smk.output[0], layers, about=summary.about, say=job.say)
+        rows = write_neurons(smk.output[0], layers, about=summary.about, effects=effects(smk), say=job.say)
         job.say(f"{rows:,} neurons in {smk.output[0]}")
+
+
+def effects(smk: Any) -> dict[int, dict[int, Effect]] | None:
+    """Measured effects by layer and place, those of unlisted neurons too; None for a run that measures none."""
+    if not smk.input.effects:
+        return None
+    paths = RunPaths(smk.wildcards.run)
+    size, found = ModelSpec.read(paths.model).size, dict[int, dict[int, Effect]]()
+    for file in sorted(Path(paths.root, "effect").glob("L*/**/N*.npz")):
+        if is_fresh(str(file), [smk.input.summary, smk.input.weights]):
+            effect = Effect.read(file)
+            found.setdefault(effect.layer, {})[size.place(effect.id)] = effect
+    return found
 
 
 if __name__ == "__main__":

@@ -30,10 +30,15 @@ def wanted(smk: Any) -> dict[NeuronId, str]:
     """The file of each page that is to be made."""
     if hasattr(smk.wildcards, "neuron"):
         return {NeuronId.parse(smk.wildcards.neuron): smk.output[0]}
-    paths, shared = RunPaths(smk.wildcards.run), [file for file in smk.input if file != smk.input.neurons]
+    paths, effects = RunPaths(smk.wildcards.run), list(smk.input.effect)
+    shared = [file for file in smk.input if file not in (smk.input.neurons, *effects)]
+
+    def made_from(neuron: NeuronId) -> list[str]:
+        return [*shared, paths.neuron(neuron), *([paths.effect(neuron)] if effects else [])]
+
     size, layer = ModelSpec.read(smk.input.model).size, int(smk.wildcards.layer)
     files = {(neuron := size.neuron(layer, n)): paths.page(neuron) for n in from_ranges(smk.params.neurons)}
-    return {neuron: file for neuron, file in files.items() if not is_fresh(file, [*shared, paths.neuron(neuron)])}
+    return {neuron: file for neuron, file in files.items() if not is_fresh(file, made_from(neuron))}
 
 
 if __name__ == "__main__":

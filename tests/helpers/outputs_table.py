@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 from gluscope.core import schema
-from gluscope.export.neurons import COLUMNS
+from gluscope.export.neurons import COLUMNS, EFFECT_COLUMNS, Column
 from helpers.checkout import REPO
 
 PAGE = REPO / "docs/outputs.md"
@@ -32,15 +33,16 @@ def table(arrays: dict[str, schema.StoredArray]) -> str:
     return head + "".join(rows)
 
 
-def neurons_table() -> str:
-    """The columns of neurons.parquet."""
+def neurons_table(columns: Iterable[Column]) -> str:
+    """Columns of neurons.parquet."""
     head = "| column | type | unit | null | meaning |\n|---|---|---|---|---|\n"
-    return head + "".join(f"| `{c.name}` | {c.type} | {c.unit} | {c.null} | {c.meaning} |\n" for c in COLUMNS)
+    return head + "".join(f"| `{c.name}` | {c.type} | {c.unit} | {c.null} | {c.meaning} |\n" for c in columns)
 
 
 def filled(text: str) -> str:
     """The page with every table as the schema has it."""
-    tables = {name: table(arrays) for name, arrays in TABLES.items()} | {"neurons": neurons_table()}
+    tables = {name: table(arrays) for name, arrays in TABLES.items()}
+    tables |= {"neurons": neurons_table(COLUMNS), "effects": neurons_table(EFFECT_COLUMNS)}
     for name, rows in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text, found = re.subn(pattern, lambda m, rows=rows: m[1] + rows + m[2], text, flags=re.S)

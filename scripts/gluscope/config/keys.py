@@ -59,6 +59,7 @@ Skipped = Annotated[
     Words("`bos`, `special`, a token as its tokenizer writes it, or its id"),
 ]
 Samples = Annotated[int, Field(ge=0, le=1_000_000), Words("a whole number from 0 to 1000000")]
+Effect = Annotated[bool | Annotated[int, Field(ge=1)], Words("true, false, or a whole number of at least 1")]
 Variables = Annotated[dict[Any, Any], Words("names with values")]
 DatasetName = Annotated[str, Field(pattern=f"^{NAME}"), Words(NAMED, "name")]
 RunName = Annotated[
@@ -177,6 +178,9 @@ class RunConfig(Section):
     pages_from: Literal["cache", "replay", "model"] | None = None
     """What pages are computed from: `cache`, `replay` (a second pass over chosen texts), or `model` (a forward pass for
     each neuron's texts). Left out: `cache` where the run has one, else `model`."""
+    effect: Effect = False
+    """Measure what the listed neurons do: the model runs with and without each at its strongest tokens by post of every
+    sign case, and at as many typical ones (docs/reading-a-page.md). `true`: at `k` of each; a number: at so many."""
     samples: Samples = 4096
     """Number of tokens at which gate and in of every neuron are kept, for the page's scatter plot."""
     cache_dtype: Literal["float16", "bfloat16"] = "float16"

@@ -105,6 +105,11 @@ def share_out(listed: dict[int, list[int]], size: Size | None = None) -> Pages:
     return Pages([], batches, wide)
 
 
+def stretches(listed: dict[int, list[int]]) -> list[Batch]:
+    """All neurons in batches, however few they are: for jobs that load the model."""
+    return [batch for layer, neurons in listed.items() for batch in _stretches(layer, neurons, BATCH)]
+
+
 def _stretches(layer: int, neurons: list[int], most: int) -> list[Batch]:
     width = _width(neurons, most)
     lows = dict.fromkeys(neuron // width * width for neuron in neurons)

@@ -121,6 +121,10 @@ class RunPaths:
         """Gate and in at every token of one neuron's example texts."""
         return f"{self.root}/neurons/{neuron}.npz"
 
+    def effect(self, neuron: NeuronId | str) -> str:
+        """What one neuron does to predictions, measured."""
+        return f"{self.root}/effect/{neuron}.npz"
+
     def version(self, stage: str) -> str:
         """JSON of version and keys of `stage`; what is made in bulk is compared with its age."""
         return f"{self.root}/versions/{stage}.json"

@@ -18,6 +18,7 @@ from gluscope.core.convention import view
 from gluscope.core.names import public_name
 from gluscope.core.provenance import RunProvenance
 from gluscope.core.size import Size
+from gluscope.effect.types import Effect, mean_and_spread
 from gluscope.store.atomic import new_file
 from gluscope.store.listing import list_file
 from gluscope.summary.types import LayerSummary
@@ -57,11 +58,34 @@ COLUMNS = (
     Column("norm_out", "float32", "weight", "", "length of w_out"),
     Column("rw_class", "string", "", "", "read-write class, as docs/notation.md names it"),
 )
+_NOT_MEASURED = "not measured, or no example"
+_AGREES = "also where nothing moves"
+EFFECT_COLUMNS = (
+    Column(
+        "{case}_effect_logprob",
+        "float32",
+        "nat",
+        _NOT_MEASURED,
+        "what it adds to the log-probability of the token that follows, mean at the case's strongest tokens by post",
+    ),
+    Column("{case}_effect_logprob_sd", "float32", "nat", _NOT_MEASURED, "its standard deviation over these tokens"),
+    Column("{case}_effect_kl", "float32", "nat", _NOT_MEASURED, "KL(with, without the neuron) there, mean"),
+    Column("{case}_effect_typical_logprob", "float32", "nat", _NOT_MEASURED, "the first at typical tokens of the case"),
+    Column("{case}_effect_typical_kl", "float32", "nat", _NOT_MEASURED, "the KL at typical tokens of the case"),
+    Column(
+        "{case}_effect_signs",
+        "float32",
+        "",
+        _AGREES,
+        "of the tokens that w_out writes most, the share that moves as the weights say; 0.5 by chance",
+    ),
+    Column("{case}_effect_overlap", "float32", "", _AGREES, "the share of them that are among those moved most"),
+)
 _COSINES = {Cosine.IN_OUT: "cos_in_out", Cosine.GATE_OUT: "cos_gate_out", Cosine.GATE_IN: "cos_gate_in"}
 
 
-def schema() -> pa.Schema:
-    """All columns, cases and quantities written out."""
+def schema(with_effects: bool = False) -> pa.Schema:
+    """All columns, cases and quantities written out; at the end those of measured effects."""
     fields: list[tuple[str, pa.DataType]] = []
     per_case = [column for column in COLUMNS if "{case}" in column.name]
     for column in COLUMNS:
@@ -69,6 +93,8 @@ def schema() -> pa.Schema:
             fields.append((column.name, _type(column)))
         elif column is per_case[0]:
             fields += [one for case in CASES for one in _of_case(case, per_case)]
+    if with_effects:
+        fields += _effect_fields()
     return pa.schema(fields)
 
 
@@ -91,17 +117,19 @@ def write_neurons(
     layers: Iterable[tuple[LayerSummary, LayerWeights]],
     *,
     about: RunProvenance,
+    effects: Mapping[int, Mapping[int, Effect]] | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """Write the table; whole or not at all. Returns its rows. Memory: about two layers.
 
     layers: statistics in the run's convention, which is `about.convention`, and weights (raw, as they are stored).
+    effects: measured, in the raw convention, by layer and place; None for a run that measures none.
     about: of the summary; model, data set and convention go into the table's metadata.
     """
     named = {name: str(getattr(about, name)) for name in ("model_revision", "dataset_fingerprint", "tokens")}
     named |= {"skip_tokens": json.dumps(list(about.skip_tokens))}
     named |= {name: public_name(getattr(about, name)) for name in ("model", "dataset")}
-    kept = schema().with_metadata({**named, "convention": about.convention})
+    kept = schema(effects is not None).with_metadata({**named, "convention": about.convention})
     if about.mixture is not None:
         kept = kept.insert(1, pa.field("expert", pa.string()))
     rows = 0
@@ -110,6 +138,8 @@ def write_neurons(
             for layer, (summary, weights) in enumerate(layers):
                 columns = {**_statistics(summary, about), **_weights(weights, about.convention)}
                 columns |= {"layer": np.full(summary.neurons, layer)} | names(about.mixture, layer, summary.neurons)
+                if effects is not None:
+                    columns |= _effects(effects.get(layer, {}), weights.sign, about.convention)
                 table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
                 count = Size.of_results(about.mixture, layer + 1, summary.neurons).layers[layer].count
                 writer.write_table(table.slice(0, count), row_group_size=max(1, count))
@@ -162,6 +192,30 @@ def _extreme(summary: LayerSummary, case: SignCase, quantity: Quantity, act_fn: 
     if listed is not quantity:
         value = act(act_fn)(value)
     return {"extreme": (value, row < 0), "row": (row, row < 0), "position": (position, position < 0)}
+
+
+def _effects(found: Mapping[int, Effect], sign: np.ndarray, convention: str) -> dict[str, Any]:
+    """sign: int8 [neuron]; effects of others than those of `found` are null."""
+    values = {field: np.full(len(sign), np.nan, np.float32) for field, _ in _effect_fields()}
+    for place, effect in found.items():
+        flip = convention == "refactored" and sign[place] < 0
+        for case in CASES:
+            at, own = (case.flipped if flip else case).index, f"{case.value}_effect"
+            for group, part in enumerate(("", "typical_")):
+                change, kl = mean_and_spread(effect.change[0, at, group]), mean_and_spread(effect.kl[0, at, group])
+                values[f"{own}_{part}logprob"][place] = np.nan if change is None else change[0]
+                values[f"{own}_{part}kl"][place] = np.nan if kl is None else kl[0]
+                if not part:
+                    values[f"{own}_logprob_sd"][place] = np.nan if change is None else change[1]
+            values[f"{own}_signs"][place], values[f"{own}_overlap"][place] = (
+                effect.signs[0, at, 0], effect.overlap[0, at, 0],
+            )  # fmt: skip
+    return {name: (column, np.isnan(column)) for name, column in values.items()}
+
+
+def _effect_fields() -> Iterator[tuple[str, pa.DataType]]:
+    for case in CASES:
+        yield from _of_case(case, EFFECT_COLUMNS)
 
 
 def _weights(weights: LayerWeights, convention: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gluscope.core.errors import ModelError
-from gluscope.core.neuron import SHARED
+from gluscope.core.neuron import SHARED, NeuronId
 from gluscope.model.attention import without_plans
 from gluscope.model.experts import Routed, listen
 from gluscope.model.rope import alone_beyond, forget
@@ -114,6 +114,29 @@ class GatedModel:
             if stop is not None:
                 stop.remove()
 
+    @torch.inference_mode()
+    def logits(self, input_ids: np.ndarray, lengths: np.ndarray, at: np.ndarray) -> torch.Tensor:
+        """Run the whole model; its logits [example, vocab] at one position of each text, as its class scales and caps
+        them. at: int64 [example], the positions; the other arguments as in `forward`."""
+        ids = torch.as_tensor(input_ids)
+        self._check_lengths(lengths, ids.shape[1])
+        self._forget()
+        self._shape = ids.shape
+        own = torch.as_tensor(at)
+
+        def only_these(_: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            hidden = args[0]
+            return (hidden[torch.arange(len(own), device=hidden.device), own.to(hidden.device)].unsqueeze(1),)
+
+        head: Any = self.hf_model.get_output_embeddings()  # type: ignore[operator]
+        handle = head.register_forward_pre_hook(only_these)
+        try:
+            with without_plans():
+                found: torch.Tensor = self.hf_model(input_ids=ids.to(self.device), use_cache=False).logits
+        finally:
+            handle.remove()
+        return found[:, 0]
+
     def _check_lengths(self, lengths: np.ndarray | torch.Tensor | None, width: int) -> None:
         if lengths is None:
             return
@@ -153,6 +176,14 @@ class GatedModel:
                 f"{self.spec.model}: layer {layer}", f"a linear map {part}", type(found).__name__, "report it"
             )
         return found
+
+    def out_of(self, neuron: NeuronId) -> nn.Module:
+        """The map that reads a neuron's post, of a dense MLP or a shared expert."""
+        if not neuron.expert:
+            return self.linear(neuron.layer, "out")
+        assert self.spec.mixture is not None
+        own: nn.Module = self._shared(neuron.layer)[int(neuron.expert.removeprefix(SHARED) or 0)]
+        return own.get_submodule(self.spec.mixture.modules["out"])
 
     def experts(self, layer: int) -> Any:
         """The module of a mixture's routed experts."""

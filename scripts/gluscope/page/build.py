@@ -15,7 +15,9 @@ from gluscope.core.errors import WrongFile
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
 from gluscope.core.size import Size
+from gluscope.effect.types import Effect
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
+from gluscope.page.effect_view import effect_view
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample
 from gluscope.page.tokens import TokenTexts
 from gluscope.page.weights_view import weights_views
@@ -81,12 +83,13 @@ def build_page(
     weights: NeuronWeights | None = None,
     reached: int | None = None,
     size: Size | None = None,
+    effect: Effect | None = None,
 ) -> NeuronPage:
     """Everything that one page shows.
 
     summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
     negates w_in and w_out. contexts: of `sample`. tokens: all real tokens scanned, by which frequencies are counts
-    over tokens. weights: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
+    over tokens. weights, effect: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
     are filled in here. reached: see NeuronPage. size: of a model with experts, to name other neurons.
     Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
@@ -108,6 +111,7 @@ def build_page(
         provenance=provenance,
         weights=None if weights is None else weights_views(weights, texts, size),
         reached=reached,
+        effect=None if effect is None else effect_view(effect, texts, flip),
     )
     absolute, relative = largest_difference(page)
     found = replace(

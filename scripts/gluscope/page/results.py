@@ -19,6 +19,7 @@ from gluscope.core.provenance import RunProvenance
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.special import tokenizer_folder
+from gluscope.effect.types import Effect
 from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.contexts import Contexts
@@ -33,7 +34,7 @@ from gluscope.weights.file import WeightsReader
 
 @dataclass(frozen=True)
 class RunResults:
-    """The results of a run. weights: the path of its weight statistics."""
+    """The results of a run. weights: the path of its weight statistics. with_effect: neurons have measured effects."""
 
     run: str
     spec: ModelSpec
@@ -42,14 +43,17 @@ class RunResults:
     summary: SummaryReader
     sample: SampleTokens
     weights: str
+    with_effect: bool = False
 
     @classmethod
     def open(cls, run: str, files: Any) -> RunResults:
-        """files: has the run's `model`, `tokens`, `summary` and `weights`."""
+        """files: has the run's `model`, `tokens`, `summary`, `weights`, and `effect` if effects are to be shown."""
         spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
         texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.about.skipped_ids)
         dataset = TokenDataset.open(Path(files.tokens).parent)
-        return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights)
+        return cls(
+            run, spec, dataset, texts, summary, summary.sample(), files.weights, bool(getattr(files, "effect", ()))
+        )
 
     @cached_property
     def contexts(self) -> Contexts:
@@ -93,6 +97,7 @@ class RunResults:
             weights=weights,
             reached=self._reached(neuron),
             size=self.spec.size if self.spec.mixture else None,
+            effect=Effect.read(RunPaths(self.run).effect(neuron), neuron) if self.with_effect else None,
         )
 
     def _reached(self, neuron: NeuronId) -> int | None:

@@ -61,9 +61,10 @@ STAGES: dict[str, Stage] = {
     "weights": Stage(2, "signs and cosines are of folded weights"),
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
+    "effect": Stage(1, "", keys=("effect",)),
     "page": Stage(
-        4,
-        "links to other neurons keep what is shown; pages can stand side by side",
+        5,
+        "pages can stand side by side; a page shows the measured effect, for runs with `effect`",
         shows_with=PAGES,
     ),
     "site_index": Stage(

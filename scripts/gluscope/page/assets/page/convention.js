@@ -27,8 +27,14 @@ function viewOf(data, convention) {
   return {
     convention, cases: casesIn(data, convention), sample: full(data.sample),
     examples: new Map([...data.examples].map(([row, example]) => [row, full(example)])),
-    headline: data.headline[convention], weights: data.weights?.[convention] ?? null,
+    headline: data.headline[convention], effect: effectIn(data, convention), weights: data.weights?.[convention] ?? null,
   };
+}
+
+/** The measured effect by case in `convention`; null where none was measured. */
+function effectIn(data, convention) {
+  if (!data.effect || !isTurned(data, convention)) return data.effect ?? null;
+  return { ...data.effect, cases: Object.fromEntries(CASES.map((name) => [name, data.effect.cases[flippedCase(name)]])) };
 }
 
 /** Where post is strongest. */

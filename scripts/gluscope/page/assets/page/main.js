@@ -73,6 +73,7 @@ function redraw(changed, data) {
     view.plane = drawPlane($("plane"), view, data);
     drawCards($("cards"), view, data, (changes, move) => { setState({ ...OTHER_TEXTS, ...changes }); if (move) showExamples(); });
     drawWeights($("weights"), view.weights);
+    drawMeasured($("measured"), view);
   }
   press(view, data);
   const quantity = QUANTITIES.includes(state.list) ? state.list : "post";

@@ -1,0 +1,166 @@
+"""Passes of a model with one neuron's post set to zero at some tokens. Imports torch.
+
+What stands before the neuron's MLP is as it was, so a pass without the neuron starts at its block, from the residual
+stream that the pass with it had there: the blocks before hand on what they are given. Where that does not give the same
+logits to the last bit (blocks that take more than the stream from earlier ones), such passes are whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gluscope.core.neuron import SHARED, NeuronId
+from gluscope.model.capture import GatedModel, Mixed
+from gluscope.model.experts import Routed, listen
+from gluscope.scan.memory import is_out_of_memory
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A batch. ids: int64 [example, position], padded on the right; lengths: int64 [example]; at: int64 [example], the
+    positions whose predictions are wanted."""
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    at: np.ndarray
+
+
+class Ablation:
+    """Runs prefixes of texts with and without neurons of one layer.
+
+    passes: forward passes so far, whole and from the layer on. from_layer: whether the latter are possible; None before
+    the first batch has shown it.
+    """
+
+    def __init__(self, model: GatedModel, layer: int) -> None:
+        self._model, self._layer = model, layer
+        self._blocks: list[nn.Module] = list(model.blocks.children())
+        self._stream: torch.Tensor | None = None
+        self.passes = {"whole": 0, "from the layer on": 0}
+        self.from_layer: bool | None = None
+
+    def as_it_is(self, texts: Texts, neuron: NeuronId) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [example, vocab], and gate, in, post [3, example, position] of the neuron; 0 at tokens that do not
+        reach its expert."""
+        seen: list[torch.Tensor] = []
+
+        def on_layer(_: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, *more: torch.Tensor) -> None:
+            seen.append(torch.stack([part[..., neuron.neuron] for part in (gate, in_, more[1])]))
+
+        def on_mixture(_: int, x: torch.Tensor, mixed: Mixed) -> None:
+            seen.append(_of_expert(mixed, neuron, x.shape[:2]))
+
+        def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._stream = args[0] if args else kwargs["hidden_states"]
+
+        handle = self._blocks[self._layer].register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            with self._model.capture([self._layer], on_layer, on_mixture):
+                logits = self._model.logits(texts.ids, texts.lengths, texts.at)
+        finally:
+            handle.remove()
+        self.passes["whole"] += 1
+        if self.from_layer is None:
+            self.from_layer = self._layer > 0 and self._is_same(logits, texts)
+        return logits, seen[0]
+
+    def without(self, texts: Texts, neuron: NeuronId, where: torch.Tensor) -> torch.Tensor:
+        """The logits with the neuron's post set to zero at tokens `where`, bool [example, position]; of the texts that
+        ran as they are just before."""
+        with self._zeroed(neuron, where):
+            return self._again(texts, bool(self.from_layer))
+
+    def forget(self) -> None:
+        """Let go of the residual stream of the last batch."""
+        self._stream = None
+
+    def _is_same(self, logits: torch.Tensor, texts: Texts) -> bool:
+        """Whether passes from the layer on give what whole ones do."""
+        try:
+            return torch.equal(logits, self._again(texts, True))
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            return False
+
+    def _again(self, texts: Texts, from_layer: bool) -> torch.Tensor:
+        self.passes["from the layer on" if from_layer else "whole"] += 1
+        with self._skipped() if from_layer else ExitStack():
+            return self._model.logits(texts.ids, texts.lengths, texts.at)
+
+    @contextmanager
+    def _skipped(self) -> Iterator[None]:
+        """Let the blocks before the layer hand on what they get, and the layer's get the kept stream."""
+
+        def put(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            return ((self._stream, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": self._stream})
+
+        before = self._blocks[: self._layer]
+        own = [block.__dict__.get("forward") for block in before]  # libraries put wrappers there
+        handle = self._blocks[self._layer].register_forward_pre_hook(put, with_kwargs=True)
+        try:
+            for block in before:
+                block.__dict__["forward"] = _hand_on
+            yield
+        finally:
+            handle.remove()
+            for block, forward in zip(before, own, strict=True):
+                block.__dict__.pop("forward")
+                if forward is not None:
+                    block.__dict__["forward"] = forward
+
+    @contextmanager
+    def _zeroed(self, neuron: NeuronId, where: torch.Tensor) -> Iterator[None]:
+        number = neuron.neuron
+
+        def zero(_: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            post = args[0].clone()
+            flat = post[..., number].masked_fill(where.to(post.device).reshape(post.shape[:-1]), 0)
+            post[..., number] = flat
+            return (post, *args[1:])
+
+        def zero_routed(routed: Routed) -> None:
+            # What the listener gets is what the experts' output map reads next.
+            begin, end = _pairs_of(routed, neuron.expert)
+            there = where.to(routed.post.device).flatten()[routed.token[begin:end]]
+            routed.post[begin:end, number] = routed.post[begin:end, number].masked_fill(there, 0)
+
+        if neuron.expert and not neuron.expert.startswith(SHARED):
+            experts = self._model.experts(self._layer)
+            listen(experts, zero_routed)
+            remove: Callable[[], None] = lambda: listen(experts, None)  # noqa: E731
+        else:
+            remove = self._model.out_of(neuron).register_forward_pre_hook(zero).remove
+        try:
+            yield
+        finally:
+            remove()
+
+
+def _hand_on(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return hidden_states
+
+
+def _pairs_of(routed: Routed, expert: str) -> tuple[int, int]:
+    """First pair of a routed expert, and the one behind its last."""
+    number = int(expert[1:])
+    begin = int(routed.pairs[:number].sum())
+    return begin, begin + int(routed.pairs[number])
+
+
+def _of_expert(mixed: Mixed, neuron: NeuronId, shape: tuple[int, ...]) -> torch.Tensor:
+    if neuron.expert.startswith(SHARED):
+        own = mixed.shared[int(neuron.expert.removeprefix(SHARED) or 0)]
+        return torch.stack([part[..., neuron.neuron] for part in (own.gate, own.in_, own.post)])
+    begin, end = _pairs_of(mixed.routed, neuron.expert)
+    found = mixed.routed.gate.new_zeros(3, shape[0] * shape[1])
+    for part, values in zip(found, (mixed.routed.gate, mixed.routed.in_, mixed.routed.post), strict=True):
+        part[mixed.routed.token[begin:end]] = values[begin:end, neuron.neuron]
+    return found.reshape(3, *shape)

@@ -1,0 +1,95 @@
+"""What a neuron's effect is, and its file. Imports numpy alone: pages read it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gluscope.core.errors import StoreError, WrongFile
+from gluscope.core.neuron import NeuronId
+from gluscope.store.atomic import new_file
+from gluscope.store.damage import to_redo
+
+SCOPES = ("position", "case")  # post is zero at the position shown; at all tokens of its case up to there
+GROUPS = ("strongest", "typical")  # the case's list by post; as a control, sampled tokens of the case
+ENDS = ("raised", "lowered")
+_REDO = "delete that file and run the same command again"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one neuron adds to the model's prediction: log-probabilities with it minus those without, in nats.
+
+    Cases are those of the raw convention. Axes: scope of SCOPES, case of CASES, group of GROUPS, end of ENDS; example.
+
+    expert: as in NeuronId. dtype: the number format of the forward passes.
+    row, position: int64, int32 [case, group, example], where post is set to zero; -1 unfilled. The prediction is that
+    made at this position. next_token: int32, the token that follows; -1 where the text ends. post: float32, as the
+    model has it. logprob: float32, the log-probability of the token that follows, as the model is; NaN where none does.
+    change: float32 [scope, case, group, example], the neuron's part in that log-probability: above 0 it makes the token
+    likelier. kl: float32 of the same axes, KL(with || without) over the vocabulary.
+    token: int32 [scope, case, group, end, place], the tokens whose log-probability the neuron raises and lowers most,
+    by the mean over the examples; -1 unfilled. token_change: float32, that mean.
+    signs: float32 [scope, case, group]: of the tokens that w_out promotes and demotes most by the weights, the share
+    that moves to the side promised, measured from the vocabulary's mean; 0.5 by chance, NaN where nothing moves.
+    overlap: float32 of the same axes: the share of them that are among the tokens moved most.
+    """
+
+    layer: int
+    neuron: int
+    expert: str
+    dtype: str
+    row: np.ndarray
+    position: np.ndarray
+    next_token: np.ndarray
+    post: np.ndarray
+    logprob: np.ndarray
+    change: np.ndarray
+    kl: np.ndarray
+    token: np.ndarray
+    token_change: np.ndarray
+    signs: np.ndarray
+    overlap: np.ndarray
+
+    @property
+    def id(self) -> NeuronId:
+        return NeuronId(self.layer, self.neuron, self.expert)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as an .npz without pickles, whole or not at all."""
+        with new_file(path) as part, part.open("wb") as file:
+            np.savez(file, format=_FORMAT, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+
+    @classmethod
+    def read(cls, path: str | Path, neuron: NeuronId | None = None) -> Effect:
+        """Raises StoreError for a file that is missing, damaged or something else, also another neuron's."""
+        try:
+            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+                stored: dict[str, Any] = {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise StoreError(str(path), "a measured effect", "no such file", _REDO) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # what zipfile raises for altered archives has no common class
+            damage = f"damage ({' '.join(str(error).split())[:150] or type(error).__name__})"
+            raise to_redo(StoreError, Path(path), str(path), "a measured effect", damage) from error
+        if set(stored) != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
+            raise to_redo(WrongFile, Path(path), str(path), f"a measured effect of format {_FORMAT}", "others")
+        found = cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
+        if neuron not in (None, found.id):
+            raise to_redo(WrongFile, Path(path), str(path), f"the effect of {neuron}", f"that of {found.id}")
+        return found
+
+
+def mean_and_spread(values: np.ndarray) -> tuple[float, float, int] | None:
+    """Mean and standard deviation (that of the examples, n - 1; 0 for one) of the numbers that are there, and how many;
+    None where there are none."""
+    there = values[~np.isnan(values)].astype(np.float64)
+    if not len(there):
+        return None
+    return float(there.mean()), float(there.std(ddof=1)) if len(there) > 1 else 0.0, len(there)
