@@ -62,7 +62,7 @@ def effect_view(effect: Effect, texts: TokenTexts, flip: bool) -> EffectView:
 def _measured(effect: Effect, at: tuple[int, int, int], texts: TokenTexts) -> Measured:
     kl = mean_and_spread(effect.kl[at])
     assert kl is not None
-    ends = [
+    raised, lowered = [
         tuple(
             (texts.token(int(token)).text, float(change))
             for token, change in zip(effect.token[(*at, end)], effect.token_change[(*at, end)], strict=True)
@@ -70,5 +70,5 @@ def _measured(effect: Effect, at: tuple[int, int, int], texts: TokenTexts) -> Me
         )
         for end in range(len(ENDS))
     ]
-    shares = [None if np.isnan(share[at]) else float(share[at]) for share in (effect.signs, effect.overlap)]
-    return Measured(mean_and_spread(effect.change[at]), kl, *ends, *shares)
+    signs, overlap = (None if np.isnan(share[at]) else float(share[at]) for share in (effect.signs, effect.overlap))
+    return Measured(mean_and_spread(effect.change[at]), kl, raised, lowered, signs, overlap)
