@@ -20,7 +20,7 @@ EDITS = {
     "dataset/tokenise.py": {"tokenise"},
     "dataset/plan.py": {"plan_shards", "merge", *FORWARD},
     "model/describe.py": {"fetch_model"},
-    "model/load.py": FORWARD | VALUES,
+    "model/load.py": {*FORWARD, *VALUES, "effect"},
     "scan/kernel.py": FORWARD | VALUES,
     "scan/reduce.py": FORWARD | VALUES,
     "scan/triton_kernel.py": {"triton"},
