@@ -100,9 +100,7 @@ class Measure:
             found.put_post(places, values[2, torch.arange(len(at)), torch.from_numpy(at).to(values.device)])
 
 
-def _scopes(
-    values: torch.Tensor, at: np.ndarray, cases: list[SignCase], counts: torch.Tensor
-) -> list[torch.Tensor]:
+def _scopes(values: torch.Tensor, at: np.ndarray, cases: list[SignCase], counts: torch.Tensor) -> list[torch.Tensor]:
     """bool [example, position] of each scope: where post becomes zero. counts: bool, of tokens that are in a case."""
     width = values.shape[2]
     position = torch.arange(width, device=values.device)

@@ -111,7 +111,7 @@ def build_page(
         provenance=provenance,
         weights=None if weights is None else weights_views(weights, texts, size),
         reached=reached,
-        effect=None if effect is None else effect_view(effect, texts, flip),
+        effect=None if effect is None else effect_view(effect, texts, convention == "refactored" and sign < 0),
     )
     absolute, relative = largest_difference(page)
     found = replace(
