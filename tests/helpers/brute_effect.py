@@ -38,13 +38,12 @@ def texts(n_vocab: int, seed: int = 5, longest: int = 14) -> Texts:
 
 
 class BruteForce:
-    """The class as transformers has it, in float64 with plain attention and the experts one by one."""
+    """The class as transformers has it, in float64 with plain attention."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        own = {"experts_implementation": "eager"} if spec.mixture else {}
         self.spec = spec
         self.model = getattr(transformers, spec.architecture).from_pretrained(
-            spec.folder, dtype=torch.float64, attn_implementation="eager", **own
+            spec.folder, dtype=torch.float64, attn_implementation="eager"
         )
 
     def log_probabilities(self, ids: list[int], neuron: NeuronId, zero: set[int] = frozenset()) -> np.ndarray:  # type: ignore[assignment]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from gluscope.core.errors import ConfigError, ModelError
 from gluscope.core.neuron import SHARED, NeuronId
@@ -161,6 +161,11 @@ def refuse_experts(mixture: Mapping[str, Any] | None, where: str, step: str) -> 
     """Raise ModelError for results of a mixture of experts. mixture: of RunProvenance. step: what to do instead."""
     if mixture is not None:
         raise ModelError(where, "the results of a dense model", "those of a mixture of experts", step)
+
+
+def refuse_effects(where: str) -> NoReturn:
+    """Raise ModelError for a mixture of experts: effects of its neurons are not measured."""
+    raise ModelError(where, "a dense model", "a mixture of experts", "leave `effect` out")
 
 
 def _mlps(layer: LayerNeurons, number: int) -> str:

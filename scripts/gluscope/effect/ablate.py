@@ -7,7 +7,7 @@ logits to the last bit (blocks that take more than the stream from earlier ones)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from gluscope.core.neuron import SHARED, NeuronId
-from gluscope.model.capture import GatedModel, Mixed
-from gluscope.model.experts import Routed, listen
+from gluscope.core.neuron import NeuronId
+from gluscope.model.capture import GatedModel
 from gluscope.scan.memory import is_out_of_memory
 
 
@@ -47,22 +46,18 @@ class Ablation:
         self.from_layer: bool | None = None
 
     def as_it_is(self, texts: Texts, neuron: NeuronId) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits [example, vocab], and gate, in, post [3, example, position] of the neuron; 0 at tokens that do not
-        reach its expert."""
+        """Logits [example, vocab], and gate, in, post [3, example, position] of the neuron."""
         seen: list[torch.Tensor] = []
 
         def on_layer(_: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, *more: torch.Tensor) -> None:
             seen.append(torch.stack([part[..., neuron.neuron] for part in (gate, in_, more[1])]))
-
-        def on_mixture(_: int, x: torch.Tensor, mixed: Mixed) -> None:
-            seen.append(_of_expert(mixed, neuron, x.shape[:2]))
 
         def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._stream = args[0] if args else kwargs["hidden_states"]
 
         handle = self._blocks[self._layer].register_forward_pre_hook(keep, with_kwargs=True)
         try:
-            with self._model.capture([self._layer], on_layer, on_mixture):
+            with self._model.capture([self._layer], on_layer):
                 logits = self._model.logits(texts.ids, texts.lengths, texts.at)
         finally:
             handle.remove()
@@ -126,41 +121,12 @@ class Ablation:
             post[..., number] = flat
             return (post, *args[1:])
 
-        def zero_routed(routed: Routed) -> None:
-            # What the listener gets is what the experts' output map reads next.
-            begin, end = _pairs_of(routed, neuron.expert)
-            there = where.to(routed.post.device).flatten()[routed.token[begin:end]]
-            routed.post[begin:end, number] = routed.post[begin:end, number].masked_fill(there, 0)
-
-        if neuron.expert and not neuron.expert.startswith(SHARED):
-            experts = self._model.experts(self._layer)
-            listen(experts, zero_routed)
-            remove: Callable[[], None] = lambda: listen(experts, None)  # noqa: E731
-        else:
-            remove = self._model.out_of(neuron).register_forward_pre_hook(zero).remove
+        handle = self._model.linear(neuron.layer, "out").register_forward_pre_hook(zero)
         try:
             yield
         finally:
-            remove()
+            handle.remove()
 
 
 def _hand_on(hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     return hidden_states
-
-
-def _pairs_of(routed: Routed, expert: str) -> tuple[int, int]:
-    """First pair of a routed expert, and the one behind its last."""
-    number = int(expert[1:])
-    begin = int(routed.pairs[:number].sum())
-    return begin, begin + int(routed.pairs[number])
-
-
-def _of_expert(mixed: Mixed, neuron: NeuronId, shape: tuple[int, ...]) -> torch.Tensor:
-    if neuron.expert.startswith(SHARED):
-        own = mixed.shared[int(neuron.expert.removeprefix(SHARED) or 0)]
-        return torch.stack([part[..., neuron.neuron] for part in (own.gate, own.in_, own.post)])
-    begin, end = _pairs_of(mixed.routed, neuron.expert)
-    found = mixed.routed.gate.new_zeros(3, shape[0] * shape[1])
-    for part, values in zip(found, (mixed.routed.gate, mixed.routed.in_, mixed.routed.post), strict=True):
-        part[mixed.routed.token[begin:end]] = values[begin:end, neuron.neuron]
-    return found.reshape(3, *shape)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gluscope.core.errors import ModelError
-from gluscope.core.neuron import SHARED, NeuronId
+from gluscope.core.neuron import SHARED
 from gluscope.model.attention import without_plans
 from gluscope.model.experts import Routed, listen
 from gluscope.model.rope import alone_beyond, forget
@@ -176,14 +176,6 @@ class GatedModel:
                 f"{self.spec.model}: layer {layer}", f"a linear map {part}", type(found).__name__, "report it"
             )
         return found
-
-    def out_of(self, neuron: NeuronId) -> nn.Module:
-        """The map that reads a neuron's post, of a dense MLP or a shared expert."""
-        if not neuron.expert:
-            return self.linear(neuron.layer, "out")
-        assert self.spec.mixture is not None
-        own: nn.Module = self._shared(neuron.layer)[int(neuron.expert.removeprefix(SHARED) or 0)]
-        return own.get_submodule(self.spec.mixture.modules["out"])
 
     def experts(self, layer: int) -> Any:
         """The module of a mixture's routed experts."""

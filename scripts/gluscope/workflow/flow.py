@@ -25,7 +25,7 @@ from gluscope.core.errors import ConfigError, GluscopeError, ShardMismatch, Stor
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import PAGES, RESULTS, DatasetPaths, RunPaths, results_in, shard_name
 from gluscope.core.ranges import as_ranges
-from gluscope.core.size import Size
+from gluscope.core.size import Size, refuse_effects
 from gluscope.dataset.files import has_template, inputs, inside, no_template, no_tokenizer
 from gluscope.dataset.plan import Plan
 from gluscope.model.files import peek
@@ -381,14 +381,22 @@ class Flow:
     def recomputed_for_batch(self, run: str, layer: str, low: str, high: str) -> str:
         return self.recomputed_for(run, Batch(int(layer), int(low), int(high)))
 
+    def measures(self, run: str) -> bool:
+        """Whether a run measures effects. Raises ModelError where its model is known as a mixture of experts."""
+        asked = bool(self.run(run).effect)
+        size = self.size(run) if asked else None
+        if size is not None and any(layer.experts for layer in size.layers):
+            refuse_effects(f"`effect` of the run {run}")
+        return asked
+
     def effect_files(self, run: str) -> list[str]:
         """Markers of the measured effects of the listed neurons; none for a run that measures none."""
-        batches = stretches(self.listed(run)) if self.run(run).effect else []
+        batches = stretches(self.listed(run)) if self.measures(run) else []
         return [RunPaths(run).done("effect", batch.layer, batch.low, batch.high) for batch in batches]
 
     def effect_of_neuron(self, run: str, neuron: str) -> list[str]:
         """What stands for a neuron's measured effect, if the run measures any: of a listed one its batch's marker."""
-        if not self.run(run).effect:
+        if not self.measures(run):
             return []
         own, size = NeuronId.parse(neuron), self.size(run)
         place = size.place(own) if size else own.neuron
@@ -397,7 +405,7 @@ class Flow:
     def effect_of_batch(self, run: str, layer: str, low: str, high: str) -> list[str]:
         """The markers of the measured effects of a batch's listed neurons, if the run measures any."""
         asked = Batch(int(layer), int(low), int(high))
-        if not self.run(run).effect or not in_batch(self.listed(run), asked):
+        if not self.measures(run) or not in_batch(self.listed(run), asked):
             return []
         found = [batch for batch in stretches(self.listed(run)) if batch.holds(asked)]
         self.make_again(self.false_effects(run, found))
@@ -416,7 +424,7 @@ class Flow:
 
     def measured_from(self, run: str, neuron: str) -> str:
         """The recomputed values of a neuron whose effect is wanted. Raises ConfigError for a run that measures none."""
-        if not self.run(run).effect:
+        if not self.measures(run):
             where, expected = RunPaths(run).effect(neuron), f"`effect: true` in the run {run}"
             raise ConfigError(where, expected, "false, its default", "set it in your config file")
         self.neuron(run, NeuronId.parse(neuron))

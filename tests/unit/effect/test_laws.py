@@ -9,10 +9,11 @@ import pytest
 import torch
 from gluscope.core.activation import act
 from gluscope.core.cases import CASES, Quantity
-from gluscope.core.errors import StoreError
+from gluscope.core.errors import ModelError, StoreError
 from gluscope.core.neuron import NeuronId
 from gluscope.effect.choose import Chosen, choose
 from gluscope.effect.measure import Measure
+from gluscope.effect.stage import Asked, Results, measure_effects
 from gluscope.effect.types import Effect, mean_and_spread
 from gluscope.model.capture import GatedModel
 from gluscope.model.describe import describe
@@ -25,6 +26,7 @@ from helpers.tiny_models import make
 
 LAYERS, LAST = 3, NeuronId(2, 4)
 SIZE = 6.0  # of what the planted neuron adds to one logit, for each unit of post
+EXACT = 1e-5  # norms are in float32 in a float64 model too
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,40 @@ def test_where_blocks_read_more_than_the_stream_passes_are_whole(spec: ModelSpec
     sure = Measure(model, data, 1, "float32", 40)  # type: ignore[arg-type]
     sure.ablation.from_layer = False
     np.testing.assert_array_equal(one.change, sure(neuron, chosen, ends(spec, 1, 7)).change)
+
+
+def test_skipped_tokens_keep_their_post_in_the_scope_of_the_case_as_the_definition_has_it(spec: ModelSpec) -> None:
+    """A token that counts for nothing is in no case: only the others of the case lose their post."""
+    data, neuron = texts(spec.n_vocab), NeuronId(1, 7)
+    brute, model = BruteForce(spec), load(spec, "cpu", "float32")
+    model.hf_model.double()
+    chosen, written = by_case(brute, data, neuron), ends(spec, 1, 7)
+    shown = {data.ids[row][position] for row, position in zip(chosen.row.flat, chosen.position.flat, strict=True)}
+    skipped = tuple(sorted({token for ids in data.ids for token in ids} - shown))
+    plain = Measure(model, data, 1, "float64", 40)(neuron, chosen, written)  # type: ignore[arg-type]
+    measure = Measure(model, data, 1, "float64", 40)  # type: ignore[arg-type]
+    measure.skipped = skipped
+    found = measure(neuron, chosen, written)
+    for case, group, i in np.argwhere(chosen.row >= 0):
+        ids, at = data.ids[chosen.row[case, group, i]], int(chosen.position[case, group, i])
+        zero = {p for p in brute.positions_of(ids, neuron, CASES[case]) if p <= at and ids[p] not in skipped}
+        logp = brute.log_probabilities(ids, neuron)[at]
+        change = logp - brute.log_probabilities(ids, neuron, zero)[at]
+        assert found.kl[1, case, group, i] == pytest.approx((np.exp(logp) * change).sum(), rel=EXACT, abs=EXACT)
+        if at + 1 < len(ids):
+            assert found.change[1, case, group, i] == pytest.approx(change[ids[at + 1]], rel=EXACT, abs=EXACT)
+    np.testing.assert_array_equal(found.kl[0], plain.kl[0])
+    assert np.nanmax(np.abs(found.change[1] - plain.change[1])) > 1e-3  # leaving them out matters
+
+
+def test_mixtures_of_experts_are_refused_before_any_work(tmp_path: Path) -> None:
+    mixed = describe(str(make("OlmoeForCausalLM", tmp_path / "model")), None)
+    none = Results(tmp_path / "none", tmp_path / "none", tmp_path / "none", lambda neuron: "none")
+    with pytest.raises(
+        ModelError, match=r"expected a dense model, found a mixture of experts\. Next: leave `effect` out"
+    ):
+        measure_effects(mixed, none, {NeuronId(0, 1, "E1"): tmp_path / "out.npz"}, Asked())
+    assert not (tmp_path / "out.npz").exists()
 
 
 def test_the_file(tmp_path: Path, spec: ModelSpec) -> None:
