@@ -30,7 +30,7 @@ def effects(smk: Any) -> dict[int, dict[int, Effect]] | None:
     paths = RunPaths(smk.wildcards.run)
     size, found = ModelSpec.read(paths.model).size, dict[int, dict[int, Effect]]()
     for file in sorted(Path(paths.root, "effect").glob("L*/**/N*.npz")):
-        if is_fresh(str(file), [smk.input.summary, smk.input.weights]):
+        if is_fresh(str(file), [smk.input.summary, smk.input.weights, paths.version("effect")]):
             effect = Effect.read(file)
             found.setdefault(effect.layer, {})[size.place(effect.id)] = effect
     return found

@@ -32,6 +32,7 @@ LAYERS = [
     {"scan", "weights"},
     {"replay"},
     {"recompute"},
+    {"effect"},
     {"page"},
     {"export", "compare"},
     {"workflow"},
