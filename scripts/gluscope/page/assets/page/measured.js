@@ -27,7 +27,7 @@ function measuredCase(name, scopes, weights) {
 
 function measuredRow(where, group, found) {
   if (!found) return h("tr", {}, h("th", { scope: "row" }, where), h("td", {}, GROUPS[group]), h("td.muted", { colspan: 2 }, "none sampled"));
-  const spread = (value, plus) => (value ? `${number(value[0], { plus })} ± ${number(value[1])}` : "–");
+  const spread = (value, plus) => (value ? `${number(value[0], { plus })}${value[2] > 1 ? ` ± ${number(value[1])}` : ""}` : "–");
   return h("tr", {}, h("th", { scope: "row" }, where), h("td", {}, `${found.kl[2]} ${GROUPS[group]}`),
     h("td", {}, h(found.change && found.change[0] < 0 ? "span.neg" : "span.pos", {}, spread(found.change, true))), h("td", {}, spread(found.kl, false)));
 }
