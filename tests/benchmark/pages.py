@@ -134,7 +134,12 @@ def _run(made: MadeUp, stage: str, wildcards: dict[str, str], out: Sequence[str]
     common = {"summary": paths.summary, "model": paths.model, "tokens": DatasetPaths(DATA).tokens, "code": "code.txt"}
     own: dict[str, Any] = {"caches": made.caches}
     if stage == "page":
-        own = {"weights": paths.weights, "neurons": paths.neuron("L0/N0"), "neuron": paths.neuron("L0/N0")}
+        own = {
+            "weights": paths.weights,
+            "neurons": paths.neuron("L0/N0"),
+            "neuron": paths.neuron("L0/N0"),
+            "effect": [],
+        }
     given = {
         "scripts": str(SCRIPTS), "wildcards": wildcards, "input": common | own, "output": {"file": list(out)},
         "params": {"settings": {"pages_from": "cache"}, **params},
