@@ -1,5 +1,6 @@
 """Take a run's statistics from published activations, in place of a scan."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,10 @@ def main(smk: Any) -> None:
         spec, data = ModelSpec.read(smk.input.model), TokenDataset.open(Path(smk.input.tokens).parent)
         sign = signs_of(spec)
         keys, paths = smk.params.settings, RunPaths(smk.wildcards.run)
-        located = _located(keys["activations"], paths.activations in smk.input.activations and paths.activations)
+        located = _located(keys["activations"], paths.activations, smk.input.activations)
         sample = None
         if (place := keys.get("sampled_activations")) is not None:
-            fetched = paths.sampled_activations in smk.input.sampled and paths.sampled_activations
-            sample = TakenSample(_located(place, fetched), data.lengths)
+            sample = TakenSample(_located(place, paths.sampled_activations, smk.input.sampled), data.lengths)
         convention = "refactored" if keys["refactor_glu"] else "raw"
         dtype = spec.number_format(keys["dtype"])
         taking = Taking(keys["k"], convention, dtype, keys["tf32"], smk.params.version)
@@ -30,9 +30,9 @@ def main(smk: Any) -> None:
         job.say(f"{about['activations']['id']}, revision {about['activations']['revision']}, shown as {convention}")
 
 
-def _located(place: str, fetched: str | bool) -> Located:
-    """Published data where they lie, or where `fetched` says that they were put."""
-    return Sources.read(fetched).source if isinstance(fetched, str) else Located(place, place)
+def _located(place: str, record: str, files: Collection[str]) -> Located:
+    """Published data: at `place`, or where `record`, if it is among the files, says that they were put."""
+    return Sources.read(record).source if record in files else Located(place, place)
 
 
 if __name__ == "__main__":

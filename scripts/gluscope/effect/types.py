@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from gluscope.core.errors import StoreError, WrongFile
+from gluscope.core.errors import WrongFile
 from gluscope.core.neuron import NeuronId
-from gluscope.store.atomic import new_file
+from gluscope.store.arrays import read_arrays, write_arrays
 from gluscope.store.damage import to_redo
 
 SCOPES = ("position", "case")  # post is zero at the position shown; at all tokens of its case up to there
 GROUPS = ("strongest", "typical")  # the case's list by post; as a control, sampled tokens of the case
 ENDS = ("raised", "lowered")
-_REDO = "delete that file and run the same command again"
 _FORMAT = 1
 
 
@@ -62,25 +59,12 @@ class Effect:
 
     def save(self, path: str | Path) -> None:
         """Write it as an .npz without pickles, whole or not at all."""
-        with new_file(path) as part, part.open("wb") as file:
-            np.savez(file, format=_FORMAT, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+        write_arrays(path, _FORMAT, {name: getattr(self, name) for name in self.__dataclass_fields__})
 
     @classmethod
     def read(cls, path: str | Path, neuron: NeuronId | None = None) -> Effect:
         """Raises StoreError for a file that is missing, damaged or something else, also another neuron's."""
-        try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-                stored: dict[str, Any] = {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            raise StoreError(str(path), "a measured effect", "no such file", _REDO) from None
-        except MemoryError:
-            raise
-        except Exception as error:  # what zipfile raises for altered archives has no common class
-            damage = f"damage ({' '.join(str(error).split())[:150] or type(error).__name__})"
-            raise to_redo(StoreError, Path(path), str(path), "a measured effect", damage) from error
-        if set(stored) != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
-            raise to_redo(WrongFile, Path(path), str(path), f"a measured effect of format {_FORMAT}", "others")
-        found = cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
+        found = cls(**read_arrays(path, "a measured effect", _FORMAT, cls.__dataclass_fields__))
         if neuron not in (None, found.id):
             raise to_redo(WrongFile, Path(path), str(path), f"the effect of {neuron}", f"that of {found.id}")
         return found

@@ -31,7 +31,7 @@ NOTE = (
     "frequencies, so the last digits may be off. "
 )
 NOT_SAMPLED = "No tokens were sampled."
-SAMPLED = "Its sampled tokens, COUNT of them, are from published ones (ID, revision REVISION)."
+SAMPLED = "Its sampled tokens, {count:,} of them, are from published ones ({id}, revision {revision})."
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,7 @@ class TakenSample:
         names = frozenset(file.name for file in self.found.files)
         revision = revision_of(located, None if Path(located.folder).is_file() else names)
         self.about = {"id": located.id, "revision": revision, "convention": self.found.convention}
-        shown = {"COUNT": f"{len(tokens.example):,}", "ID": public_name(located.id), "REVISION": revision}
-        self.note = SAMPLED
-        for word, value in shown.items():
-            self.note = self.note.replace(word, value)
+        self.note = SAMPLED.format(count=len(tokens.example), id=public_name(located.id), revision=revision)
 
     def joined(
         self, layers: Iterator[LayerSummary], spec: ModelSpec, sign: np.ndarray, convention: str

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from gluscope.core.convention import negated
-from gluscope.core.errors import StoreError, WrongFile
+from gluscope.core.errors import WrongFile
 from gluscope.core.neuron import NeuronId
-from gluscope.store.atomic import new_file
+from gluscope.store.arrays import read_arrays, write_arrays
 from gluscope.store.damage import to_redo
 
 Source = Literal["cache", "replay", "model"]
-_REDO = "delete that file and run the same command again"
 _FORMAT = 1
 _OF_EXPERTS = {"expert", "weight"}
 
@@ -69,28 +67,16 @@ class Recomputed:
 
     def save(self, path: str | Path) -> None:
         """Write it as an .npz without pickles, whole or not at all."""
-        with new_file(path) as part, part.open("wb") as file:
-            values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-            if not self.expert:
-                values = {name: value for name, value in values.items() if name not in _OF_EXPERTS}
-            np.savez(file, format=_FORMAT, **{name: value for name, value in values.items() if value is not None})
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if not self.expert:
+            values = {name: value for name, value in values.items() if name not in _OF_EXPERTS}
+        write_arrays(path, _FORMAT, {name: value for name, value in values.items() if value is not None})
 
     @classmethod
     def read(cls, path: str | Path, neuron: NeuronId | None = None) -> Recomputed:
         """Raises StoreError for a file that is missing, damaged or something else, also another neuron's."""
-        try:
-            with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
-                stored: dict[str, Any] = {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            raise StoreError(str(path), "recomputed values", "no such file", _REDO) from None
-        except MemoryError:
-            raise
-        except Exception as error:  # what zipfile raises for altered archives has no common class
-            damage = f"damage ({' '.join(str(error).split())[:150] or type(error).__name__})"
-            raise to_redo(StoreError, Path(path), str(path), "recomputed values", damage) from error
-        if set(stored) | _OF_EXPERTS != {"format", *cls.__dataclass_fields__} or stored.pop("format") != _FORMAT:
-            raise to_redo(WrongFile, Path(path), str(path), f"recomputed values of format {_FORMAT}", "others")
-        found = cls(**{name: values if values.ndim else values.item() for name, values in stored.items()})
+        names = cls.__dataclass_fields__
+        found = cls(**read_arrays(path, "recomputed values", _FORMAT, names, may_lack=_OF_EXPERTS))
         if neuron not in (None, own := found.id):
             raise to_redo(WrongFile, Path(path), str(path), f"the values of {neuron}", f"those of {own}")
         return found
