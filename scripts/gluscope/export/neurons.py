@@ -68,7 +68,13 @@ EFFECT_COLUMNS = (
         _NOT_MEASURED,
         "what it adds to the log-probability of the token that follows, mean at the case's strongest tokens by post",
     ),
-    Column("{case}_effect_logprob_sd", "float32", "nat", _NOT_MEASURED, "its standard deviation over these tokens"),
+    Column(
+        "{case}_effect_logprob_sd",
+        "float32",
+        "nat",
+        "not measured, or fewer than two examples",
+        "its standard deviation over these tokens",
+    ),
     Column("{case}_effect_kl", "float32", "nat", _NOT_MEASURED, "KL(with, without the neuron) there, mean"),
     Column("{case}_effect_typical_logprob", "float32", "nat", _NOT_MEASURED, "the first at typical tokens of the case"),
     Column("{case}_effect_typical_kl", "float32", "nat", _NOT_MEASURED, "the KL at typical tokens of the case"),
@@ -206,7 +212,9 @@ def _effects(found: Mapping[int, Effect], sign: np.ndarray, convention: str) -> 
                 values[f"{own}_{part}logprob"][place] = np.nan if change is None else change[0]
                 values[f"{own}_{part}kl"][place] = np.nan if kl is None else kl[0]
                 if not part:
-                    values[f"{own}_logprob_sd"][place] = np.nan if change is None else change[1]
+                    # A single example says nothing of a spread.
+                    spread = np.nan if change is None or change[2] < 2 else change[1]
+                    values[f"{own}_logprob_sd"][place] = spread
             values[f"{own}_signs"][place], values[f"{own}_overlap"][place] = (
                 effect.signs[0, at, 0], effect.overlap[0, at, 0],
             )  # fmt: skip
