@@ -256,6 +256,7 @@ def test_the_tokens_of_a_neurons_lists(open_page: Open, site: Path, made: Model)
     tab = open_finder(open_page, site)
     layer, neuron = rows(tab)[0]
     tab.locator("#finder-table tbody button:has-text('tokens')").first.click()
+    tab.locator(".own-lists dl").wait_for()
     shown = {
         row.locator("dt").inner_text(): row.locator("dd").inner_text() for row in tab.locator(".own-lists dl div").all()
     }
