@@ -48,10 +48,10 @@ def run(asked: argparse.Namespace) -> None:
     with listen(place) as server:
         own = model = None
         if asked.model:
-            from gluscope.browse.own_text import OwnText, load_model  # imports torch
+            from gluscope.browse.own_text import OwnText, model_of_run  # imports torch
 
             say(f"Loading the model of {asked.run} ...")
-            model = load_model(served)
+            model = model_of_run(served)
             own = OwnText(served, model)
         maker = PageMaker(served, model, say)
         maker.warm()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.size import refuse_experts
-from gluscope.export.neuronpedia import Origin, write_neuronpedia
+from gluscope.export.neuronpedia import Release, write_neuronpedia
 from gluscope.page.results import RunResults
 from gluscope.workflow.job import start
 
@@ -16,7 +16,7 @@ def main(smk: Any) -> None:
         results = RunResults.open(smk.wildcards.run, smk.input)
         refuse_experts(results.about.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
         spec = results.spec
-        origin = Origin(
+        release = Release(
             run=results.run,
             about=results.about,
             n_layers=spec.n_layers,
@@ -25,7 +25,7 @@ def main(smk: Any) -> None:
             longest=results.dataset.record.longest,
             created=datetime.now(UTC).replace(microsecond=0, tzinfo=None),
         )
-        counts = write_neuronpedia(Path(smk.output[0]).parent, origin, results.neurons(smk.params.settings["neurons"]))
+        counts = write_neuronpedia(Path(smk.output[0]).parent, release, results.neurons(smk.params.settings["neurons"]))
         job.say(f"{sum(counts.values())} neurons in {len(counts)} sources")
 
 

@@ -188,7 +188,7 @@ def test_help_opens_and_closes_by_keys(open_page: Open, file: Path, axe: str) ->
 
 def test_a_neuron_that_no_token_moves(open_page: Open, tmp_path: Path) -> None:
     """All gates are 0: no case has a token, nothing is drawn that was not there, no error."""
-    from helpers.pages import Recomputed, summarise
+    from helpers.pages import of_texts, summarise
 
     made = make(texts=4, length=20, k=4, samples=20)
     gate = [np.zeros_like(values) for values in made.gate]
@@ -196,7 +196,7 @@ def test_a_neuron_that_no_token_moves(open_page: Open, tmp_path: Path) -> None:
     nothing = np.zeros(0, np.float32)
     page = made.build(
         summary=summarise(gate, made.in_, 4, chosen), weights=weights(41),
-        recomputed=Recomputed(np.zeros(0, int), np.zeros(0, int), nothing, nothing),
+        recomputed=of_texts(np.zeros(0, int), np.zeros(0, int), nothing, nothing),
     )  # fmt: skip
     path = tmp_path / "page.html"
     path.write_text(render_page(page), encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from gluscope.model.describe import describe
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
 from helpers import model_parity as parity
 from helpers import tiny_models
@@ -94,7 +94,7 @@ def largest_error(architecture: str, spec: ModelSpec) -> float:
     folded weights behind a norm without gain do not give gate and in.
     """
     ids = token_ids()
-    found, expected = parity.captured(load(spec, "cpu", "float32"), ids), parity.reference(spec, ids)
+    found, expected = parity.captured(load_model(spec, "cpu", "float32"), ids), parity.reference(spec, ids)
     assert len(found) == len(expected) == spec.n_layers
     norms = ROWS[architecture][0]
     for layer, kept in enumerate(expected):

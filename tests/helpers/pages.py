@@ -10,8 +10,9 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.neuron import NeuronId
 from gluscope.page.build import build_page, contexts_of
-from gluscope.page.record import NeuronPage, Provenance
+from gluscope.page.record import NeuronPage, PageProvenance
 from gluscope.page.tokens import TokenTexts
+from gluscope.recompute.types import Recomputed
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import COSINES, QUANTILES, VECTORS, NearNeuron, NeuronWeights, TokenEnds, TokenScore
@@ -59,17 +60,9 @@ class Rows:
         return self.source[row]
 
 
-@dataclass
-class Recomputed:
-    """Gate and in of all rows, raw convention."""
-
-    rows: np.ndarray
-    lengths: np.ndarray
-    gate: np.ndarray
-    in_: np.ndarray
-    source: str = "cache"
-    dtype: str = "float16"
-    weight: np.ndarray | None = None
+def of_texts(rows: np.ndarray, lengths: np.ndarray, gate: np.ndarray, in_: np.ndarray) -> Recomputed:
+    """What the cache would give of a neuron; see `Recomputed`."""
+    return Recomputed(0, 0, rows, lengths, gate, in_, "cache", "float16", np.inf, np.inf)
 
 
 @dataclass
@@ -123,9 +116,9 @@ def make(
     made = Made(Rows(ids, source), gate, in_, summarise(gate, in_, k, chosen), sample)
     made.arguments = {
         "run": "demo", "neuron": NeuronId(1, 7), "summary": made.summary, "sample": sample, "dataset": made.rows,
-        "recomputed": Recomputed(np.arange(texts), lengths, np.concatenate(gate), np.concatenate(in_)),
+        "recomputed": of_texts(np.arange(texts), lengths, np.concatenate(gate), np.concatenate(in_)),
         "texts": tokenizer(words), "act_fn": "silu", "convention": "raw", "sign": -1, "tokens": int(lengths.sum()),
-        "provenance": Provenance(
+        "provenance": PageProvenance(
             model="org/model <b>", model_revision="abc123", dataset="texts", dataset_revision="f00", examples=texts,
             dtype="float32", device="cuda", reducer="triton", versions={"gluscope": "0.1.0", "torch": "2.13"},
             command="snakemake --cores 2 results/demo/site/L1/N7.html",
@@ -191,7 +184,7 @@ def largest_page(texts: int = 208, length: int = 1024, vocabulary: int = 30_000,
         {(int(r), int(p)) for r, p in zip(rng.integers(0, texts, 4096), rng.integers(0, length, 4096), strict=True)}
     )
     sample = SampleTokens(*(np.array(part) for part in zip(*chosen, strict=True)))
-    recomputed = Recomputed(np.arange(texts), np.full(texts, length), np.concatenate(gate), np.concatenate(in_))
+    recomputed = of_texts(np.arange(texts), np.full(texts, length), np.concatenate(gate), np.concatenate(in_))
     return made.build(
         dataset=Rows(ids, made.rows.source), summary=summarise(gate, in_, 16, chosen), sample=sample,
         recomputed=recomputed, tokens=texts * length, weights=weights(len(words)),

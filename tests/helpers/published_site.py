@@ -16,7 +16,7 @@ import numpy as np
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.errors import StoreError
 from gluscope.core.neuron import NeuronId
-from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample
+from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, PageProvenance, Sample
 from gluscope.page.tokens import Token, TokenKind
 
 _AFTER = 3
@@ -40,7 +40,7 @@ def read_published(
         mean = {quantity: table[quantity]["Avg"] for quantity in QUANTITIES}
         cases[case] = CaseStats(None, stats[case]["frequency"], mean, extreme)
     examples = {example.row: example for example in texts.values()}
-    provenance = Provenance(
+    provenance = PageProvenance(
         model=stats["model"],
         source="published",
         decimals=2,

@@ -22,8 +22,7 @@ from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.sources import Sources, fetch
 from gluscope.export.hf import write_hf
-from gluscope.export.neuronpedia import Origin as Exported
-from gluscope.export.neuronpedia import write_neuronpedia
+from gluscope.export.neuronpedia import Release, write_neuronpedia
 from gluscope.export.neurons import write_neurons
 from gluscope.export.site_folder import PAGES, merge_into, write_site
 from gluscope.export.take import Taking, take_activations
@@ -163,7 +162,7 @@ class TinyRun:
 
     def export_neuronpedia(self, out: str | Path) -> None:
         results = RunResults.open("tiny", self.files)
-        origin = Exported("tiny", results.about, 2, 32, 48, results.dataset.record.longest, _CREATED)
+        origin = Release("tiny", results.about, 2, 32, 48, results.dataset.record.longest, _CREATED)
         write_neuronpedia(out, origin, results.neurons(_LISTED))
 
     def export_neurons(self, out: str | Path) -> None:

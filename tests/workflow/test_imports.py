@@ -43,7 +43,7 @@ MAY = {("demo", "dataset")}
 OWNERS = {"datasets": {"dataset"}, "zarr": {"store"}, "tensorstore": {"store"}, "transformer_lens": {"model"}}
 
 QUICK = {
-    "reading the rules": "import gluscope.workflow.start; from gluscope.config.load import load",
+    "reading the rules": "import gluscope.workflow.start; from gluscope.config.load import load_config",
     "a page": "import page",
     "a start page": "import site_index",
     "recomputing": "import recompute",

@@ -19,7 +19,7 @@ from gluscope.core.neuron import NeuronId
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.special import tokenizer_folder
 from gluscope.model.capture import GatedModel
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
 from gluscope.page.tokens import TokenKind, TokenTexts
 from gluscope.summary.file import SummaryReader
@@ -27,11 +27,11 @@ from gluscope.summary.file import SummaryReader
 _ROWS_ASKED = 256  # of a data set that came as tokens, for what stands around its texts
 
 
-def load_model(served: Served) -> GatedModel:
+def model_of_run(served: Served) -> GatedModel:
     """The run's model, in the number format of its scan."""
     about = SummaryReader(served.summary).attributes
     dtype, tf32 = str(about.get("dtype", "float32")), bool(about.get("tf32"))
-    return load(ModelSpec.read(served.model), served.device, dtype, tf32)
+    return load_model(ModelSpec.read(served.model), served.device, dtype, tf32)
 
 
 class OwnText:

@@ -21,7 +21,7 @@ class ConfigErrors(Exception):
         super().__init__("\n".join(f"error: {error}" for error in errors))
 
 
-def load(raw: Mapping[str, Any]) -> ConfigFile:
+def load_config(raw: Mapping[str, Any]) -> ConfigFile:
     """Typed config from what YAML gave. Raises ConfigErrors with everything that is wrong."""
     config = check(raw)
     if not isinstance(config, ConfigFile):

@@ -65,7 +65,7 @@ def measure_effects(
     if spec.mixture:
         refuse_effects(f"`effect` with {spec.model}")
     from gluscope.effect.measure import Measure
-    from gluscope.model.load import load
+    from gluscope.model.load import load_model
 
     chosen = {neuron: _chosen(spec, results, neuron, asked.examples) for neuron in sorted(outputs)}
     summary = SummaryReader(results.summary)
@@ -75,7 +75,7 @@ def measure_effects(
         expected, path = f"model_revision {spec.revision}, the model's", Path(results.summary)
         raise to_redo(ShardMismatch, path, str(path), expected, about.model_revision)
     dtype = about.dtype or "float32"
-    model = load(spec, asked.device, dtype, about.tf32) if asked.model is None else asked.model
+    model = load_model(spec, asked.device, dtype, about.tf32) if asked.model is None else asked.model
     measure = Measure(model, TokenDataset.open(results.tokens), next(iter(chosen)).layer, dtype, asked.batch_tokens)
     measure.skipped = tuple(about.skipped_ids)
     began = perf_counter()

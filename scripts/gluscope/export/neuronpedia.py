@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.cases import CASES, Quantity, SignCase
-from gluscope.export.neuronpedia_source import Origin, line, write_headers
+from gluscope.export.neuronpedia_source import Release, line, write_headers
 from gluscope.page.record import Extreme, NeuronPage
 from gluscope.store.atomic import new_folder
 from gluscope.store.listing import write_listing
@@ -34,7 +34,7 @@ _BARS = 50
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
-def write_neuronpedia(folder: str | Path, origin: Origin, neurons: Iterable[NeuronPage]) -> dict[str, int]:
+def write_neuronpedia(folder: str | Path, release: Release, neurons: Iterable[NeuronPage]) -> dict[str, int]:
     """Write `folder` anew, whole or not at all; returns the number of neurons of each source.
 
     neurons: sorted by layer, in the run's convention. Memory: one neuron.
@@ -42,17 +42,17 @@ def write_neuronpedia(folder: str | Path, origin: Origin, neurons: Iterable[Neur
     counts: dict[str, int] = {}
     with new_folder(folder) as part:
         for layer, pages in groupby(neurons, lambda page: page.id.layer):
-            places = {case: part / "v1" / origin.model / origin.source(layer, case) for case in CASES}
+            places = {case: part / "v1" / release.model / release.source(layer, case) for case in CASES}
             for case, place in places.items():
                 for kind in ("features", "activations"):
                     (place / kind).mkdir(parents=True)
-                write_headers(place, origin, layer, case)
+                write_headers(place, release, layer, case)
             written = sum(
-                _write_batch(places, f"batch-{number}.jsonl.gz", batch, origin)
+                _write_batch(places, f"batch-{number}.jsonl.gz", batch, release)
                 for number, batch in enumerate(_batches(pages))
             )
-            counts |= {origin.source(layer, case): written for case in CASES}
-        content = {"model": origin.model, "release": origin.release, "sources": counts}
+            counts |= {release.source(layer, case): written for case in CASES}
+        content = {"model": release.model, "release": release.release, "sources": counts}
         (part / "sources.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         write_listing(part)
     return counts
@@ -64,7 +64,7 @@ def _batches(pages: Iterator[NeuronPage]) -> Iterator[Iterator[NeuronPage]]:
         yield chain([first], islice(pages, BATCH - 1))
 
 
-def _write_batch(places: dict[SignCase, Path], name: str, pages: Iterable[NeuronPage], origin: Origin) -> int:
+def _write_batch(places: dict[SignCase, Path], name: str, pages: Iterable[NeuronPage], release: Release) -> int:
     """A batch of each case's source. Equal lines make equal files: no time stands in them."""
     written = 0
     with ExitStack() as stack:
@@ -75,13 +75,13 @@ def _write_batch(places: dict[SignCase, Path], name: str, pages: Iterable[Neuron
         files = {case: (file(at / "features" / name), file(at / "activations" / name)) for case, at in places.items()}
         for page in pages:
             for case, (features, texts) in files.items():
-                features.write(line(feature(page, case, origin)))
-                texts.writelines(line(one) for one in activations(page, case, origin))
+                features.write(line(feature(page, case, release)))
+                texts.writelines(line(one) for one in activations(page, case, release))
             written += 1
     return written
 
 
-def feature(page: NeuronPage, case: SignCase, origin: Origin) -> dict[str, Any]:
+def feature(page: NeuronPage, case: SignCase, release: Release) -> dict[str, Any]:
     """A neuron's line of features/ in a case's source. What is not known is empty or null."""
     heights, values = _histogram(page, case)
     promoted, suppressed = _written(page, case)
@@ -92,10 +92,10 @@ def feature(page: NeuronPage, case: SignCase, origin: Origin) -> dict[str, Any]:
         for kind in ("indices", last, "l1")
     }  # fmt: skip
     return {
-        "modelId": origin.model,
-        "layer": origin.source(page.id.layer, case),
+        "modelId": release.model,
+        "layer": release.source(page.id.layer, case),
         "index": str(page.id.neuron),
-        **origin.common,
+        **release.common,
         "maxActApprox": _strongest(page, case),
         "hasVector": False,
         "vector": [],
@@ -118,7 +118,7 @@ def feature(page: NeuronPage, case: SignCase, origin: Origin) -> dict[str, Any]:
     }
 
 
-def activations(page: NeuronPage, case: SignCase, origin: Origin) -> Iterator[dict[str, Any]]:
+def activations(page: NeuronPage, case: SignCase, release: Release) -> Iterator[dict[str, Any]]:
     """A neuron's lines of activations/ in a case's source: a text of each place of the case's list of post."""
     for place in page.cases[case].extreme[Quantity.POST]:
         values = _values(page, case, place)
@@ -126,17 +126,17 @@ def activations(page: NeuronPage, case: SignCase, origin: Origin) -> Iterator[di
         kept = slice(begin, begin + WIDTH)
         values = values[kept]
         yield {
-            "id": _id(origin.model, page, case, place),
+            "id": _id(release.model, page, case, place),
             "tokens": [_storable(token.text) for token in page.examples[place.example].tokens[kept]],
             "index": str(page.id.neuron),
-            "layer": origin.source(page.id.layer, case),
-            "modelId": origin.model,
+            "layer": release.source(page.id.layer, case),
+            "modelId": release.model,
             "maxValue": float(values.max()),
             "maxValueTokenIndex": int(values.argmax()),
             "minValue": float(values.min()),
             "values": values.tolist(),
-            **origin.common,
-            "dataSource": origin.dataset,
+            **release.common,
+            "dataSource": release.dataset,
             "dataIndex": str(place.example),
             "dfaValues": [],
             "dfaTargetIndex": None,

@@ -23,7 +23,7 @@ _CREATOR = "clkht01d40000jv08hvalcvly"
 
 
 @dataclass(frozen=True)
-class Origin:
+class Release:
     """What all lines say of a run. about: of its summary. longest: tokens of the longest text."""
 
     run: str
@@ -61,14 +61,14 @@ class Origin:
         return f"{layer}-{SETS[case]}"
 
 
-def write_headers(folder: Path, origin: Origin, layer: int, case: SignCase) -> None:
+def write_headers(folder: Path, release: Release, layer: int, case: SignCase) -> None:
     """The four files of the source of a layer and case, into its folder."""
-    about, name = origin.about, f"{origin.run if origin.local else public_name(origin.about.model)} by GLUScope"
+    about, name = release.about, f"{release.run if release.local else public_name(release.about.model)} by GLUScope"
     what = f"MLP neurons in the sign case {case.value}: |post|, 0 outside the case"
-    notes = f"GLUScope run {origin.run}, {about.convention} sign convention, {about.tokens} tokens"
+    notes = f"GLUScope run {release.run}, {about.convention} sign convention, {about.tokens} tokens"
     headers: dict[str, dict[str, Any]] = {
         "release": {
-            "name": origin.release,
+            "name": release.release,
             "description": f"Gated neurons of {name}",
             "descriptionShort": f"Gated neurons of {name}",
             "creatorName": "GLUScope",
@@ -77,36 +77,36 @@ def write_headers(folder: Path, origin: Origin, layer: int, case: SignCase) -> N
             "visibility": "PUBLIC",
         },
         "model": {
-            "id": origin.model,
-            "displayName": origin.model,
-            "displayNameShort": origin.model,
+            "id": release.model,
+            "displayName": release.model,
+            "displayNameShort": release.model,
             "instruct": False,
-            "tlensId": None if origin.local else public_name(about.model),
-            "dimension": origin.d_model,
-            "layers": origin.n_layers,
-            "neuronsPerLayer": origin.d_mlp,
-            "owner": "" if origin.local else public_name(about.model).rpartition("/")[0],
+            "tlensId": None if release.local else public_name(about.model),
+            "dimension": release.d_model,
+            "layers": release.n_layers,
+            "neuronsPerLayer": release.d_mlp,
+            "owner": "" if release.local else public_name(about.model).rpartition("/")[0],
             "inferenceEnabled": False,
             "visibility": "PUBLIC",
-            "updatedAt": origin.created.isoformat(),
+            "updatedAt": release.created.isoformat(),
         },
         "sourceset": {
-            "modelId": origin.model,
+            "modelId": release.model,
             "name": SETS[case],
             "description": what,
             "type": "neurons",
             "creatorName": "GLUScope",
-            "releaseName": origin.release,
+            "releaseName": release.release,
             "visibility": "PUBLIC",
             "hasDashboards": True,
         },
         "source": {
-            "id": origin.source(layer, case),
-            "modelId": origin.model,
+            "id": release.source(layer, case),
+            "modelId": release.model,
             "setName": SETS[case],
-            "dataset": origin.dataset,
+            "dataset": release.dataset,
             "num_prompts": about.rows,
-            "num_tokens_in_prompt": origin.longest,
+            "num_tokens_in_prompt": release.longest,
             "notes": notes,
             "hasDashboards": True,
             "inferenceEnabled": False,
@@ -114,7 +114,7 @@ def write_headers(folder: Path, origin: Origin, layer: int, case: SignCase) -> N
         },
     }
     for kind, content in headers.items():
-        (folder / f"{kind}.jsonl").write_bytes(line(content | origin.common))
+        (folder / f"{kind}.jsonl").write_bytes(line(content | release.common))
 
 
 def line(content: dict[str, Any]) -> bytes:

@@ -17,13 +17,13 @@ from gluscope.model.unchanged import revision_now
 if TYPE_CHECKING:
     from gluscope.model.adapter import Layout
 
-__all__ = ["describe", "fetch", "peek"]
+__all__ = ["describe", "fetch_model", "peek"]
 
 _TOKENIZER = ["*.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.jinja"]
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def fetch(model: str, revision: str | None = None, *, weights: bool = True) -> Path:
+def fetch_model(model: str, revision: str | None = None, *, weights: bool = True) -> Path:
     """Folder of a model: itself, or its snapshot in the hub cache, downloaded if it is not there.
 
     revision: branch, tag or commit on the hub. weights: False for the tokenizer and config alone. Only safetensors,
@@ -78,7 +78,7 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
     Raises ModelError, in one line, for a model that is missing, incomplete, not gated, a mixture of experts,
     quantised, unknown, or not in safetensors.
     """
-    folder = fetch(model, revision)
+    folder = fetch_model(model, revision)
     raw = read_json(folder / "config.json", "a model's config")
     tensors = tensors_of(folder)
     if Path(model).is_dir():

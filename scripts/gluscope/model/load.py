@@ -21,7 +21,7 @@ _GIB = 2**30
 _HEADROOM = 1.1  # a forward pass needs memory beside the weights
 
 
-def load(spec: ModelSpec, device: str = "auto", dtype: str = "float32", tf32: bool = False) -> GatedModel:
+def load_model(spec: ModelSpec, device: str = "auto", dtype: str = "float32", tf32: bool = False) -> GatedModel:
     """Load the model that `describe` described, ready for forward passes.
 
     device: "auto" (a GPU if there is one), "cpu" or "cuda". dtype: "float32", "bfloat16", "float16", or "auto":

@@ -18,41 +18,13 @@ from gluscope.core.size import Size
 from gluscope.effect.types import Effect
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.effect_view import effect_view
-from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, Provenance, Sample
+from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, PageProvenance, Sample
 from gluscope.page.tokens import TokenTexts
 from gluscope.page.weights_view import weights_views
+from gluscope.recompute.types import Recomputed
 from gluscope.store.damage import to_redo
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import NeuronWeights
-
-
-class Recomputed(Protocol):
-    """Gate and in of the example texts in the raw convention.
-
-    rows, lengths: int64 [example]. gate, in_: float32 [token], the texts one after another. dtype: the number format in
-    which they, or what they were computed from, were kept.
-    """
-
-    @property
-    def rows(self) -> np.ndarray: ...
-
-    @property
-    def lengths(self) -> np.ndarray: ...
-
-    @property
-    def gate(self) -> np.ndarray: ...
-
-    @property
-    def in_(self) -> np.ndarray: ...
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    @property
-    def weight(self) -> np.ndarray | None: ...
 
 
 class TokenRows(Protocol):
@@ -79,7 +51,7 @@ def build_page(
     convention: str,
     sign: int,
     tokens: int,
-    provenance: Provenance,
+    provenance: PageProvenance,
     weights: NeuronWeights | None = None,
     reached: int | None = None,
     size: Size | None = None,

@@ -11,7 +11,7 @@ from gluscope.page.record import Extreme, NeuronPage
 from gluscope.page.tokens import word_around
 
 
-class Part(NamedTuple):
+class Phrase(NamedTuple):
     """A piece of the line. kind: "" plain, "strong" a number, "token" a token's text, "word" the word it stands in."""
 
     text: str
@@ -59,52 +59,52 @@ def _token(page: NeuronPage, place: Extreme) -> str:
     return page.examples[place.example].tokens[place.position].text
 
 
-def headline(page: NeuronPage) -> list[Part]:
+def headline(page: NeuronPage) -> list[Phrase]:
     """E.g. "Gate open on 1.3 % of tokens. Strongest +1.56 at ` aren` (gate+ in+, 0.84 %); the other way ..."."""
     ranked = peaks(page)
     if page.reached == 0:
-        return [Part(f"No token of this data set reaches {page.id.expert}."), *_class(page)]
+        return [Phrase(f"No token of this data set reaches {page.id.expert}."), *_class(page)]
     if not ranked:
-        return [Part("No token of this data set gave it a gate and an in other than 0."), *_class(page)]
+        return [Phrase("No token of this data set gave it a gate and an in other than 0."), *_class(page)]
     first = ranked[0]
     other = next((peak for peak in ranked if peak.value * first.value < 0), None)
-    line = [*_open(page), Part("Strongest "), *_peak(page, first)]
+    line = [*_open(page), Phrase("Strongest "), *_peak(page, first)]
     if other:
-        line += [Part("; the other way "), *_peak(page, other)]
-    return [*line, Part("."), *_class(page)]
+        line += [Phrase("; the other way "), *_peak(page, other)]
+    return [*line, Phrase("."), *_class(page)]
 
 
-def plain(parts: list[Part]) -> str:
+def plain(parts: list[Phrase]) -> str:
     """The line as text alone."""
     return "".join(f"“{part.text}”" if part.kind in ("token", "word") else part.text for part in parts)
 
 
-def _open(page: NeuronPage) -> list[Part]:
+def _open(page: NeuronPage) -> list[Phrase]:
     shares = [page.cases[case].frequency for case in CASES if case.gate_sign > 0]
     known = [share for share in shares if share is not None]
     if page.reached and page.provenance.tokens:
         counts = sum(page.cases[case].count or 0 for case in CASES if case.gate_sign > 0)
-        reached = Part(percent(page.reached / page.provenance.tokens), "strong")
-        opened = Part(percent(counts / page.reached), "strong")
+        reached = Phrase(percent(page.reached / page.provenance.tokens), "strong")
+        opened = Phrase(percent(counts / page.reached), "strong")
         name = f" of tokens reach {page.id.expert}"
-        return [reached, Part(f"{name}; gate open on "), opened, Part(" of these. ")]
-    return [Part("Gate open on "), Part(percent(sum(known)), "strong"), Part(" of tokens. ")] if known else []
+        return [reached, Phrase(f"{name}; gate open on "), opened, Phrase(" of these. ")]
+    return [Phrase("Gate open on "), Phrase(percent(sum(known)), "strong"), Phrase(" of tokens. ")] if known else []
 
 
-def _class(page: NeuronPage) -> list[Part]:
+def _class(page: NeuronPage) -> list[Phrase]:
     if not page.weights:
         return []
-    return [Part(" By its weights: "), Part(page.weights[page.convention].rw_class, "strong"), Part(".")]
+    return [Phrase(" By its weights: "), Phrase(page.weights[page.convention].rw_class, "strong"), Phrase(".")]
 
 
-def _peak(page: NeuronPage, peak: Peak) -> list[Part]:
-    line = [Part(number(peak.value, plus=True), "strong"), Part(" at "), Part(clipped(peak.token, 40), "token")]
+def _peak(page: NeuronPage, peak: Peak) -> list[Phrase]:
+    line = [Phrase(number(peak.value, plus=True), "strong"), Phrase(" at "), Phrase(clipped(peak.token, 40), "token")]
     if peak.word:
-        line += [Part(" in "), Part(peak.word, "word")]
+        line += [Phrase(" in "), Phrase(peak.word, "word")]
     times = "all" if peak.times == peak.of else str(peak.times)
     repeated = f"{times} of the top {peak.of}; " if peak.times > 1 else ""
-    line.append(Part(f" ({repeated}{label(peak.case)}, {percent(page.cases[peak.case].frequency)}"))
+    line.append(Phrase(f" ({repeated}{label(peak.case)}, {percent(page.cases[peak.case].frequency)}"))
     if peak.frequent != peak.token:
         often = f": {peak.most} of the top {peak.of}"
-        line += [Part("; most often at "), Part(clipped(peak.frequent, 40), "token"), Part(often)]
-    return [*line, Part(")")]
+        line += [Phrase("; most often at "), Phrase(clipped(peak.frequent, 40), "token"), Phrase(often)]
+    return [*line, Phrase(")")]

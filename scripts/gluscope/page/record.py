@@ -85,7 +85,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Provenance:
+class PageProvenance:
     """Where the numbers come from; all of it is shown in the page's footer.
 
     model, dataset: what they are called (`core.names.public_name`), no paths.
@@ -134,7 +134,7 @@ class NeuronPage:
     cases: dict[SignCase, CaseStats]
     examples: dict[int, Example]
     sample: Sample
-    provenance: Provenance
+    provenance: PageProvenance
     weights: dict[str, WeightsView] | None = None
     reached: int | None = None
     effect: EffectView | None = None

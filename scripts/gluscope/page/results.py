@@ -23,7 +23,7 @@ from gluscope.effect.types import Effect
 from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.contexts import Contexts
-from gluscope.page.record import NeuronPage, Provenance
+from gluscope.page.record import NeuronPage, PageProvenance
 from gluscope.page.tokens import TokenTexts
 from gluscope.recompute.positions import with_positions
 from gluscope.recompute.types import Recomputed
@@ -111,9 +111,9 @@ class RunResults:
         """int64 [layer, expert], see `SummaryReader.routed`."""
         return self.summary.routed()
 
-    def _provenance(self, command: str) -> Provenance:
+    def _provenance(self, command: str) -> PageProvenance:
         about = self.about
-        return Provenance(
+        return PageProvenance(
             model=public_name(about.model),
             model_revision=about.model_revision,
             dataset=public_name(about.dataset),

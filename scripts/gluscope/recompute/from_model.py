@@ -9,7 +9,7 @@ import torch
 
 from gluscope.core.neuron import SHARED, is_routed
 from gluscope.model.capture import GatedModel, Mixed
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.gather import Gather, Wanted
@@ -44,7 +44,7 @@ def from_model(
     rows = np.array(sorted(gather.by_row), np.int64)
     lengths = dataset.lengths[rows]
     gather.set_lengths(dict(zip(rows.tolist(), lengths.tolist(), strict=True)))
-    model = load(spec, device, dtype, tf32) if model is None else model
+    model = load_model(spec, device, dtype, tf32) if model is None else model
     with _PagePasses(model, layer, gather) as passes:
         for batch in read_batches(
             dataset, rows, lengths, batch_tokens, PADDING[model.device.type], None, model.alone_beyond

@@ -116,10 +116,10 @@ def _pass(
     title: str,
     stream: TextIO | None,
 ) -> None:
-    from gluscope.model.load import load
+    from gluscope.model.load import load_model
     from gluscope.replay.passes import ReplayPasses
 
-    model = load(spec, *how)
+    model = load_model(spec, *how)
     lengths = data.lengths[rows]
     passes = ReplayPasses(model, layers, writer)
     with Progress(int(lengths.sum()), title, stream) as progress, passes:

@@ -174,13 +174,13 @@ def _scan(
     about: dict[str, Any],
     stream: TextIO | None,
 ) -> Scanned:
-    from gluscope.model.load import load
+    from gluscope.model.load import load_model
     from gluscope.scan.experts import MixtureReducer
     from gluscope.scan.once import OnceReducer
     from gluscope.scan.passes import Passes
     from gluscope.scan.reduce import PartsReducer, Reducer, make_reducer
 
-    model = load(spec, settings.device, settings.dtype, settings.tf32)
+    model = load_model(spec, settings.device, settings.dtype, settings.tf32)
     device = model.device.type
     how = model.dtype, spec.fused
     lengths, copies = data.lengths[shard.start : shard.stop], data.copies(shard.start, shard.stop)

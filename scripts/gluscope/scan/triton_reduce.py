@@ -43,7 +43,7 @@ class TritonReducer:
     def __init__(self, n_layers: int, n_neurons: int, k: int) -> None:
         self._n_neurons, self._k = n_neurons, k
         self._state: list[_State | None] = [None] * n_layers
-        self._plan: _Plan | None = None
+        self._launch: _Launch | None = None
         self._signs: dict[torch.device, torch.Tensor] = {}
         self._scratch: dict[torch.device, _Scratch] = {}
 
@@ -105,9 +105,9 @@ class TritonReducer:
         self, rows: np.ndarray, lengths: np.ndarray, width: int | None, segment: int, device: torch.device
     ) -> list[_LaunchOnDevice]:
         """All layers of a batch, on one device, use the same."""
-        plan = self._plan
+        plan = self._launch
         if plan is None or not plan.is_for(rows, lengths, width, segment):
-            plan = self._plan = _Plan(np.array(rows, np.int64), np.array(lengths, np.int64), width, segment, {})
+            plan = self._launch = _Launch(np.array(rows, np.int64), np.array(lengths, np.int64), width, segment, {})
         return plan.on(device, -(-self._n_neurons // kernel.BLOCK))
 
 
@@ -120,7 +120,7 @@ class _LaunchOnDevice:
 
 
 @dataclass
-class _Plan:
+class _Launch:
     """The launches of a batch, on the devices that have asked for them. segment: most tokens of one."""
 
     rows: np.ndarray

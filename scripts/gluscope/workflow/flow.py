@@ -19,7 +19,7 @@ from typing import Any
 from gluscope.config import places
 from gluscope.config.check import nearest
 from gluscope.config.keys import DatasetConfig, RunConfig
-from gluscope.config.load import load, unknown_run
+from gluscope.config.load import load_config, unknown_run
 from gluscope.config.neurons import Batch, Pages, in_batch, listed_neurons, share_out, stretches
 from gluscope.core.errors import ConfigError, GluscopeError, ShardMismatch, StoreError
 from gluscope.core.neuron import NeuronId
@@ -44,7 +44,7 @@ class Flow:
 
     def __init__(self, raw: Mapping[str, Any], folder: Path, results: str = RESULTS) -> None:
         with results_in(results):
-            self.config = load(raw)
+            self.config = load_config(raw)
         self.folder, self.results = folder, results
         self.make_again: Callable[[list[str]], None] = lambda files: None
         # Neurons that were asked for before their model was known, for the job that fetches it to look at.

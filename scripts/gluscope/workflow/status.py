@@ -21,7 +21,7 @@ _PROGRESS = re.compile(r"(\d+) %, ([\d,]+) of [\d,]+ tokens, ([\d,]+) tokens/s, 
 
 
 @dataclass(frozen=True)
-class Part:
+class Progress:
     """One job's work. state: done, running, queued, failed, stopped (its log ends and no job is there) or waiting.
 
     note: what its log said last, if it runs or failed. log: path. done, rate: tokens, and tokens a second.
@@ -40,8 +40,8 @@ class RunStatus:
     """tokens: of all shards, 0 while there is no plan of them. pages: how many there are."""
 
     run: str
-    stages: list[Part]
-    shards: list[Part]
+    stages: list[Progress]
+    shards: list[Progress]
     tokens: int
     pages: int
 
@@ -59,34 +59,36 @@ def run_status(run: str, queue: Sequence[QueuedJob] | None, now: float | None = 
     except StoreError:
         plan = []
     rules = {"fetch_model": paths.model, "plan_shards": paths.plan, "weights": paths.weights, "merge": paths.summary}
-    stages = [_part(rule, file, f"logs/{rule}/{run}.log", f"{rule} {run}", queue, now) for rule, file in rules.items()]
+    stages = [
+        _progress(rule, file, f"logs/{rule}/{run}.log", f"{rule} {run}", queue, now) for rule, file in rules.items()
+    ]
     shards = []
     for shard in plan:
         log, what = f"logs/scan/{run}/{shard.name}.log", f"{run}_{shard.name}"
-        part = _part(shard.name, paths.scan(shard.name), log, what, queue, now)
-        shards.append(Part(part.name, "done", done=shard.tokens) if part.state == "done" else part)
+        part = _progress(shard.name, paths.scan(shard.name), log, what, queue, now)
+        shards.append(Progress(part.name, "done", done=shard.tokens) if part.state == "done" else part)
     pages = sum(1 for _ in Path(paths.site).glob(PAGES))
     return RunStatus(run, stages, shards, sum(shard.tokens for shard in plan), pages)
 
 
-def _part(name: str, file: str, log: str, what: str, queue: Sequence[QueuedJob] | None, now: float) -> Part:
+def _progress(name: str, file: str, log: str, what: str, queue: Sequence[QueuedJob] | None, now: float) -> Progress:
     if Path(file).exists():
-        return Part(name, "done")
+        return Progress(name, "done")
     rules = (f"scan {what}", f"scan_without_cache {what}", what)
     job = next((job for job in queue or () if job.what in rules), None)
     if job is not None and job.state == "PENDING":
-        return Part(name, "queued", f"job {job.id}")
+        return Progress(name, "queued", f"job {job.id}")
     last, age = _last_line(Path(log), now)
     if job is None and last is None:
-        return Part(name, "waiting")
+        return Progress(name, "waiting")
     found = _PROGRESS.search(last or "")
     done, rate = (int(found[i].replace(",", "")) for i in (2, 3)) if found else (0, 0)
     note = last or ""
     if job is not None:
-        return Part(name, "running", note, log, done, rate)
+        return Progress(name, "running", note, log, done, rate)
     if note.startswith("error:"):
-        return Part(name, "failed", note, log)
-    return Part(name, "running" if age < QUIET else "stopped", note, log, done, rate)
+        return Progress(name, "failed", note, log)
+    return Progress(name, "running" if age < QUIET else "stopped", note, log, done, rate)
 
 
 def _last_line(log: Path, now: float) -> tuple[str | None, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gluscope.browse.maker import PageMaker
-from gluscope.browse.own_text import OwnText, load_model
+from gluscope.browse.own_text import OwnText, model_of_run
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.errors import ModelError
 from gluscope.core.neuron import NeuronId
@@ -30,7 +30,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("own"))
         TinyRun().make()
-        yield OwnText(served(), load_model(served()))
+        yield OwnText(served(), model_of_run(served()))
 
 
 def text_of(row: int) -> tuple[str, np.ndarray]:
@@ -161,7 +161,7 @@ def test_without_a_model_there_is_no_box_and_no_answer(own: OwnText, monkeypatch
 
 def test_pages_from_a_loaded_model_are_made_with_it(own: OwnText, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gluscope.browse.maker.refuse_old", lambda files: None)
-    monkeypatch.setattr("gluscope.recompute.from_model.load", lambda *_: pytest.fail("loaded once more"))
+    monkeypatch.setattr("gluscope.recompute.from_model.load_model", lambda *_: pytest.fail("loaded once more"))
     new = NeuronId(1, 31)
     with client(PageMaker(served(source="model"), own._model)) as web:
         assert web.get(f"/site/{new}.html").status_code == 200

@@ -6,7 +6,7 @@ import datetime
 from typing import Any
 
 import pytest
-from gluscope.config.load import ConfigErrors, load
+from gluscope.config.load import ConfigErrors, load_config
 
 ENTRY = {"source": "x.jsonl", "tokenizer": "m", "messages_column": "messages"}
 
@@ -18,7 +18,7 @@ def test_variables_are_kept_as_they_are() -> None:
         "date_string": "26 Jul 2024",
         "x": None,
     }
-    data = load({"datasets": {"d": {**ENTRY, "template_kwargs": variables}}}).datasets["d"]
+    data = load_config({"datasets": {"d": {**ENTRY, "template_kwargs": variables}}}).datasets["d"]
     assert (data.messages_column, data.template_kwargs) == ("messages", variables)
 
 
@@ -41,6 +41,6 @@ def test_variables_are_kept_as_they_are() -> None:
 )
 def test_mistakes_are_told(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
-        load({"datasets": {"d": {**ENTRY, **changes}}})
+        load_config({"datasets": {"d": {**ENTRY, **changes}}})
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)

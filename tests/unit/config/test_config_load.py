@@ -12,7 +12,7 @@ import yaml
 from gluscope.config.check import check
 from gluscope.config.document import SECTIONS, schema_text, with_tables
 from gluscope.config.keys import ConfigFile, DatasetConfig, RunConfig
-from gluscope.config.load import ConfigErrors, load
+from gluscope.config.load import ConfigErrors, load_config
 from helpers.checkout import REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +44,7 @@ def changed(where: str, value: Any) -> dict[str, Any]:
 
 def mistakes(raw: Any) -> list[str]:
     with pytest.raises(ConfigErrors) as found:
-        load(raw)
+        load_config(raw)
     lines = str(found.value).split("\n")
     assert len(lines) == len(found.value.errors)
     assert all(line.startswith("error: config") and ". Next: " in line for line in lines)
@@ -52,7 +52,7 @@ def mistakes(raw: Any) -> list[str]:
 
 
 def test_small_config_gets_the_defaults_of_the_design() -> None:
-    config = load(SMALL)
+    config = load_config(SMALL)
     run, dataset = config.runs["mine"], config.datasets["mine-texts"]
     assert (run.k, run.cache, run.samples, run.refactor_glu) == (16, True, 4096, False)
     assert (run.pages_from, run.pages_source) == (None, "cache")
@@ -63,7 +63,7 @@ def test_small_config_gets_the_defaults_of_the_design() -> None:
 
 
 def test_a_run_without_cache_computes_pages_with_the_model() -> None:
-    assert load(changed("runs/mine/cache", False)).runs["mine"].pages_source == "model"
+    assert load_config(changed("runs/mine/cache", False)).runs["mine"].pages_source == "model"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_pages_from_a_cache_that_the_run_does_not_have() -> None:
 
 
 def test_a_run_with_published_activations_scans_nothing() -> None:
-    run = load(changed("runs/mine/activations", "x/y")).runs["mine"]
+    run = load_config(changed("runs/mine/activations", "x/y")).runs["mine"]
     assert (run.cache, run.pages_source) == (False, "model")
 
 
@@ -145,7 +145,7 @@ def test_keys_of_a_scan_beside_published_activations_are_told(key: str, value: A
 def test_a_replay_of_published_activations_has_shards() -> None:
     raw = changed("runs/mine/activations", "x/y")
     raw["runs"]["mine"] |= {"pages_from": "replay", "shards": 4, "cache": False}
-    assert load(raw).runs["mine"].pages_source == "replay"
+    assert load_config(raw).runs["mine"].pages_source == "replay"
 
 
 def test_every_mistake_is_told_at_once() -> None:
@@ -162,7 +162,7 @@ def test_a_config_that_is_no_mapping_is_told() -> None:
 def test_shipped_config_is_good() -> None:
     import yaml
 
-    config = load(yaml.safe_load((REPO / "config/config.yaml").read_text(encoding="utf-8")))
+    config = load_config(yaml.safe_load((REPO / "config/config.yaml").read_text(encoding="utf-8")))
     assert config.all == ["demo"]
     olmo, route = config.runs["olmo-7b-0424"], config.datasets["dolma-3b"]
     assert (olmo.model, olmo.refactor_glu, olmo.k) == ("allenai/OLMo-7B-0424-hf", True, 16)
@@ -233,18 +233,18 @@ def test_the_schema_for_editors_agrees_with_the_check(data: st.DataObject) -> No
 def test_a_name_that_yaml_takes_for_something_else_is_to_be_quoted(name: str, kind: str) -> None:
     raw = yaml.safe_load(f"datasets: {{d: {{source: s}}}}\nruns:\n  {name}: {{model: m, dataset: d, neurons: []}}\n")
     with pytest.raises(ConfigErrors, match=rf"which YAML takes for {kind}\. Next: write it in quotes"):
-        load(raw)
+        load_config(raw)
     raw = yaml.safe_load(f"datasets: {{d: {{source: s}}}}\nruns:\n  '{name}': {{model: m, dataset: d, neurons: []}}\n")
-    assert list(load(raw).runs) == [name]
+    assert list(load_config(raw).runs) == [name]
 
 
 def test_a_value_that_yaml_takes_for_something_else_is_to_be_quoted() -> None:
     raw = yaml.safe_load("datasets: {d: {source: 7, text_column: 2026-01-01, revision: 1.5}}")
     with pytest.raises(ConfigErrors) as caught:
-        load(raw)
+        load_config(raw)
     assert str(caught.value).count("write it in quotes, so that it is a text") == 3
     with pytest.raises(ConfigErrors, match=r"found 'many'\. Next: correct it in your config file"):
-        load({"datasets": {"d": {"source": "s", "max_length": "many"}}})
+        load_config({"datasets": {"d": {"source": "s", "max_length": "many"}}})
 
 
 def test_what_is_nested_deeply_or_refers_to_itself_is_refused_in_one_line() -> None:
@@ -254,5 +254,5 @@ def test_what_is_nested_deeply_or_refers_to_itself_is_refused_in_one_line() -> N
     ring = yaml.safe_load("all: &a [*a]\ndatasets: &b {d: *b}\nruns: {r: &c {model: *c, dataset: d, neurons: []}}")
     for raw in ({"all": deep}, {"datasets": {"d": {"source": deep}}}, ring):
         with pytest.raises(ConfigErrors) as caught:
-            load(raw)
+            load_config(raw)
         assert all(line.startswith("error: config: ") for line in str(caught.value).splitlines())

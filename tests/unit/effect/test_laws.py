@@ -17,7 +17,7 @@ from gluscope.effect.stage import Asked, Results, measure_effects
 from gluscope.effect.types import Effect, mean_and_spread
 from gluscope.model.capture import GatedModel
 from gluscope.model.describe import describe
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import TokenEnds, TokenScore
@@ -41,7 +41,7 @@ def run(model: GatedModel, neuron: NeuronId, chosen: Chosen, written: TokenEnds,
 
 def test_a_neuron_that_writes_nothing_does_exactly_nothing(spec: ModelSpec) -> None:
     data, neuron = texts(spec.n_vocab), NeuronId(1, 7)
-    model = load(spec, "cpu", "float32")
+    model = load_model(spec, "cpu", "float32")
     with torch.inference_mode():
         model.linear(1, "out").weight[:, 7] = 0
     found = run(model, neuron, by_case(BruteForce(spec), data, neuron), ends(spec, 1, 7))
@@ -58,7 +58,7 @@ def test_a_neuron_that_writes_nothing_does_exactly_nothing(spec: ModelSpec) -> N
 def test_a_planted_neuron_that_writes_one_token_shows_it_at_its_size(spec: ModelSpec) -> None:
     """Without a final norm, and with a stream that no other token reads in this direction, the logit moves by SIZE."""
     data, token = texts(spec.n_vocab), 77
-    model = load(spec, "cpu", "float32")
+    model = load_model(spec, "cpu", "float32")
     hf = model.hf_model
     hf.model.norm = torch.nn.Identity()  # type: ignore[union-attr, operator, assignment]
     with torch.inference_mode():
@@ -87,7 +87,7 @@ def test_a_planted_neuron_that_writes_one_token_shows_it_at_its_size(spec: Model
 
 def test_neither_batches_nor_order_matter(spec: ModelSpec) -> None:
     data, neuron = texts(spec.n_vocab), NeuronId(1, 7)
-    model, chosen = load(spec, "cpu", "float32"), by_case(BruteForce(spec), data, neuron)
+    model, chosen = load_model(spec, "cpu", "float32"), by_case(BruteForce(spec), data, neuron)
     written = ends(spec, 1, 7)
     whole = run(model, neuron, chosen, written, tokens=10_000)
     turned = Chosen(chosen.row[..., ::-1].copy(), chosen.position[..., ::-1].copy())
@@ -99,7 +99,7 @@ def test_neither_batches_nor_order_matter(spec: ModelSpec) -> None:
 
 
 def test_neurons_do_not_depend_on_each_other_and_nothing_stays_hooked(spec: ModelSpec) -> None:
-    data, model = texts(spec.n_vocab), load(spec, "cpu", "float32")
+    data, model = texts(spec.n_vocab), load_model(spec, "cpu", "float32")
     brute, measure = BruteForce(spec), Measure(model, data, 1, "float32", 40)  # type: ignore[arg-type]
 
     def hooks() -> int:
@@ -117,7 +117,7 @@ def test_neurons_do_not_depend_on_each_other_and_nothing_stays_hooked(spec: Mode
 def test_where_blocks_read_more_than_the_stream_passes_are_whole(spec: ModelSpec) -> None:
     """The last block reads what the first one was given: the same numbers, by another way."""
     data, neuron = texts(spec.n_vocab), NeuronId(1, 7)
-    model, chosen = load(spec, "cpu", "float32"), by_case(BruteForce(spec), data, neuron)
+    model, chosen = load_model(spec, "cpu", "float32"), by_case(BruteForce(spec), data, neuron)
     blocks, kept = list(model.blocks.children()), {}
     blocks[0].register_forward_hook(lambda m, args, out: kept.update(out=out))
     blocks[2].register_forward_hook(lambda m, args, out: out + 0.1 * kept["out"])
@@ -132,7 +132,7 @@ def test_where_blocks_read_more_than_the_stream_passes_are_whole(spec: ModelSpec
 def test_skipped_tokens_keep_their_post_in_the_scope_of_the_case_as_the_definition_has_it(spec: ModelSpec) -> None:
     """A token that counts for nothing is in no case: only the others of the case lose their post."""
     data, neuron = texts(spec.n_vocab), NeuronId(1, 7)
-    brute, model = BruteForce(spec), load(spec, "cpu", "float32")
+    brute, model = BruteForce(spec), load_model(spec, "cpu", "float32")
     model.hf_model.double()
     chosen, written = by_case(brute, data, neuron), ends(spec, 1, 7)
     shown = {data.ids[row][position] for row, position in zip(chosen.row.flat, chosen.position.flat, strict=True)}
@@ -165,7 +165,7 @@ def test_mixtures_of_experts_are_refused_before_any_work(tmp_path: Path) -> None
 
 def test_the_file(tmp_path: Path, spec: ModelSpec) -> None:
     data, neuron = texts(spec.n_vocab), NeuronId(1, 7)
-    found = run(load(spec, "cpu", "float32"), neuron, by_case(BruteForce(spec), data, neuron), ends(spec, 1, 7))
+    found = run(load_model(spec, "cpu", "float32"), neuron, by_case(BruteForce(spec), data, neuron), ends(spec, 1, 7))
     path = tmp_path / "L1/N7.npz"
     found.save(path)
     again = Effect.read(path, neuron)

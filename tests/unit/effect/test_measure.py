@@ -13,7 +13,7 @@ from gluscope.effect.choose import Chosen
 from gluscope.effect.measure import Measure
 from gluscope.effect.types import SCOPES, Effect
 from gluscope.model.describe import describe
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
 from helpers.brute_effect import BruteForce, Texts, by_case, ends, texts
 from helpers.tiny_models import make
@@ -43,7 +43,7 @@ EXACT, FLOAT32 = 1e-5, 5e-5
 def measured(
     spec: ModelSpec, data: Texts, neuron: NeuronId, chosen: Chosen, double: bool = True, tokens: int = 40
 ) -> tuple[Effect, Measure]:
-    model = load(spec, "cpu", "float32")
+    model = load_model(spec, "cpu", "float32")
     if double:
         model.hf_model.double()
     measure = Measure(model, data, neuron.layer, "float64" if double else "float32", tokens)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from gluscope.core.neuron import NeuronId
 from gluscope.core.provenance import RunProvenance
 from gluscope.export import neuronpedia
 from gluscope.export.neuronpedia import BEFORE, WIDTH, write_neuronpedia
-from gluscope.export.neuronpedia_source import Origin
+from gluscope.export.neuronpedia_source import Release
 from gluscope.page.record import NeuronPage, Sample
 from helpers import pages
 from helpers.neuronpedia_list import FAINTEST, shown
@@ -24,7 +24,7 @@ from helpers.published import ABOUT
 from jsonschema import Draft202012Validator
 
 SCHEMA = json.loads((Path(__file__).parent / "neuronpedia.schema.json").read_text(encoding="utf-8"))
-ORIGIN = Origin(
+RELEASE = Release(
     run="demo",
     about=RunProvenance.of(ABOUT),
     n_layers=3,
@@ -64,7 +64,7 @@ SOURCES = {
 def test_files_of_every_source_fit_the_importers_tables(tmp_path: Path) -> None:
     first = page()
     neurons = [replace(first, id=NeuronId(0, 3)), first, replace(first, id=NeuronId(1, 39))]
-    counts = write_neuronpedia(tmp_path / "out", ORIGIN, neurons)
+    counts = write_neuronpedia(tmp_path / "out", RELEASE, neurons)
     assert counts == {f"{layer}-{name}": layer + 1 for layer in (0, 1) for name in SOURCES.values()}
     assert json.loads((tmp_path / "out/sources.json").read_text())["sources"] == counts
     ids = []
@@ -94,7 +94,7 @@ def test_files_of_every_source_fit_the_importers_tables(tmp_path: Path) -> None:
 @pytest.mark.parametrize("convention", ["raw", "refactored"])
 def test_lines_say_what_the_page_says(convention: str, tmp_path: Path) -> None:
     whole = page(convention=convention)
-    write_neuronpedia(tmp_path / "out", ORIGIN, [whole])
+    write_neuronpedia(tmp_path / "out", RELEASE, [whole])
     for case, name in SOURCES.items():
         place = tmp_path / f"out/v1/model/1-{name}"
         (feature,), activations = (lines(place / kind / "batch-0.jsonl.gz") for kind in ("features", "activations"))
@@ -124,7 +124,7 @@ def test_lines_say_what_the_page_says(convention: str, tmp_path: Path) -> None:
 def test_its_list_shows_each_case_as_our_page_does(convention: str, tmp_path: Path) -> None:
     """Maximum, intervals, order, framed token and colours, as Neuronpedia's own code makes them of the lines."""
     whole = page(convention=convention)
-    write_neuronpedia(tmp_path / "out", ORIGIN, [whole])
+    write_neuronpedia(tmp_path / "out", RELEASE, [whole])
     for case, name in SOURCES.items():
         places = whole.cases[case].extreme[Quantity.POST]
         listed = shown(lines(tmp_path / f"out/v1/model/1-{name}/activations/batch-0.jsonl.gz"))
@@ -141,7 +141,7 @@ def test_its_list_shows_each_case_as_our_page_does(convention: str, tmp_path: Pa
 def test_tokens_are_those_that_the_case_promotes(tmp_path: Path) -> None:
     """Where post is negative the neuron writes -w_out: what w_out suppresses is promoted."""
     whole = page()
-    write_neuronpedia(tmp_path / "out", ORIGIN, [whole])
+    write_neuronpedia(tmp_path / "out", RELEASE, [whole])
     out = whole.weights["raw"].vectors["out"]
     for case, name in SOURCES.items():
         (feature,) = lines(tmp_path / f"out/v1/model/1-{name}/features/batch-0.jsonl.gz")
@@ -161,7 +161,7 @@ def clean(end: tuple[tuple[str, float], ...], sign: int = 1) -> list[tuple[str, 
 
 def test_bars_are_of_the_cases_sampled_tokens(tmp_path: Path) -> None:
     whole = page()
-    write_neuronpedia(tmp_path / "out", ORIGIN, [whole])
+    write_neuronpedia(tmp_path / "out", RELEASE, [whole])
     gate, in_ = whole.sample.gate, whole.sample.in_
     counted = 0
     for case, name in SOURCES.items():
@@ -182,7 +182,7 @@ def test_what_is_not_known_is_empty(tmp_path: Path) -> None:
     nothing = dict.fromkeys(Quantity, ())
     for case in CASES[1:]:
         bare.cases[case] = replace(bare.cases[case], count=0, frequency=0.0, extreme=nothing)
-    write_neuronpedia(tmp_path / "out", ORIGIN, [bare])
+    write_neuronpedia(tmp_path / "out", RELEASE, [bare])
     for case, name in SOURCES.items():
         place = tmp_path / f"out/v1/model/1-{name}"
         (feature,) = lines(place / "features/batch-0.jsonl.gz")
@@ -201,7 +201,7 @@ def test_the_extreme_stands_out_where_recomputed_values_are_rounded(tmp_path: Pa
     at = whole.cases[case].extreme[Quantity.POST][2]
     moved = whole.examples[at.example]
     moved.in_[at.position] = 1e-8
-    write_neuronpedia(tmp_path / "out", ORIGIN, [whole])
+    write_neuronpedia(tmp_path / "out", RELEASE, [whole])
     texts = lines(tmp_path / f"out/v1/model/1-{SOURCES[case]}/activations/batch-0.jsonl.gz")
     assert texts[2]["values"][texts[2]["qualifyingTokenIndex"]] == texts[2]["maxValue"] == pytest.approx(abs(at.value))
 
@@ -210,20 +210,20 @@ def test_many_neurons_are_cut_into_batches(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(neuronpedia, "BATCH", 2)
     first = page()
     neurons = [replace(first, id=NeuronId(1, neuron)) for neuron in range(5)]
-    assert write_neuronpedia(tmp_path / "a", ORIGIN, neurons) == {f"1-{name}": 5 for name in SOURCES.values()}
+    assert write_neuronpedia(tmp_path / "a", RELEASE, neurons) == {f"1-{name}": 5 for name in SOURCES.values()}
     place = tmp_path / "a/v1/model/1-gluscope-gate-neg-in-pos"
     found = [[line["index"] for line in lines(place / f"features/batch-{i}.jsonl.gz")] for i in range(3)]
     assert found == [["0", "1"], ["2", "3"], ["4"]]
     for i, indices in enumerate(found):
         assert {line["index"] for line in lines(place / f"activations/batch-{i}.jsonl.gz")} == set(indices)
-    write_neuronpedia(tmp_path / "b", ORIGIN, neurons)
+    write_neuronpedia(tmp_path / "b", RELEASE, neurons)
     for path in (tmp_path / "a").rglob("*.gz"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
 
 
 def test_nothing_tells_of_somebodys_folders(tmp_path: Path) -> None:
     about = ABOUT | {"model": "/home/jane/model", "model_revision": "sha256:ab", "dataset": "/home/jane/texts.jsonl"}
-    local = replace(ORIGIN, run="My_Run", about=RunProvenance.of(about))
+    local = replace(RELEASE, run="My_Run", about=RunProvenance.of(about))
     assert (local.model, local.release) == ("my-run", "gluscope-my-run")
     write_neuronpedia(tmp_path / "out", local, [page()])
     for path in (tmp_path / "out").rglob("*.*"):
@@ -231,4 +231,6 @@ def test_nothing_tells_of_somebodys_folders(tmp_path: Path) -> None:
         assert b"jane" not in content, path
     (source,) = lines(tmp_path / "out/v1/my-run/1-gluscope-gate-pos-in-pos/source.jsonl")
     assert source["dataset"] == "texts.jsonl"
-    assert replace(ORIGIN, about=RunProvenance.of(ABOUT | {"model": "meta-llama/Llama-3.1-8B"})).model == "llama-3.1-8b"
+    assert (
+        replace(RELEASE, about=RunProvenance.of(ABOUT | {"model": "meta-llama/Llama-3.1-8B"})).model == "llama-3.1-8b"
+    )

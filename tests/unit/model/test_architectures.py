@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gluscope.model.adapter import TESTED
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from helpers import model_parity as parity
 from helpers import model_table
 from helpers.tiny_models import make
@@ -40,7 +40,7 @@ def test_the_activation_is_the_configs(act_fn, tmp_path):
     assert spec.act_fn == act_fn
     assert spec.bias
     ids = model_table.token_ids()
-    found, expected = parity.captured(load(spec, "cpu"), ids), parity.reference(spec, ids)
+    found, expected = parity.captured(load_model(spec, "cpu"), ids), parity.reference(spec, ids)
     others = [parity.ACTS[other](expected[0]["gate"]) for other in parity.ACTS if other != act_fn]
     assert parity.error(found[0]["act"], expected[0]["act"]) < 1e-5
     assert min(parity.error(found[0]["act"], other) for other in others) > 1e-5
@@ -53,7 +53,7 @@ def test_of_two_activations_in_a_config_the_one_that_runs_is_named(tmp_path):
         spec = model_table.describe(str(make(architecture, tmp_path / architecture, **two)))
         assert spec.act_fn == used
         ids = model_table.token_ids()
-        [found, _], [expected, _] = parity.captured(load(spec, "cpu"), ids), parity.reference(spec, ids)
+        [found, _], [expected, _] = parity.captured(load_model(spec, "cpu"), ids), parity.reference(spec, ids)
         assert parity.error(expected["computed"], expected["written"]) < 1e-6
         assert parity.error(found["act"], expected["act"]) < 1e-5
 
@@ -75,7 +75,7 @@ def test_windows_and_soft_caps_are_at_work(architecture, changes, tiny_spec, tmp
     (tmp_path / "open/config.json").write_text(json.dumps(config))
     ids = model_table.token_ids()
     with_, without = (
-        parity.captured(load(one, "cpu"), ids) for one in (spec, model_table.describe(str(tmp_path / "open")))
+        parity.captured(load_model(one, "cpu"), ids) for one in (spec, model_table.describe(str(tmp_path / "open")))
     )
     moved = np.max([np.abs(a["x"] - b["x"]).max((0, 2)) for a, b in zip(with_, without, strict=True)], axis=0)
     first = window if "sliding_window" in changes else 1
@@ -102,7 +102,7 @@ def test_equals_the_bridge(architecture, tiny_spec):
     ]
     with torch.inference_mode():
         bridge.run_with_hooks(torch.from_numpy(ids), fwd_hooks=forward_hooks, return_type=None)
-    found = parity.captured(load(spec, "cpu", "float32"), ids)
+    found = parity.captured(load_model(spec, "cpu", "float32"), ids)
     assert len(seen) == 4 * spec.n_layers
     assert max(parity.error(found[layer][name], value) for (layer, name), value in seen.items()) < 1e-5
 
@@ -113,7 +113,7 @@ def test_padding_changes_nothing(architecture, tiny_spec):
     spec, lengths = tiny_spec(architecture), np.array([12, 7, 1])
     ids = model_table.token_ids(rows=3)
     ids[np.arange(12) >= lengths[:, None]] = 0
-    model = load(spec, "cpu", "float32")
+    model = load_model(spec, "cpu", "float32")
     together = parity.captured(model, ids, lengths=lengths)
     for row, length in enumerate(lengths):
         alone = parity.captured(model, ids[row : row + 1, :length], lengths=lengths[row : row + 1])
@@ -124,7 +124,7 @@ def test_padding_changes_nothing(architecture, tiny_spec):
 @pytest.mark.parametrize("architecture", TESTED)
 def test_what_ran_before_leaves_no_trace(architecture, tiny_spec):
     """A longer text in between, past every length that a config names: the same bits again."""
-    model = load(tiny_spec(architecture), "cpu", "float32")
+    model = load_model(tiny_spec(architecture), "cpu", "float32")
     ids = model_table.token_ids()
     before = parity.captured(model, ids)
     with model.capture([], lambda *_: None):

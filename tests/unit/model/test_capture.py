@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from helpers import model_parity as parity
 from helpers.model_table import token_ids
 
@@ -15,7 +15,7 @@ from helpers.model_table import token_ids
 @pytest.fixture(scope="module", params=["OlmoForCausalLM", "Phi3ForCausalLM", "Lfm2ForCausalLM"])
 def model(request, tiny_spec):
     """A plain MLP, a fused one, and one without an act module."""
-    return load(tiny_spec(request.param), "cpu", "float32")
+    return load_model(tiny_spec(request.param), "cpu", "float32")
 
 
 def hooks_of(model) -> int:

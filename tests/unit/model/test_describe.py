@@ -11,9 +11,9 @@ import pytest
 from gluscope.core.errors import ModelError, StoreError
 from gluscope.core.size import Size
 from gluscope.model import adapter
-from gluscope.model.describe import describe, fetch
+from gluscope.model.describe import describe, fetch_model
 from gluscope.model.files import fingerprint, peek
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
 from helpers.tiny_models import make
 from safetensors.numpy import load_file, save_file
@@ -128,7 +128,7 @@ def test_what_no_list_knows_is_found_out(tmp_path, monkeypatch):
     assert "ffn_sub_norm" in refusal(make("BitNetForCausalLM", tmp_path / "bitnet"))
     spec = describe(str(make("FalconH1ForCausalLM", tmp_path / "falcon")))
     with pytest.raises(ModelError, match=r"an MLP that computes silu\(gate\), found FalconH1ForCausalLM"):
-        load(spec, "cpu")
+        load_model(spec, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_hub_ids_from_the_cache(olmo, tmp_path, monkeypatch):
     snapshot = cached(offline(monkeypatch, tmp_path), olmo)
     spec = describe("someone/olmo")
     assert (spec.model, spec.revision, spec.folder) == ("someone/olmo", "c" * 40, str(snapshot))
-    assert fetch("someone/olmo", "c" * 40) == snapshot
+    assert fetch_model("someone/olmo", "c" * 40) == snapshot
     assert peek("someone/olmo") == peek("someone/olmo", "c" * 40) == Size.dense(3, 48)
     assert peek("someone/olmo", "d" * 40) is None
 

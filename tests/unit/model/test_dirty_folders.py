@@ -15,7 +15,7 @@ import transformers
 from gluscope.core.errors import ModelError
 from gluscope.model.adapter import TESTED
 from gluscope.model.describe import describe
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from helpers.tiny_models import make
@@ -84,7 +84,7 @@ def check_is_what_transformers_loads(folder: Path) -> ModelSpec:
         zeroed = model.get_input_embeddings().padding_idx if spec.architecture == "YoutuForCausalLM" else None
         kept = np.arange(spec.n_vocab) != zeroed  # that class makes its padding's row 0 itself
         np.testing.assert_array_equal(found[kept], head.weight.detach().numpy()[kept])
-    load(spec, "cpu")  # compares with the files as well
+    load_model(spec, "cpu")  # compares with the files as well
     return spec
 
 
@@ -171,7 +171,7 @@ def test_an_adapter_is_neither_applied_nor_passed_over(folder: Path) -> None:
     spec = describe(str(folder))
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x"}')
     assert "an adapter beside or without its weights (adapter_config.json). Next: merge it" in refusal(folder)
-    for read in (lambda: load(spec, "cpu"), lambda: WeightRows(spec)):  # put there later
+    for read in (lambda: load_model(spec, "cpu"), lambda: WeightRows(spec)):  # put there later
         with pytest.raises(ModelError, match=r"adapter_config\.json"):
             read()
     (folder / SINGLE).unlink()
@@ -190,7 +190,7 @@ def test_an_adapter_is_neither_applied_nor_passed_over(folder: Path) -> None:
 )
 def test_what_the_writers_machine_had_is_not_asked_of_ours(folder: Path, changes: dict[str, Any]) -> None:
     edit(folder, **changes)
-    model = load(describe(str(folder)), "cpu")
+    model = load_model(describe(str(folder)), "cpu")
     assert model.attention == "sdpa"
 
 
@@ -260,7 +260,7 @@ def test_other_weights_than_those_loaded_are_found_out(folder: Path, monkeypatch
     read = WeightRows.gate
     monkeypatch.setattr(WeightRows, "gate", lambda rows, layer, n: read(rows, layer, n) + np.float32(layer == 1))
     with pytest.raises(ModelError, match=r"L1: expected w_gate of N(0|47) as in its weight files, found another"):
-        load(spec, "cpu")
+        load_model(spec, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -283,4 +283,4 @@ def test_another_norm_than_described_is_found_out(plain: Path, changes: dict[str
     spec = describe(str(plain))
     norms = tuple(type(norm)(**{**vars(norm), **changes}) for norm in spec.norms)
     with pytest.raises(ModelError, match=words):
-        load(ModelSpec(**{**vars(spec), "norms": norms}), "cpu")
+        load_model(ModelSpec(**{**vars(spec), "norms": norms}), "cpu")

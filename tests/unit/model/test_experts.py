@@ -16,7 +16,7 @@ from gluscope.core.size import LayerNeurons
 from gluscope.model.capture import GatedModel, Mixed
 from gluscope.model.describe import describe
 from gluscope.model.files import peek
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from helpers.tiny_experts import MIXTURES, make_experts
@@ -67,7 +67,7 @@ def test_values_are_those_of_the_stored_weights(architecture: str, mixture: Made
     """At every token and every expert that it is sent to, and at none else."""
     spec = mixture(architecture)
     assert spec.mixture is not None
-    model, rows, size = load(spec, "cpu"), WeightRows(spec), spec.size
+    model, rows, size = load_model(spec, "cpu"), WeightRows(spec), spec.size
     chosen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
     for layer in spec.mixture.layers:
         router = model.blocks[layer].get_submodule(spec.mixture.module).get_submodule(spec.mixture.modules["router"])
@@ -108,7 +108,7 @@ def test_values_are_those_of_the_stored_weights(architecture: str, mixture: Made
 @pytest.mark.parametrize("architecture", MIXTURES)
 def test_the_model_computes_what_transformers_computes(architecture: str, mixture: Made) -> None:
     spec = mixture(architecture)
-    model = load(spec, "cpu").hf_model
+    model = load_model(spec, "cpu").hf_model
     plain = getattr(transformers, architecture).from_pretrained(spec.folder, experts_implementation="eager").eval()
     with torch.inference_mode():
         found, expected = model(input_ids=IDS).logits, plain(input_ids=IDS).logits
@@ -147,7 +147,7 @@ def test_weights_stored_as_one_tensor_of_all_experts(mixture: Made, tmp_path: Pa
     stacked = describe(str(tmp_path))
     assert stacked.mixture is not None
     assert stacked.mixture.form == "stacked"
-    load(stacked, "cpu")
+    load_model(stacked, "cpu")
     one, other = WeightRows(spec), WeightRows(stacked)
     for place in (0, 23, 24, 6 * 24 - 1):
         for part in ("gate", "in_", "out"):

@@ -12,7 +12,7 @@ import torch
 from gluscope.core.errors import ModelError
 from gluscope.model import load as loading
 from gluscope.model.describe import describe
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from helpers import model_parity as parity
 from helpers.model_table import token_ids
 from helpers.tiny_models import make
@@ -29,7 +29,7 @@ def spec(tmp_path_factory):
     [("auto", torch.float16), ("float32", torch.float32), ("float16", torch.float16), ("bfloat16", torch.bfloat16)],
 )
 def test_types_on_a_cpu(spec, asked, given):
-    model = load(spec, "cpu", asked)
+    model = load_model(spec, "cpu", asked)
     seen = []
     with model.capture([0, 1], lambda layer, *tensors: seen.extend(tensors)):
         model.forward(token_ids())
@@ -41,29 +41,29 @@ def test_types_on_a_cpu(spec, asked, given):
 def test_tf32_is_what_the_run_says_for_every_kind_of_product(spec):
     """torch by itself has it for convolutions alone."""
     for asked in (True, False):
-        load(spec, "cpu", "float32", asked)
+        load_model(spec, "cpu", "float32", asked)
         assert torch.backends.cuda.matmul.allow_tf32 is asked
         assert torch.backends.cudnn.allow_tf32 is asked
 
 
 def test_ready_for_inference(spec):
-    model = load(spec, "cpu")
+    model = load_model(spec, "cpu")
     assert not model.hf_model.training
     assert not any(parameter.requires_grad for parameter in model.hf_model.parameters())
     assert model.hf_model.config._attn_implementation == "sdpa"
 
 
 def test_attention_is_what_the_class_allows(tiny_spec):
-    assert load(tiny_spec("Gemma2ForCausalLM"), "cpu").hf_model.config._attn_implementation == "eager"
+    assert load_model(tiny_spec("Gemma2ForCausalLM"), "cpu").hf_model.config._attn_implementation == "eager"
 
 
 def test_devices_that_are_not_there(spec, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ModelError, match="none that torch can use"):
-        load(spec, "cuda")
+        load_model(spec, "cuda")
     with pytest.raises(ModelError, match="'gpu'"):
-        load(spec, "gpu")
-    assert load(spec, "auto").device.type == "cpu"
+        load_model(spec, "gpu")
+    assert load_model(spec, "auto").device.type == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -94,33 +94,33 @@ def test_missing_weights_are_not_made_up(spec, tmp_path):
     del tensors["model.layers.1.self_attn.q_proj.weight"]
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(ModelError, match=r"none for model.layers.1.self_attn.q_proj.weight"):
-        load(dataclasses.replace(spec, folder=str(folder)), "cpu")
+        load_model(dataclasses.replace(spec, folder=str(folder)), "cpu")
 
 
 def test_files_that_went_away(spec, tmp_path):
     with pytest.raises(ModelError) as caught:
-        load(dataclasses.replace(spec, folder=str(tmp_path)), "cpu")
+        load_model(dataclasses.replace(spec, folder=str(tmp_path)), "cpu")
     assert "\n" not in str(caught.value)
 
 
 def test_another_activation_than_described_is_found_out(spec):
     with pytest.raises(ModelError, match=r"an MLP that computes gelu\(gate\), found OlmoForCausalLM"):
-        load(dataclasses.replace(spec, act_fn="gelu"), "cpu")
+        load_model(dataclasses.replace(spec, act_fn="gelu"), "cpu")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_another_activation_is_found_out_in_half_precision(spec, dtype):
     with pytest.raises(ModelError, match=r"relu\(gate\)"):
-        load(dataclasses.replace(spec, act_fn="relu"), "cpu", dtype)
+        load_model(dataclasses.replace(spec, act_fn="relu"), "cpu", dtype)
 
 
 def test_a_model_spread_over_devices(spec, tmp_path, monkeypatch):
     """As over several GPUs, with the disk as the second one: the hooks see the same values."""
-    whole = parity.captured(load(spec, "cpu"), token_ids())
+    whole = parity.captured(load_model(spec, "cpu"), token_ids())
     places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk", "model.norm": "cpu"}
     placement = {"device_map": {**places, "model.rotary_emb": "cpu", "lm_head": "cpu"}, "offload_folder": tmp_path}
     monkeypatch.setattr(loading, "_device_map", lambda *_: placement)
-    spread = load(spec, "cpu")
+    spread = load_model(spec, "cpu")
     assert set(spread.hf_model.hf_device_map.values()) == {"cpu", "disk"}
     for one, other in zip(whole, parity.captured(spread, token_ids()), strict=True):
         for name in parity.QUANTITIES:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gluscope.model.describe import describe
-from gluscope.model.load import load
+from gluscope.model.load import load_model
 from gluscope.scan.batches import make_batches
 from helpers import model_parity as parity
 from helpers.tiny_models import make
@@ -46,8 +46,8 @@ def texts() -> list[np.ndarray]:
 @pytest.mark.parametrize("kind", ROPE)
 def test_in_any_order_each_text_is_as_in_a_model_of_its_own(kind, tmp_path):
     spec = describe(str(folder_with(kind, tmp_path / "model")))
-    alone = [parity.captured(load(spec, "cpu"), ids) for ids in texts()]
-    model = load(spec, "cpu")
+    alone = [parity.captured(load_model(spec, "cpu"), ids) for ids in texts()]
+    model = load_model(spec, "cpu")
     for order in (range(len(LENGTHS)), reversed(range(len(LENGTHS)))):
         for place in order:
             for one, other in zip(alone[place], parity.captured(model, texts()[place]), strict=True):
@@ -56,7 +56,7 @@ def test_in_any_order_each_text_is_as_in_a_model_of_its_own(kind, tmp_path):
 
 @pytest.mark.parametrize(("kind", "limit"), [("dynamic", SHORT), ("longrope", SHORT), ("linear", None)])
 def test_beyond_the_known_length_only_equal_lengths_share_a_pass(kind, limit, tmp_path):
-    model = load(describe(str(folder_with(kind, tmp_path / "model"))), "cpu")
+    model = load_model(describe(str(folder_with(kind, tmp_path / "model"))), "cpu")
     assert model.alone_beyond == limit
     ids = np.random.default_rng(1).integers(3, 300, (2, 40))
     if limit is None:

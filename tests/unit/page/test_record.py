@@ -90,12 +90,12 @@ def test_an_empty_case_has_no_mean() -> None:
 
 def test_no_tokens_at_all() -> None:
     from gluscope.summary.types import LayerSummary, SampleTokens
-    from helpers.pages import Recomputed
+    from helpers.pages import of_texts
 
     none = np.zeros(0, np.int64)
     page = make().build(
         summary=LayerSummary.empty(1, 4), sample=SampleTokens(none, none), dataset=Rows([], []), tokens=0,
-        recomputed=Recomputed(none, none, none.astype(np.float32), none.astype(np.float32)),
+        recomputed=of_texts(none, none, none.astype(np.float32), none.astype(np.float32)),
     )  # fmt: skip
     assert page.cases[CASES[0]].frequency is None
     assert page.provenance.difference is None

@@ -179,7 +179,7 @@ def test_what_the_names_stand_for(olmo: Case) -> None:
 def test_what_no_tokenizer_knows_is_refused_before_the_model_is_loaded(
     tmp_path: Path, olmo: Case, skip: list[Any], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gluscope.model.load.load", None)
+    monkeypatch.setattr("gluscope.model.load.load_model", None)
     with pytest.raises(DatasetError, match=expected):
         olmo.scan(tmp_path / "out.zarr.zip", skip_tokens=skip)
 

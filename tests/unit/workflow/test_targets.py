@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gluscope.config.keys import ConfigFile
-from gluscope.config.load import load
+from gluscope.config.load import load_config
 from gluscope.core.errors import ConfigError
 from gluscope.workflow.targets import nearest_target, refuse_wrong, to_open
 
@@ -13,7 +13,9 @@ RUN = {"model": "m", "dataset": "texts", "neurons": []}
 
 @pytest.fixture
 def config() -> ConfigFile:
-    return load({"datasets": {"texts": {"source": "t.txt"}}, "runs": {"demo": RUN, "other": RUN}, "all": ["demo"]})
+    return load_config(
+        {"datasets": {"texts": {"source": "t.txt"}}, "runs": {"demo": RUN, "other": RUN}, "all": ["demo"]}
+    )
 
 
 @pytest.mark.parametrize(
