@@ -1,0 +1,1 @@
+"""What the rules ask of the config, a layer of questions a file: runs, inputs, neurons, pages, effects."""
