@@ -13,8 +13,8 @@ def main(smk: Any) -> None:
     """Write the folder of `smk.output[0]`."""
     with start(smk) as job:
         results = RunResults.open(smk.wildcards.run, smk.input)
-        refuse_experts(results.about.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
-        model = title(results.about, results.run)
+        refuse_experts(results.provenance.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
+        model = title(results.provenance, results.run)
         folder = Path(smk.output[0]).parent
         written = write_site(folder, model, results.neurons(smk.params.settings["neurons"]))
         job.say(f"{written} neurons in {folder / model}")

@@ -14,11 +14,11 @@ def main(smk: Any) -> None:
     """Write the folder of `smk.output[0]`."""
     with start(smk) as job:
         results = RunResults.open(smk.wildcards.run, smk.input)
-        refuse_experts(results.about.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
+        refuse_experts(results.provenance.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
         spec = results.spec
         release = Release(
             run=results.run,
-            about=results.about,
+            provenance=results.provenance,
             n_layers=spec.n_layers,
             d_model=spec.d_model,
             d_mlp=spec.d_mlp,

@@ -17,9 +17,9 @@ def main(smk: Any) -> None:
     """Write `smk.output[0]`."""
     with start(smk) as job:
         summary = SummaryReader(smk.input.summary)
-        weights = WeightsReader.of_run(smk.input.weights, summary.about)
+        weights = WeightsReader.of_run(smk.input.weights, summary.provenance)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(summary.n_layers))
-        rows = write_neurons(smk.output[0], layers, about=summary.about, effects=effects(smk), say=job.say)
+        rows = write_neurons(smk.output[0], layers, provenance=summary.provenance, effects=effects(smk), say=job.say)
         job.say(f"{rows:,} neurons in {smk.output[0]}")
 
 

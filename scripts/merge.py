@@ -23,8 +23,8 @@ def main(smk: Any) -> None:
         convention = "refactored" if smk.params.settings["refactor_glu"] else "raw"
         settings = {**smk.params.scanned_with, "model_revision": spec.revision}
         settings["dtype"] = spec.number_format(settings["dtype"])
-        first = SummaryReader(smk.input.scans[0]).about
-        about = merge_shards(
+        first = SummaryReader(smk.input.scans[0]).provenance
+        merged = merge_shards(
             smk.input.scans,
             smk.output[0],
             sign=sign,
@@ -33,19 +33,19 @@ def main(smk: Any) -> None:
             settings=settings,
             whole=data_set(smk.input.tokens, smk.input.plan, first),
         )
-        job.say(f"{about['shards']} shards, {about['rows']:,} texts, {about['tokens']:,} tokens, {convention}")
+        job.say(f"{merged['shards']} shards, {merged['rows']:,} texts, {merged['tokens']:,} tokens, {convention}")
 
 
-def data_set(tokens: str, plan: str, about: RunProvenance) -> Whole:
+def data_set(tokens: str, plan: str, provenance: RunProvenance) -> Whole:
     """The data set as it is now; which of its tokens are the sample follows from the settings that a shard names."""
     data, cut = TokenDataset.open(Path(tokens).parent), Plan.read(plan)
     cut.check_fits(data.lengths, str(data.folder))
-    skipped = about.skipped_ids
+    skipped = provenance.skipped_ids
     unsampled = functools.partial(data.is_one_of, skipped) if skipped else None
     return Whole(
         rows={shard.name: (shard.start, shard.stop - 1, shard.digest) for shard in cut.shards},
         plan=cut.base,
-        sample=choose_sample(about.seed, data.lengths, about.samples, unsampled),
+        sample=choose_sample(provenance.seed, data.lengths, provenance.samples, unsampled),
         attributes={key: value for key, value in data.record.attributes.items() if key in OF_DATASET},
     )
 

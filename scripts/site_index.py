@@ -20,18 +20,19 @@ def main(smk: Any) -> None:
     """Write `smk.output[0]`, with all pages that exist, and the finder's data beside it."""
     with start(smk) as job:
         spec, reader = ModelSpec.read(smk.input.model), SummaryReader(smk.input.summary)
-        about = reader.about
-        summaries, weights = enumerate(reader.layers()), WeightsReader.of_run(smk.input.weights, about)
+        provenance = reader.provenance
+        summaries, weights = enumerate(reader.layers()), WeightsReader.of_run(smk.input.weights, provenance)
         finder = write_finder(
             RunPaths(smk.wildcards.run).site,
             ((summary, weights.layer(layer)) for layer, summary in summaries),
-            tokens=about.tokens,
-            convention=about.convention,
+            tokens=provenance.tokens,
+            convention=provenance.convention,
             dataset=TokenDataset.open(Path(smk.input.tokens).parent),
             texts=TokenTexts.read(tokenizer_folder(smk.input.tokens, spec.folder)),
         )
         cards = read_cards(smk.wildcards.run)
-        html = index_of(smk.wildcards.run, spec, about, cards, finder, own_config(smk.config.get("configfiles", [])))
+        own = own_config(smk.config.get("configfiles", []))
+        html = index_of(smk.wildcards.run, spec, provenance, cards, finder, own)
         write_index(smk.output[0], html)
         job.say(
             f"{len(cards)} page{'' if len(cards) == 1 else 's'} in {smk.output[0]}, {finder['rows']} neurons to find"

@@ -148,10 +148,10 @@ class TinyRun:
 
     def site(self, out: str | Path) -> None:
         spec, summary = ModelSpec.read(self.run.model), SummaryReader(self.run.summary)
-        about, results = summary.about, RunResults.open("tiny", self.files)
-        weights = WeightsReader.of_run(self.run.weights, about)
+        provenance, results = summary.provenance, RunResults.open("tiny", self.files)
+        weights = WeightsReader.of_run(self.run.weights, provenance)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(2))
-        known = {"tokens": about.tokens, "convention": about.convention}
+        known = {"tokens": provenance.tokens, "convention": provenance.convention}
         finder = write_finder(out, layers, dataset=results.dataset, texts=results.texts, **known)
         cards = read_cards("tiny")
         sizes = {"n_layers": spec.n_layers, "d_mlp": spec.d_mlp}
@@ -162,14 +162,14 @@ class TinyRun:
 
     def export_neuronpedia(self, out: str | Path) -> None:
         results = RunResults.open("tiny", self.files)
-        origin = Release("tiny", results.about, 2, 32, 48, results.dataset.record.longest, _CREATED)
+        origin = Release("tiny", results.provenance, 2, 32, 48, results.dataset.record.longest, _CREATED)
         write_neuronpedia(out, origin, results.neurons(_LISTED))
 
     def export_neurons(self, out: str | Path) -> None:
         summary = SummaryReader(self.run.summary)
-        weights = WeightsReader.of_run(self.run.weights, summary.about)
+        weights = WeightsReader.of_run(self.run.weights, summary.provenance)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(2))
-        write_neurons(out, layers, about=summary.about, say=_quiet)
+        write_neurons(out, layers, provenance=summary.provenance, say=_quiet)
 
     def take(self, out: str | Path) -> None:
         spec, tokens = ModelSpec.read(self.run.model), TokenDataset.open(self.data.folder).record

@@ -111,15 +111,15 @@ def compare(reference: SummaryReader, other: SummaryReader, say: Callable[[str],
     Raises CompareError if the two saw other tokens, or differ in layers or neurons a layer.
     """
     for reader in (reference, other):
-        refuse_experts(reader.about.mixture, str(reader.path), "compare their tables (export/neurons.parquet)")
+        refuse_experts(reader.provenance.mixture, str(reader.path), "compare their tables (export/neurons.parquet)")
     _refuse_unlike(reference, other)
-    found = Comparison((reference.about, other.about))
+    found = Comparison((reference.provenance, other.provenance))
     found.skip_alike = _skipped(reference) == _skipped(other)
     found.sample = SampleAgreement() if _same_sample(reference, other) else None
     signs = [reference.sign(), other.sign()]
     found.signs = share(int((signs[0] != signs[1]).sum()), signs[0].size)
     k = min(run.k for run in found.runs)
-    tokens = reference.about.tokens
+    tokens = reference.provenance.tokens
     for layer in range(reference.n_layers):
         one, two = (_raw(each, layer, sign[layer], k) for each, sign in zip((reference, other), signs, strict=True))
         totals = np.zeros((one.neurons, 2), np.int64)
@@ -152,7 +152,7 @@ def _shown(run: RunProvenance) -> dict[str, Any]:
 
 
 def _raw(reader: SummaryReader, layer: int, sign: np.ndarray, k: int) -> LayerSummary:
-    summary = view(reader.layer(layer), sign, reader.about.convention, "raw")
+    summary = view(reader.layer(layer), sign, reader.provenance.convention, "raw")
     cut = {name: getattr(summary, name)[..., :k] for name in ("extreme_value", "extreme_example", "extreme_position")}
     return replace(summary, **cut)
 
@@ -164,15 +164,15 @@ def _same_sample(reference: SummaryReader, other: SummaryReader) -> bool:
 
 
 def _skipped(reader: SummaryReader) -> list[int]:
-    return sorted(reader.about.skipped_ids)
+    return sorted(reader.provenance.skipped_ids)
 
 
 def _refuse_unlike(reference: SummaryReader, other: SummaryReader) -> None:
     where = f"{other.path} against {reference.path}"
-    prints = [reader.about.dataset_fingerprint for reader in (reference, other)]
+    prints = [reader.provenance.dataset_fingerprint for reader in (reference, other)]
     if prints[0] != prints[1]:
         raise CompareError(where, f"tokens {prints[0][:12]}", prints[1][:12], "give both runs the same data set")
-    counts = [reader.about.tokens + reader.about.skipped for reader in (reference, other)]
+    counts = [reader.provenance.tokens + reader.provenance.skipped for reader in (reference, other)]
     if counts[0] != counts[1]:
         raise CompareError(where, f"{counts[0]} tokens scanned", str(counts[1]), "scan the same shards with both")
     sizes = [f"{reader.n_layers} layers of {reader.neurons} neurons" for reader in (reference, other)]

@@ -69,15 +69,15 @@ def measure_effects(
 
     chosen = {neuron: _chosen(spec, results, neuron, asked.examples) for neuron in sorted(outputs)}
     summary = SummaryReader(results.summary)
-    about = summary.about
-    weights = WeightsReader.of_run(results.weights, about)
-    if about.model_revision != spec.revision:
+    provenance = summary.provenance
+    weights = WeightsReader.of_run(results.weights, provenance)
+    if provenance.model_revision != spec.revision:
         expected, path = f"model_revision {spec.revision}, the model's", Path(results.summary)
-        raise to_redo(ShardMismatch, path, str(path), expected, about.model_revision)
-    dtype = about.dtype or "float32"
-    model = load_model(spec, asked.device, dtype, about.tf32) if asked.model is None else asked.model
+        raise to_redo(ShardMismatch, path, str(path), expected, provenance.model_revision)
+    dtype = provenance.dtype or "float32"
+    model = load_model(spec, asked.device, dtype, provenance.tf32) if asked.model is None else asked.model
     measure = Measure(model, TokenDataset.open(results.tokens), next(iter(chosen)).layer, dtype, asked.batch_tokens)
-    measure.skipped = tuple(about.skipped_ids)
+    measure.skipped = tuple(provenance.skipped_ids)
     began = perf_counter()
     for neuron, tokens in chosen.items():
         written = weights.neuron(neuron.layer, spec.size.place(neuron)).tokens[Vector.OUT]
@@ -92,7 +92,7 @@ def _chosen(spec: ModelSpec, results: Results, neuron: NeuronId, examples: int |
     """The tokens to measure a neuron at, by the cases of the raw convention."""
     reader, place = SummaryReader(results.summary), spec.size.place(neuron)
     part = reader.some(neuron.layer, [place])[place]
-    part = view(part, reader.sign()[neuron.layer][place : place + 1], reader.about.convention, "raw")
+    part = view(part, reader.sign()[neuron.layer][place : place + 1], reader.provenance.convention, "raw")
     function = act(spec.act_fn)
     part = with_positions(part, Recomputed.read(results.recomputed(neuron), neuron), function)
     return choose(part, reader.sample(), function, part.k if examples is True else min(int(examples), part.k))

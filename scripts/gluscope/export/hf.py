@@ -50,34 +50,34 @@ SAMPLES = pa.schema(
 def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[str], None] = print) -> None:
     """Write `folder`, whole or not at all, in the refactored convention whatever the run's is. Memory: two layers."""
     reader = SummaryReader(summary)
-    sign, sample, about = reader.sign(), reader.sample(), reader.about
-    function = act(about.act_fn)
+    sign, sample, provenance = reader.sign(), reader.sample(), reader.provenance
+    function = act(provenance.act_fn)
 
     def layers() -> Iterator[LayerSummary]:
         for layer in range(reader.n_layers):
-            yield view(reader.layer(layer), sign[layer], about.convention, "refactored")
+            yield view(reader.layer(layer), sign[layer], provenance.convention, "refactored")
 
     with new_folder(folder) as part:
-        tables = (_named(to_table(n, whole, about.tokens), about, n) for n, whole in enumerate(layers()))
-        write_saved(part, tables, reader.n_layers, _fingerprint(reader.attributes), skips_of(about))
-        if len(sample.example) and about.mixture is None:  # other tools expect all tokens at every neuron
+        tables = (_named(to_table(n, whole, provenance.tokens), provenance, n) for n, whole in enumerate(layers()))
+        write_saved(part, tables, reader.n_layers, _fingerprint(reader.attributes), skips_of(provenance))
+        if len(sample.example) and provenance.mixture is None:  # other tools expect all tokens at every neuron
             (part / "samples").mkdir()
             for layer, part_of_run in enumerate(layers()):
                 path = part / "samples" / f"layer-{layer:02d}.arrow"
                 _write_samples(path, layer, part_of_run, sample, function)
         (part / "README.md").write_text(_card(reader, run, len(sample.example)), encoding="utf-8")
         write_listing(part)
-    size = Size.of_results(about.mixture, reader.n_layers, reader.neurons)
+    size = Size.of_results(provenance.mixture, reader.n_layers, reader.neurons)
     say(f"{size.neurons:,} neurons, {len(sample.example):,} sampled tokens")
 
 
-def _named(table: pa.Table, about: RunProvenance, layer: int) -> pa.Table:
+def _named(table: pa.Table, provenance: RunProvenance, layer: int) -> pa.Table:
     """The table of a layer with a column `expert` behind `layer`, where the model has experts."""
-    if about.mixture is None:
+    if provenance.mixture is None:
         return table
     columns, count = (
-        names(about.mixture, layer, len(table)),
-        Size.of_results(about.mixture, layer + 1, len(table)).layers[layer].count,
+        names(provenance.mixture, layer, len(table)),
+        Size.of_results(provenance.mixture, layer + 1, len(table)).layers[layer].count,
     )
     table = table.set_column(1, "neuron", pa.array(columns["neuron"], pa.int64()))
     return table.add_column(1, "expert", pa.array(columns["expert"], pa.string())).slice(0, count)
@@ -154,7 +154,7 @@ def _card(reader: SummaryReader, run: str, sampled: int) -> str:
     return (
         templates.get_template("card.md.j2").render(
             run=run,
-            about=reader.about,
+            provenance=reader.provenance,
             layers=reader.n_layers,
             neurons=reader.neurons,
             sampled=sampled,

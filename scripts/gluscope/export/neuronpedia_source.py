@@ -24,10 +24,10 @@ _CREATOR = "clkht01d40000jv08hvalcvly"
 
 @dataclass(frozen=True)
 class Release:
-    """What all lines say of a run. about: of its summary. longest: tokens of the longest text."""
+    """What all lines say of a run. provenance: of its summary. longest: tokens of the longest text."""
 
     run: str
-    about: RunProvenance
+    provenance: RunProvenance
     n_layers: int
     d_model: int
     d_mlp: int
@@ -37,12 +37,12 @@ class Release:
     @property
     def local(self) -> bool:
         """The model lies in a folder and has no id of a hub."""
-        return is_local(self.about.model_revision)
+        return is_local(self.provenance.model_revision)
 
     @property
     def model(self) -> str:
         """Neuronpedia's id of the model: as the hub's, without owner, in lower case; of a folder the run's name."""
-        name = self.run if self.local else short_name(self.about.model)
+        name = self.run if self.local else short_name(self.provenance.model)
         return re.sub(r"[^a-z0-9.-]", "-", name.lower())
 
     @property
@@ -55,7 +55,7 @@ class Release:
 
     @property
     def dataset(self) -> str:
-        return public_name(self.about.dataset)
+        return public_name(self.provenance.dataset)
 
     def source(self, layer: int, case: SignCase) -> str:
         return f"{layer}-{SETS[case]}"
@@ -63,9 +63,10 @@ class Release:
 
 def write_headers(folder: Path, release: Release, layer: int, case: SignCase) -> None:
     """The four files of the source of a layer and case, into its folder."""
-    about, name = release.about, f"{release.run if release.local else public_name(release.about.model)} by GLUScope"
+    provenance = release.provenance
+    name = f"{release.run if release.local else public_name(provenance.model)} by GLUScope"
     what = f"MLP neurons in the sign case {case.value}: |post|, 0 outside the case"
-    notes = f"GLUScope run {release.run}, {about.convention} sign convention, {about.tokens} tokens"
+    notes = f"GLUScope run {release.run}, {provenance.convention} sign convention, {provenance.tokens} tokens"
     headers: dict[str, dict[str, Any]] = {
         "release": {
             "name": release.release,
@@ -81,11 +82,11 @@ def write_headers(folder: Path, release: Release, layer: int, case: SignCase) ->
             "displayName": release.model,
             "displayNameShort": release.model,
             "instruct": False,
-            "tlensId": None if release.local else public_name(about.model),
+            "tlensId": None if release.local else public_name(provenance.model),
             "dimension": release.d_model,
             "layers": release.n_layers,
             "neuronsPerLayer": release.d_mlp,
-            "owner": "" if release.local else public_name(about.model).rpartition("/")[0],
+            "owner": "" if release.local else public_name(provenance.model).rpartition("/")[0],
             "inferenceEnabled": False,
             "visibility": "PUBLIC",
             "updatedAt": release.created.isoformat(),
@@ -105,7 +106,7 @@ def write_headers(folder: Path, release: Release, layer: int, case: SignCase) ->
             "modelId": release.model,
             "setName": SETS[case],
             "dataset": release.dataset,
-            "num_prompts": about.rows,
+            "num_prompts": provenance.rows,
             "num_tokens_in_prompt": release.longest,
             "notes": notes,
             "hasDashboards": True,

@@ -122,7 +122,7 @@ def write_neurons(
     path: str | Path,
     layers: Iterable[tuple[LayerSummary, LayerWeights]],
     *,
-    about: RunProvenance,
+    provenance: RunProvenance,
     effects: Mapping[int, Mapping[int, Effect]] | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
@@ -130,24 +130,25 @@ def write_neurons(
 
     layers: statistics in the run's convention, which is `about.convention`, and weights (raw, as they are stored).
     effects: measured, in the raw convention, by layer and place; None for a run that measures none.
-    about: of the summary; model, data set and convention go into the table's metadata.
+    provenance: of the summary; model, data set and convention go into the table's metadata.
     """
-    named = {name: str(getattr(about, name)) for name in ("model_revision", "dataset_fingerprint", "tokens")}
-    named |= {"skip_tokens": json.dumps(list(about.skip_tokens))}
-    named |= {name: public_name(getattr(about, name)) for name in ("model", "dataset")}
-    kept = schema(effects is not None).with_metadata({**named, "convention": about.convention})
-    if about.mixture is not None:
+    named = {name: str(getattr(provenance, name)) for name in ("model_revision", "dataset_fingerprint", "tokens")}
+    named |= {"skip_tokens": json.dumps(list(provenance.skip_tokens))}
+    named |= {name: public_name(getattr(provenance, name)) for name in ("model", "dataset")}
+    kept = schema(effects is not None).with_metadata({**named, "convention": provenance.convention})
+    if provenance.mixture is not None:
         kept = kept.insert(1, pa.field("expert", pa.string()))
     rows = 0
     with new_file(path) as part:
         with pq.ParquetWriter(part, kept, compression="zstd", write_page_checksum=True) as writer:
             for layer, (summary, weights) in enumerate(layers):
-                columns = {**_statistics(summary, about), **_weights(weights, about.convention)}
-                columns |= {"layer": np.full(summary.neurons, layer)} | names(about.mixture, layer, summary.neurons)
+                columns = {**_statistics(summary, provenance), **_weights(weights, provenance.convention)}
+                columns |= {"layer": np.full(summary.neurons, layer)}
+                columns |= names(provenance.mixture, layer, summary.neurons)
                 if effects is not None:
-                    columns |= _effects(effects.get(layer, {}), weights.sign, about.convention)
+                    columns |= _effects(effects.get(layer, {}), weights.sign, provenance.convention)
                 table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
-                count = Size.of_results(about.mixture, layer + 1, summary.neurons).layers[layer].count
+                count = Size.of_results(provenance.mixture, layer + 1, summary.neurons).layers[layer].count
                 writer.write_table(table.slice(0, count), row_group_size=max(1, count))
                 rows += count
                 say(f"layer {layer}: {count} neurons")
@@ -174,17 +175,17 @@ def _array(values: np.ndarray | tuple[np.ndarray, np.ndarray] | pa.Array, kind: 
     return pa.array(np.ascontiguousarray(found), kind, mask=mask)
 
 
-def _statistics(summary: LayerSummary, about: RunProvenance) -> dict[str, Any]:
+def _statistics(summary: LayerSummary, provenance: RunProvenance) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for case in CASES:
         count = summary.count[:, case.index]
         empty = count == 0
         found[f"{case.value}_count"] = count
-        found[f"{case.value}_frequency"] = count / max(1, about.tokens)
+        found[f"{case.value}_frequency"] = count / max(1, provenance.tokens)
         for quantity in QUANTITIES:
             name = f"{case.value}_{quantity.value}"
             found[f"{name}_mean"] = summary.sum[:, case.index, quantity.index] / np.maximum(1, count), empty
-            for column, values in _extreme(summary, case, quantity, about.act_fn).items():
+            for column, values in _extreme(summary, case, quantity, provenance.act_fn).items():
                 found[f"{name}_{column}"] = values
     return found
 

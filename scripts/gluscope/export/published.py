@@ -45,11 +45,11 @@ def schema() -> pa.Schema:
     return pa.schema([("layer", pa.int64()), ("neuron", pa.int64()), *named])
 
 
-def skips_of(about: RunProvenance) -> dict[str, Any]:
+def skips_of(provenance: RunProvenance) -> dict[str, Any]:
     """What a table's frequencies leave out, of a summary's; empty where they are of all tokens."""
     return (
-        {key: getattr(about, key) for key in ("tokens", "skipped", "skip_tokens", "skipped_ids")}
-        if about.skipped
+        {key: getattr(provenance, key) for key in ("tokens", "skipped", "skip_tokens", "skipped_ids")}
+        if provenance.skipped
         else {}
     )
 

@@ -38,15 +38,15 @@ _PLAIN_DATA = "dolma-small"  # texts that the site's titles do not name
 _NUMBERED = re.compile(r"[LN](\d+)")
 
 
-def title(about: RunProvenance, run: str) -> str:
+def title(provenance: RunProvenance, run: str) -> str:
     """What the site calls a model: its hub id without owner and `-hf`, with the data set unless that is dolma-small.
 
-    A model in a folder goes by the name of its run. about: of its summary.
+    A model in a folder goes by the name of its run. provenance: of its summary.
     """
-    if is_local(about.model_revision):
+    if is_local(provenance.model_revision):
         return run
-    code = short_name(about.model).removesuffix("-hf")
-    data = re.sub(r"[^\w.-]", "-", short_name(about.dataset))
+    code = short_name(provenance.model).removesuffix("-hf")
+    data = re.sub(r"[^\w.-]", "-", short_name(provenance.dataset))
     return code if data == _PLAIN_DATA else f"{code}_{data}"
 
 

@@ -59,10 +59,10 @@ def refresh_index(run: str, options: str = "") -> bool:
     if known is not None and known["cards"] == cards:
         os.utime(index.parent / LISTING)
         return False
-    spec, about = ModelSpec.read(paths.model), SummaryReader(paths.summary).about
+    spec, provenance = ModelSpec.read(paths.model), SummaryReader(paths.summary).provenance
     finder, options = (known["finder"], known["options"]) if known is not None else (None, options)
     date = index.stat().st_mtime_ns if known is not None else _LONG_AGO
-    write_index(index, index_of(run, spec, about, cards, finder, options), date)
+    write_index(index, index_of(run, spec, provenance, cards, finder, options), date)
     return True
 
 
@@ -100,5 +100,5 @@ def index_with(run: str, cards: Iterable[dict[str, Any]]) -> str | None:
         return None
     listed = {of_card(card): card for card in [*cards, *known["cards"]]}
     ordered = [listed[neuron] for neuron in sorted(listed)]
-    spec, about = ModelSpec.read(paths.model), SummaryReader(paths.summary).about
-    return index_of(run, spec, about, ordered, known["finder"], known["options"])
+    spec, provenance = ModelSpec.read(paths.model), SummaryReader(paths.summary).provenance
+    return index_of(run, spec, provenance, ordered, known["finder"], known["options"])

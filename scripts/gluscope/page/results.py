@@ -49,7 +49,7 @@ class RunResults:
     def open(cls, run: str, files: Any) -> RunResults:
         """files: has the run's `model`, `tokens`, `summary`, `weights`, and `effect` if effects are to be shown."""
         spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
-        texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.about.skipped_ids)
+        texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.provenance.skipped_ids)
         dataset = TokenDataset.open(Path(files.tokens).parent)
         return cls(
             run, spec, dataset, texts, summary, summary.sample(), files.weights, bool(getattr(files, "effect", ()))
@@ -61,9 +61,9 @@ class RunResults:
         return contexts_of(self.sample, self.dataset, self.texts)
 
     @property
-    def about(self) -> RunProvenance:
+    def provenance(self) -> RunProvenance:
         """What the summary says of the run."""
-        return self.summary.about
+        return self.summary.provenance
 
     def neurons(self, listed: Mapping[str, str]) -> Iterator[NeuronPage]:
         """Records, in the run's convention, of neurons given as ranges of places by layer; sorted."""
@@ -76,10 +76,10 @@ class RunResults:
 
         Raises StoreError where its recomputed values are missing, damaged or of other texts.
         """
-        about, place = self.about, (neuron.layer, self.spec.size.place(neuron))
-        weights = WeightsReader.of_run(self.weights, about).neuron(*place)
+        provenance, place = self.provenance, (neuron.layer, self.spec.size.place(neuron))
+        weights = WeightsReader.of_run(self.weights, provenance).neuron(*place)
         recomputed = recomputed or Recomputed.read(RunPaths(self.run).neuron(neuron), neuron)
-        in_convention = view(recomputed, weights.sign, "raw", about.convention)
+        in_convention = view(recomputed, weights.sign, "raw", provenance.convention)
         return build_page(
             run=self.run,
             neuron=neuron,
@@ -90,9 +90,9 @@ class RunResults:
             dataset=self.dataset,
             texts=self.texts,
             act_fn=self.spec.act_fn,
-            convention=about.convention,
+            convention=provenance.convention,
             sign=weights.sign,
-            tokens=about.tokens,
+            tokens=provenance.tokens,
             provenance=self._provenance(command),
             weights=weights,
             reached=self._reached(neuron),
@@ -112,25 +112,25 @@ class RunResults:
         return self.summary.routed()
 
     def _provenance(self, command: str) -> PageProvenance:
-        about = self.about
+        provenance = self.provenance
         return PageProvenance(
-            model=public_name(about.model),
-            model_revision=about.model_revision,
-            dataset=public_name(about.dataset),
-            dataset_revision=about.dataset_revision,
-            examples=about.rows,
-            dtype="" if about.activations else about.forward_format,
-            device=about.device,
-            reducer=about.reducer,
-            cache_dtype=about.cache_dtype,
-            versions=dict(about.versions),
+            model=public_name(provenance.model),
+            model_revision=provenance.model_revision,
+            dataset=public_name(provenance.dataset),
+            dataset_revision=provenance.dataset_revision,
+            examples=provenance.rows,
+            dtype="" if provenance.activations else provenance.forward_format,
+            device=provenance.device,
+            reducer=provenance.reducer,
+            cache_dtype=provenance.cache_dtype,
+            versions=dict(provenance.versions),
             command=command,
-            skipped=skipped_words(about),
-            note=about.note,
+            skipped=skipped_words(provenance),
+            note=provenance.note,
         )
 
 
-def skipped_words(about: RunProvenance) -> str:
-    """How many tokens a run skips, and which; empty where it skips none. about: of its summary."""
-    names = ", ".join(map(str, about.skip_tokens))
-    return f"{about.skipped:,} ({names})" if names else ""
+def skipped_words(provenance: RunProvenance) -> str:
+    """How many tokens a run skips, and which; empty where it skips none. provenance: of its summary."""
+    names = ", ".join(map(str, provenance.skip_tokens))
+    return f"{provenance.skipped:,} ({names})" if names else ""

@@ -120,32 +120,32 @@ def render_index(
 def index_of(
     run: str,
     spec: ModelSpec,
-    about: RunProvenance,
+    provenance: RunProvenance,
     cards: Sequence[dict[str, Any]],
     finder: dict[str, Any] | None,
     options: str,
 ) -> str:
-    """The HTML text of a run's index.html. about: of its summary. The others: see `render_index`."""
+    """The HTML text of a run's index.html. provenance: of its summary. The others: see `render_index`."""
     return render_index(
         run=run,
         model=public_name(spec.model),
         n_layers=spec.n_layers,
         d_mlp=spec.d_mlp,
         cards=cards,
-        facts=facts_of(about),
+        facts=facts_of(provenance),
         finder=finder,
         options=options,
-        mixture=about.mixture,
+        mixture=provenance.mixture,
     )
 
 
-def facts_of(about: RunProvenance) -> list[tuple[str, str]]:
-    """What the start page says of the run. about: of its summary."""
+def facts_of(provenance: RunProvenance) -> list[tuple[str, str]]:
+    """What the start page says of the run. provenance: of its summary."""
     facts = {
-        "data set": public_name(about.dataset),
-        "tokens": f"{about.tokens:,}",
-        "k": str(about.k),
-        "convention": about.convention,
+        "data set": public_name(provenance.dataset),
+        "tokens": f"{provenance.tokens:,}",
+        "k": str(provenance.k),
+        "convention": provenance.convention,
     }
     return list(facts.items())
 

@@ -14,17 +14,17 @@ from gluscope.stages.table import STAGES
 _PACKAGES = ("torch", "transformers", "transformer_lens", "numpy", "numba")
 
 
-def differences(about: RunProvenance, spec: ModelSpec, tokens: str | Path) -> dict[str, tuple[str, str]]:
-    """By name what the summary says of itself, and what is the case now. about: the summary's."""
+def differences(provenance: RunProvenance, spec: ModelSpec, tokens: str | Path) -> dict[str, tuple[str, str]]:
+    """By name what the summary says of itself, and what is the case now. provenance: the summary's."""
     now: dict[str, str] = {"model_revision": _model_now(spec), "dataset_fingerprint": _texts_now(tokens)}
-    made = {key: str(getattr(about, key)) for key in now}
-    for name, version in about.stages.items():
+    made = {key: str(getattr(provenance, key)) for key in now}
+    for name, version in provenance.stages.items():
         made[f"version of {name}"] = str(version).split()[0]
         now[f"version of {name}"] = str(STAGES[name].version) if name in STAGES else "none"
     here = versions(*_PACKAGES)
     for name in _PACKAGES:
-        if name in about.versions:
-            made[name], now[name] = str(about.versions[name]), here.get(name, "none")
+        if name in provenance.versions:
+            made[name], now[name] = str(provenance.versions[name]), here.get(name, "none")
     return {key: (value, now[key]) for key, value in made.items() if value != now[key]}
 
 
@@ -44,17 +44,19 @@ def _texts_now(tokens: str | Path) -> str:
         return "a record that cannot be read"
 
 
-def diagnosed(error: StoreError, source: str, about: RunProvenance, spec: ModelSpec, tokens: str | Path) -> StoreError:
+def diagnosed(
+    error: StoreError, source: str, provenance: RunProvenance, spec: ModelSpec, tokens: str | Path
+) -> StoreError:
     """The error with what differs between the summary and what its values were recomputed from, and what to do.
 
     A scan is the dearest thing there is: it is advised only where something that it depends on is another.
     """
-    found = differences(about, spec, tokens)
-    if about.activations:
+    found = differences(provenance, spec, tokens)
+    if provenance.activations:
         step = "name, under `model` and `dataset`, what these activations were computed from"
         return StoreError(error.where, error.expected, error.found, step)
     if not found:
-        same = f"summary and {source} are of the same model ({_short(about.model_revision)}), texts and code"
+        same = f"summary and {source} are of the same model ({_short(provenance.model_revision)}), texts and code"
         step = "set `pages_from: model` for this neuron: where that agrees, only the cache or replay is wrong"
         if source == "model":
             step = "run it once more on another machine; the scan is wrong only if that differs as well"

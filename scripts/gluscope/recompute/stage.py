@@ -86,18 +86,18 @@ def recomputed(
     if not wanted_here:
         return
     reader = SummaryReader(summary)
-    about = reader.about
+    provenance = reader.provenance
     weights, function = WeightRows(spec), act(spec.act_fn)
     parts, sample = _raw_summaries(reader, layer, wanted_here), reader.sample()
     rows = {n: example_rows(part, typical_tokens(part, sample, function)) for n, part in parts.items()}
     for wanted in _in_room(rows, tokens):
-        found = _values(spec, weights, tokens, layer, wanted, origin, about)
+        found = _values(spec, weights, tokens, layer, wanted, origin, provenance)
         for neuron in wanted:
             values = found.pop(neuron)
             try:
-                agreement(with_positions(parts[neuron], values, function), values, function, about.forward_format)
+                agreement(with_positions(parts[neuron], values, function), values, function, provenance.forward_format)
             except StoreError as error:
-                raise diagnosed(error, origin.source, about, spec, tokens) from error
+                raise diagnosed(error, origin.source, provenance, spec, tokens) from error
             yield neuron, values
 
 
@@ -121,7 +121,7 @@ def _in_room(wanted: Wanted, tokens: str | Path) -> Iterator[Wanted]:
 def _raw_summaries(reader: SummaryReader, layer: int, neurons: list[int]) -> dict[int, LayerSummary]:
     """Summaries of single neurons, in the raw convention whatever the run's is, by the sign that it stores."""
     parts = reader.some(layer, neurons)
-    sign, has = reader.sign()[layer], reader.about.convention
+    sign, has = reader.sign()[layer], reader.provenance.convention
     return {neuron: view(part, sign[neuron : neuron + 1], has, "raw") for neuron, part in parts.items()}
 
 
@@ -132,35 +132,35 @@ def _values(
     layer: int,
     wanted: Wanted,
     origin: Origin,
-    about: RunProvenance,
+    provenance: RunProvenance,
 ) -> dict[int, Recomputed]:
     if origin.source == "model":
         from gluscope.recompute.from_model import from_model
 
-        how = origin.device, about.dtype, origin.batch_tokens, about.tf32, origin.model
+        how = origin.device, provenance.dtype, origin.batch_tokens, provenance.tf32, origin.model
         return from_model(spec, TokenDataset.open(tokens), layer, wanted, *how)
     with ExitStack() as stack:
         if origin.source == "replay":
             replays = [stack.enter_context(ReplayReader(folder)) for folder in origin.folders]
             for replay in replays:
-                _check_belongs(replay.path, replay.attributes, about)
+                _check_belongs(replay.path, replay.attributes, provenance)
             return from_replay(weights, replays, layer, wanted)
         caches = [stack.enter_context(CacheReader(folder)) for folder in origin.folders]
         for cache in caches:
-            _check_belongs(cache.path, cache.attributes, about)
+            _check_belongs(cache.path, cache.attributes, provenance)
         return from_cache(weights, caches, layer, wanted, origin.threads)
 
 
-def _check_belongs(where: Path, found: dict[str, Any], about: RunProvenance) -> None:
+def _check_belongs(where: Path, found: dict[str, Any], provenance: RunProvenance) -> None:
     """What pages are computed from must be of the summary's model and texts.
 
     A cache may be older than the texts that were appended since then; the texts of its shard must be the same.
     """
     refuse_other_shard(where, found)
-    expected: dict[str, Any] = {key: getattr(about, key) for key in ("model_revision", "dataset_fingerprint")}
-    if "rows_digest" in found and about.rows_digest is not None:
+    expected: dict[str, Any] = {key: getattr(provenance, key) for key in ("model_revision", "dataset_fingerprint")}
+    if "rows_digest" in found and provenance.rows_digest is not None:
         expected.pop("dataset_fingerprint", None)
-        expected["rows_digest"] = about.rows_digest.get(found.get("shard", ""))
+        expected["rows_digest"] = provenance.rows_digest.get(found.get("shard", ""))
     for key, value in expected.items():
         if found.get(key) != value:
             raise to_redo(ShardMismatch, where, str(where), f"{key} {value}, as in the summary", str(found.get(key)))

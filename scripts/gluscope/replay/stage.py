@@ -58,12 +58,12 @@ def run_replay(
         )
     data = TokenDataset.open(folder)
     reader, shard = SummaryReader(summary), plan.shard(name)
-    about = reader.about
+    provenance = reader.provenance
     same_rows = shard.stop <= len(data) and data.digest(shard.start, shard.stop) == shard.digest
     own_print = data.record.fingerprint
     if not same_rows:
         raise plan.mismatch(f"a plan of {folder}", f"one of other rows in shard {name}")
-    if about.dataset_fingerprint != own_print:
+    if provenance.dataset_fingerprint != own_print:
         step = "run the same command again from the start"
         raise ShardMismatch(f"replay {name}", f"a summary of {folder}", "one of another data set", step)
     layers = wanted_pairs(reader, spec, neurons, shard)
@@ -73,8 +73,8 @@ def run_replay(
         "model": spec.model,
         "model_revision": spec.revision,
         "dataset_fingerprint": data.record.fingerprint,
-        "dtype": about.dtype,
-        "tf32": about.tf32,
+        "dtype": provenance.dtype,
+        "tf32": provenance.tf32,
         "shard": name,
         "versions": versions("torch", "transformers", "numpy"),
     }

@@ -56,7 +56,7 @@ def write_summary(
 
 
 class SummaryReader(GroupReader):
-    """A stored summary. about: what its attributes say of the run.
+    """A stored summary. provenance: what its attributes say of the run.
 
     Every method raises IndexError for a layer or neuron that is not there.
     """
@@ -64,7 +64,7 @@ class SummaryReader(GroupReader):
     def __init__(self, path: str | Path) -> None:
         super().__init__(path, "a summary")
         self.n_layers, self.neurons = self.arrays["count"].shape[:2]
-        self.about = RunProvenance.of(self.attributes, str(self.path))
+        self.provenance = RunProvenance.of(self.attributes, str(self.path))
 
     def layers(self) -> Iterator[LayerSummary]:
         """All layers, one after another."""

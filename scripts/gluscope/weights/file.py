@@ -54,11 +54,11 @@ class WeightsReader(GroupReader):
         self.n_layers, self.neurons = self.arrays["sign"].shape
 
     @classmethod
-    def of_run(cls, path: str | Path, about: RunProvenance) -> WeightsReader:
-        """Those of a run; raises WrongFile where they are another model's. about: of its summary."""
+    def of_run(cls, path: str | Path, provenance: RunProvenance) -> WeightsReader:
+        """Those of a run; raises WrongFile where they are another model's. provenance: of its summary."""
         reader = cls(path)
-        if (found := reader.attributes["model_revision"]) != about.model_revision:
-            expected = f"model_revision {about.model_revision} as in the summary"
+        if (found := reader.attributes["model_revision"]) != provenance.model_revision:
+            expected = f"model_revision {provenance.model_revision} as in the summary"
             raise to_redo(WrongFile, reader.path, str(reader.path), expected, found)
         return reader
 

@@ -26,7 +26,7 @@ from jsonschema import Draft202012Validator
 SCHEMA = json.loads((Path(__file__).parent / "neuronpedia.schema.json").read_text(encoding="utf-8"))
 RELEASE = Release(
     run="demo",
-    about=RunProvenance.of(ABOUT),
+    provenance=RunProvenance.of(ABOUT),
     n_layers=3,
     d_model=16,
     d_mlp=40,
@@ -222,8 +222,12 @@ def test_many_neurons_are_cut_into_batches(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_nothing_tells_of_somebodys_folders(tmp_path: Path) -> None:
-    about = ABOUT | {"model": "/home/jane/model", "model_revision": "sha256:ab", "dataset": "/home/jane/texts.jsonl"}
-    local = replace(RELEASE, run="My_Run", about=RunProvenance.of(about))
+    provenance = ABOUT | {
+        "model": "/home/jane/model",
+        "model_revision": "sha256:ab",
+        "dataset": "/home/jane/texts.jsonl",
+    }
+    local = replace(RELEASE, run="My_Run", provenance=RunProvenance.of(provenance))
     assert (local.model, local.release) == ("my-run", "gluscope-my-run")
     write_neuronpedia(tmp_path / "out", local, [page()])
     for path in (tmp_path / "out").rglob("*.*"):
@@ -232,5 +236,6 @@ def test_nothing_tells_of_somebodys_folders(tmp_path: Path) -> None:
     (source,) = lines(tmp_path / "out/v1/my-run/1-gluscope-gate-pos-in-pos/source.jsonl")
     assert source["dataset"] == "texts.jsonl"
     assert (
-        replace(RELEASE, about=RunProvenance.of(ABOUT | {"model": "meta-llama/Llama-3.1-8B"})).model == "llama-3.1-8b"
+        replace(RELEASE, provenance=RunProvenance.of(ABOUT | {"model": "meta-llama/Llama-3.1-8B"})).model
+        == "llama-3.1-8b"
     )

@@ -54,8 +54,11 @@ def written(path: Path, convention: str = "raw") -> pandas.DataFrame:
     layers = summaries()
     if convention == "refactored":
         layers = [refactor(layer, one.sign) for layer, one in zip(layers, weights(), strict=True)]
-    about = RunProvenance.of(ABOUT | {"convention": convention})
-    assert write_neurons(path, zip(layers, weights(), strict=True), about=about, say=lambda _: None) == LAYERS * NEURONS
+    provenance = RunProvenance.of(ABOUT | {"convention": convention})
+    assert (
+        write_neurons(path, zip(layers, weights(), strict=True), provenance=provenance, say=lambda _: None)
+        == LAYERS * NEURONS
+    )
     return pandas.read_parquet(path)
 
 
@@ -128,5 +131,5 @@ def test_a_fault_on_the_way_leaves_no_table(tmp_path: Path) -> None:
         raise StoreError("weights.zarr", "a layer", "none", "run again")
 
     with pytest.raises(StoreError, match=r"weights\.zarr: expected a layer"):
-        write_neurons(tmp_path / "neurons.parquet", layers(), about=RunProvenance.of(ABOUT), say=lambda _: None)
+        write_neurons(tmp_path / "neurons.parquet", layers(), provenance=RunProvenance.of(ABOUT), say=lambda _: None)
     assert not list(tmp_path.iterdir())

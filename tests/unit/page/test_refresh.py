@@ -29,8 +29,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = SimpleNamespace(model="org/model", n_layers=2, d_mlp=48)
     monkeypatch.setattr(refresh.ModelSpec, "read", lambda path: spec)
-    about = {"dataset": "texts", "tokens": 5000, "k": 4, "convention": "raw"}
-    monkeypatch.setattr(refresh, "SummaryReader", lambda path: SimpleNamespace(about=RunProvenance.of(about)))
+    provenance = {"dataset": "texts", "tokens": 5000, "k": 4, "convention": "raw"}
+    monkeypatch.setattr(refresh, "SummaryReader", lambda path: SimpleNamespace(provenance=RunProvenance.of(provenance)))
 
 
 def write(neuron: NeuronId, seed: int = 0) -> None:
