@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
+from gluscope.core.cost import BATCH_TOKENS
 from gluscope.core.paths import RESERVED_RUN_NAMES, DatasetPaths, RunPaths
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)"
@@ -193,7 +194,7 @@ class RunConfig(Section):
     the results."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model runs; `auto` takes a GPU if there is one."""
-    batch_tokens: AtLeast1 = 16384
+    batch_tokens: AtLeast1 = BATCH_TOKENS
     """Most tokens in a forward pass. Results do not depend on it; retries after a failure use fewer."""
     seed: AtLeast0 = 0
     """Seed of the choice of sampled tokens."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gluscope.core.size import Size
 
+BATCH_TOKENS = 16384  # most tokens of a forward pass, where nobody says otherwise
 # Operations a second of a card's data sheet, dense, by what a forward pass computes in.
 PEAKS = {
     "H100": {"bfloat16": 989e12, "float16": 989e12, "tf32": 495e12, "float32": 67e12},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gluscope.core.activation import act
 from gluscope.core.convention import view
+from gluscope.core.cost import BATCH_TOKENS
 from gluscope.core.errors import ShardMismatch
 from gluscope.core.neuron import NeuronId
 from gluscope.core.size import refuse_effects
@@ -34,7 +35,7 @@ class Asked:
 
     examples: int | bool = True
     device: str = "auto"
-    batch_tokens: int = 16384
+    batch_tokens: int = BATCH_TOKENS
     model: GatedModel | None = None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from gluscope.core.cost import BATCH_TOKENS
 from gluscope.core.neuron import SHARED, is_routed
 from gluscope.model.capture import GatedModel, Mixed
 from gluscope.model.load import load_model
@@ -30,7 +31,7 @@ def from_model(
     wanted: Wanted,
     device: str = "auto",
     dtype: str = "float32",
-    batch_tokens: int = 16384,
+    batch_tokens: int = BATCH_TOKENS,
     tf32: bool = False,
     model: GatedModel | None = None,
 ) -> dict[int, Recomputed]:

@@ -13,6 +13,7 @@ import numpy as np
 from gluscope.cache.reader import CacheReader
 from gluscope.core.activation import act
 from gluscope.core.convention import view
+from gluscope.core.cost import BATCH_TOKENS
 from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.core.provenance import RunProvenance
 from gluscope.dataset.reader import TokenDataset
@@ -48,7 +49,7 @@ class Origin:
     source: Source
     folders: Sequence[str | Path] = ()
     device: str = "auto"
-    batch_tokens: int = 16384
+    batch_tokens: int = BATCH_TOKENS
     threads: int = 1
     model: GatedModel | None = None
 

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from gluscope.core.activation import act
+from gluscope.core.cost import BATCH_TOKENS
 from gluscope.core.errors import ModelError, ShardMismatch
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
@@ -41,7 +42,7 @@ def run_replay(
     out: str | Path,
     *,
     device: str = "auto",
-    batch_tokens: int = 16384,
+    batch_tokens: int = BATCH_TOKENS,
     attributes: dict[str, Any] | None = None,
     stream: TextIO | None = None,
 ) -> Replayed:
