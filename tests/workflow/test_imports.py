@@ -32,7 +32,7 @@ LAYERS = [
     {"scan", "weights"},
     {"replay"},
     {"recompute"},
-    {"effect"},
+    {"effect", "explain"},
     {"page"},
     {"export", "compare"},
     {"workflow"},
