@@ -38,9 +38,9 @@ class Source:
 
         Raises StoreError where its recomputed values are missing, damaged or of another neuron.
         """
-        about, place = self.summary.about, self.spec.size.place(neuron)
+        provenance, place = self.summary.provenance, self.spec.size.place(neuron)
         sign, function = int(self.summary.sign()[neuron.layer][place]), act(self.spec.act_fn)
         found = view(Recomputed.read(self.recomputed(neuron), neuron), sign, "raw", convention)
-        part = view(self.summary.neuron(neuron.layer, place), [sign], about.convention, convention)  # type: ignore[arg-type]
+        part = view(self.summary.neuron(neuron.layer, place), [sign], provenance.convention, convention)  # type: ignore[arg-type]
         part = with_positions(part, found, function)
-        return examples_of(part, found, self.dataset.input_ids, function, split, about.skipped_ids)
+        return examples_of(part, found, self.dataset.input_ids, function, split, provenance.skipped_ids)
