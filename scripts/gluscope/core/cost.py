@@ -24,7 +24,7 @@ _PAGE_BYTES, _REPLAY_BYTES = 8 + 11, 4
 class ModelSize:
     """n_layers, d_model, d_mlp: as in DESIGN. attention: numbers of a layer's attention weights. dtype: of the stored
     weights, empty where nobody said. Of a model with experts: neurons, all there are; active, those that a token goes
-    through, in all layers; chosen, experts that a token is sent to."""
+    through, in all layers; chosen, experts that a token is sent to; expert, neurons of the largest expert."""
 
     n_layers: int
     d_model: int
@@ -34,6 +34,7 @@ class ModelSize:
     neurons: int = 0
     active: int = 0
     chosen: int = 0
+    expert: int = 0
 
     @classmethod
     def of(cls, size: Size, d_model: int, attention: int, dtype: str = "", chosen: int = 0) -> ModelSize:
@@ -41,7 +42,8 @@ class ModelSize:
         if not size.has_experts:
             return cls(size.n_layers, d_model, size.widest, attention, dtype)
         active = sum(layer.dense + sum(layer.shared) + min(chosen, layer.experts) * layer.each for layer in size.layers)
-        return cls(size.n_layers, d_model, size.widest, attention, dtype, size.neurons, active, chosen)
+        expert = max(max((layer.each, *layer.shared)) for layer in size.layers)
+        return cls(size.n_layers, d_model, size.widest, attention, dtype, size.neurons, active, chosen, expert)
 
     @property
     def all_neurons(self) -> int:
@@ -110,11 +112,14 @@ def cost(size: ModelSize, work: Work) -> Cost:
     found = {
         "the cache": work.scan * size.n_layers * (size.d_model * 2 + size.chosen * 6) if work.cache else 0,
         "statistics": int(neurons * ((work.shards + 1) * lists + 2 * samples)) if work.shards else 0,
-        "the replay": texts * _REPLAY_BYTES if work.replay else 0,
+        "the replay": texts * (_REPLAY_BYTES + 4 * bool(size.chosen)) if work.replay else 0,
         "pages": texts * _PAGE_BYTES,
     }
     files = work.shards * (1 + (size.n_layers + 6 if work.cache else 0)) + 15 * work.replay_shards + 2 * work.listed
-    files += 18 * size.n_layers + 45 + 8  # summary and weights; model, plan, versions, start page
+    if size.chosen:  # the router's choice and weights; tokens routed, cosines with the router
+        own = 2 * (size.n_layers + 1) if work.cache else 0
+        files += work.shards * own + 2 * work.replay_shards + size.n_layers + 3
+    files += 19 * size.n_layers + 45 + 6  # summary and weights; model, plan, versions, start page
     files += 2 * size.n_layers + 1 + 2 * _index_files(neurons * _LISTS * work.k)  # the finder
     return Cost(
         {what: count for what, count in found.items() if count},

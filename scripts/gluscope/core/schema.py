@@ -96,6 +96,8 @@ REPLAY: dict[str, StoredArray] = {
     ),
     "longest": StoredArray(("pair",), "float32", "activation", 0.0, "largest |x| in that text and layer"),
 }
+# The same; in a replay.
+WEIGHT = StoredArray(("token",), "float32", "", _NAN, "the router's weight beside each `value`, if there is one")
 CACHE: dict[str, StoredArray] = {
     "x": StoredArray(
         ("layer", "token", "d_model"), "float16", "activation", 0, "the MLP's input, texts one after another"

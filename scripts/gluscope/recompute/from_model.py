@@ -8,16 +8,14 @@ import numpy as np
 import torch
 
 from gluscope.core.cost import BATCH_TOKENS
-from gluscope.core.neuron import SHARED, is_routed
 from gluscope.model.capture import GatedModel, Mixed
 from gluscope.model.load import load_model
 from gluscope.model.rows import WeightRows
 from gluscope.model.spec import ModelSpec
 from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import Recomputed
-from gluscope.replay.pairs import PairIndex, longest
+from gluscope.replay.pairs import PairIndex, RoutedIndex, longest, of_mixture
 from gluscope.scan.batches import PADDING, TokenBatch, read_batches
-from gluscope.scan.experts import Pairs
 from gluscope.scan.passes import ForwardPasses
 
 if TYPE_CHECKING:
@@ -66,41 +64,38 @@ class _PagePasses(ForwardPasses):
         self._batch = batch
 
     def _use(self, layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, *_: torch.Tensor) -> None:
-        batch, by_row = self._batch, self._gather.by_row
-        wanted = [by_row[row] for row in batch.rows.tolist()]
-        example = np.repeat(np.arange(len(wanted)), [len(neurons) for neurons in wanted])
-        neuron = np.array([neuron for neurons in wanted for neuron in neurons], np.int64)
-        index = PairIndex(batch, example, neuron, gate.device)
-        norms = longest(batch, x).cpu().numpy()[example]
-        values = index.of(gate, in_).float().cpu().numpy()
-        parts = np.split(values, np.cumsum(index.tokens)[:-1])
-        for row, one, part, norm in zip(
-            batch.rows[example].tolist(), neuron.tolist(), parts, norms.tolist(), strict=True
-        ):
-            self._gather.put_one(row, one, part[:, 0], part[:, 1], norm)
+        example, neuron = self._pairs()
+        index = PairIndex(self._batch, example, neuron, gate.device)
+        self._put(x, example, neuron, index, index.of(gate, in_).float())
 
     def _use_mixture(self, layer: int, x: torch.Tensor, mixed: Mixed) -> None:
-        batch, routed, size = self._batch, mixed.routed, self._model.spec.size
-        real = np.arange(batch.input_ids.shape[1]) < batch.lengths[:, None]
-        pairs = Pairs.of(routed.token.cpu().numpy(), routed.pairs.cpu().numpy(), real)
-        ends = np.cumsum(pairs.counts).reshape(pairs.counts.shape)
-        norms = longest(batch, x).cpu().numpy()
-        gate, in_ = (pairs.real(part) for part in (routed.gate, routed.in_))
-        for example, row in enumerate(batch.rows.tolist()):
-            length = int(batch.lengths[example])
-            for neuron in self._gather.by_row[row]:
-                name = size.neuron(layer, neuron)
-                if not is_routed(name.expert):
-                    own = mixed.shared[int(name.expert.removeprefix(SHARED) or 0)]
-                    values = [part[example, :length, name.neuron].float().cpu().numpy() for part in (own.gate, own.in_)]
-                    self._gather.put_one(row, neuron, values[0], values[1], float(norms[example]))
-                    continue
-                expert = int(name.expert[1:])
-                end = int(ends[expert, example])
-                at = slice(end - int(pairs.counts[expert, example]), end)
-                token = torch.from_numpy(pairs.token[at]).to(x.device)
-                share = torch.where(routed.chosen[token] == expert, routed.weight[token], 0).sum(1)
-                three = np.full((3, length), np.nan, np.float32)
-                for place, part in enumerate((gate[at, name.neuron], in_[at, name.neuron], share)):
-                    three[place, pairs.position[at]] = part.float().cpu().numpy()
-                self._gather.put_one(row, neuron, three[0], three[1], float(norms[example]), three[2])
+        neurons, (example, neuron) = self._model.spec.size.layers[layer], self._pairs()
+        for which, index, values in of_mixture(self._batch, neurons, mixed, example, neuron):
+            values = values.float()
+            if isinstance(index, RoutedIndex):
+                weight = index.weight()[:, None]
+                values = torch.cat([values.masked_fill(weight.isnan(), torch.nan), weight], dim=1)
+            self._put(x, example[which], neuron[which], index, values)
+
+    def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """The batch's pairs of a text, by its place in the batch, and a neuron that wants it: int64 [pair] both."""
+        wanted = [self._gather.by_row[row] for row in self._batch.rows.tolist()]
+        example = np.repeat(np.arange(len(wanted)), [len(neurons) for neurons in wanted])
+        return example, np.array([neuron for neurons in wanted for neuron in neurons], np.int64)
+
+    def _put(
+        self,
+        x: torch.Tensor,
+        example: np.ndarray,
+        neuron: np.ndarray,
+        index: PairIndex | RoutedIndex,
+        values: torch.Tensor,
+    ) -> None:
+        """values: float32 [value, 2], or of routed experts [value, 3]: gate, in, the router's weight."""
+        norms = longest(self._batch, x).cpu().numpy()[example]
+        parts = np.split(values.cpu().numpy(), np.cumsum(index.tokens)[:-1])
+        for row, one, part, norm in zip(
+            self._batch.rows[example].tolist(), neuron.tolist(), parts, norms.tolist(), strict=True
+        ):
+            weight = part[:, 2] if part.shape[1] == 3 else None
+            self._gather.put_one(row, one, part[:, 0], part[:, 1], norm, weight)

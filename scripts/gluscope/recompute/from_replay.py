@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from gluscope.core.errors import StoreError
 from gluscope.core.half import from_float16
-from gluscope.core.neuron import NeuronId
+from gluscope.core.neuron import NeuronId, is_routed
 from gluscope.model.rows import WeightRows
 from gluscope.recompute.gather import Gather, Wanted
 from gluscope.recompute.types import Recomputed
@@ -39,7 +41,11 @@ def from_replay(
         for neuron in neurons:
             replay, first, longest = places[neuron, row]
             values = replay.values(first, lengths[row])
-            gather.put_one(row, neuron, from_float16(values[:, 0]), from_float16(values[:, 1]), longest)
+            gate, in_, weight = from_float16(values[:, 0]), from_float16(values[:, 1]), None
+            if is_routed(weights.size.neuron(layer, neuron).expert):
+                weight = replay.weights(first, lengths[row])
+                gate[np.isnan(weight)] = in_[np.isnan(weight)] = np.nan
+            gather.put_one(row, neuron, gate, in_, longest, weight)
     return gather.results("replay", "float16")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gluscope.core.activation import act
 from gluscope.core.cost import BATCH_TOKENS
-from gluscope.core.errors import ModelError, ShardMismatch
+from gluscope.core.errors import ShardMismatch
 from gluscope.core.provenance import versions
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.dataset.reader import TokenDataset
@@ -53,10 +53,6 @@ def run_replay(
     and about 50 bytes for each pair of neuron and text.
     Raises ShardMismatch for a plan or data set other than the summary's, ModelError for values beyond float16.
     """
-    if spec.mixture is not None:
-        raise ModelError(
-            str(out), "a dense model", f"{spec.architecture}, a mixture of experts", "set `pages_from: model`"
-        )
     data = TokenDataset.open(folder)
     reader, shard = SummaryReader(summary), plan.shard(name)
     provenance = reader.provenance
@@ -80,7 +76,8 @@ def run_replay(
         "versions": versions("torch", "transformers", "numpy"),
     }
     tokens = [lengths[pairs.row] for pairs in layers]
-    with ReplayWriter(out, layers, tokens, spec.d_mlp, own | (attributes or {})) as writer:
+    routed = spec.mixture is not None
+    with ReplayWriter(out, layers, tokens, spec.d_mlp, own | (attributes or {}), routed) as writer:
         if len(rows):
             how = device, str(own["dtype"]), bool(own["tf32"])
             _pass(spec, data, rows, layers, writer, how, batch_tokens, f"replay {name}", stream)

@@ -200,11 +200,13 @@ def _number(hours: float) -> str:
 
 
 def _neurons(pattern: str, size: ModelSize) -> int:
-    """How many neurons `L5/N7`, `L5/N*` or `L*/N*` names; with an `E*` at most."""
+    """How many neurons `L5/N7`, `L5/N*` or `L*/E2/N*` names; of several kinds of MLP in a layer at most."""
     layer, *expert, neuron = pattern.split("/")
     if expert and "*" in expert[0]:
-        return size.all_neurons // (1 if layer == "L*" else size.n_layers)
-    return (size.n_layers if layer == "L*" else 1) * (size.d_mlp if neuron == "N*" else 1)
+        every = size.all_neurons if layer == "L*" else size.d_mlp
+        return every if neuron == "N*" else -(-every // max(1, size.expert))
+    of_mlp = size.expert if expert and size.expert else size.d_mlp
+    return (size.n_layers if layer == "L*" else 1) * (of_mlp if neuron == "N*" else 1)
 
 
 def _plan(run: str) -> Plan | None:

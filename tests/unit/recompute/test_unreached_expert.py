@@ -4,55 +4,31 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
-from gluscope.core.neuron import NeuronId
-from gluscope.page.record import NeuronPage
 from gluscope.page.render import card, render_page
-from gluscope.page.results import RunResults
-from gluscope.recompute.stage import Origin, recompute
-from gluscope.recompute.types import Recomputed
-from gluscope.summary.shards import merge_shards
-from gluscope.weights.folded import signs_of
-from gluscope.weights.stage import run_weights
+from helpers.expert_run import ExpertRun
 from helpers.planted_expert import GATE, IN, PLANTED, POST, UNREACHED, Planted, plant
+
+SOURCES = ["cache", "replay", "model"]
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    made = plant(tmp_path_factory.mktemp("planted"))
-    case, folder = made.case, made.case.folder.parent
-    case.scan(folder / "0000.zarr.zip", cache=folder / "cache.zarr", reducer="numba")
-    merge_shards([folder / "0000.zarr.zip"], folder / "summary.zarr", sign=signs_of(case.spec), convention="refactored")
-    run_weights(case.spec, folder / "weights.zarr", say=lambda *_: None)
-    case.spec.save(folder / "model.json")
-    return made
+    return plant(tmp_path_factory.mktemp("planted"))
 
 
-def values(planted: Planted, neuron: NeuronId, source: str, folder: Path) -> Recomputed:
-    case, place = planted.case, planted.case.folder.parent
-    files = {case.spec.size.place(neuron): folder / "N.npz"}
-    origin = Origin(source, [place / "cache.zarr"], device="cpu")  # type: ignore[arg-type]
-    recompute(case.spec, place / "summary.zarr", case.data, neuron.layer, files, origin)
-    return Recomputed.read(folder / "N.npz", neuron)
+@pytest.fixture(scope="module")
+def run(planted: Planted) -> ExpertRun:
+    return ExpertRun.make(planted.case)
 
 
-def page(planted: Planted, neuron: NeuronId, source: str, folder: Path) -> NeuronPage:
-    place = planted.case.folder.parent
-    files = SimpleNamespace(
-        model=place / "model.json", tokens=planted.case.data / "tokens.json", summary=place / "summary.zarr",
-        weights=place / "weights.zarr",
-    )  # fmt: skip
-    return RunResults.open("tiny", files).neuron(neuron, "", values(planted, neuron, source, folder))
-
-
-@pytest.mark.parametrize("source", ["cache", "model"])
-def test_a_page_says_that_no_token_reaches_the_expert(planted: Planted, source: str, tmp_path: Path) -> None:
-    assert values(planted, UNREACHED, source, tmp_path).rows.tolist() == []
-    made = page(planted, UNREACHED, source, tmp_path)
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_page_says_that_no_token_reaches_the_expert(run: ExpertRun, source: str, tmp_path: Path) -> None:
+    assert run.values(UNREACHED, source, tmp_path).rows.tolist() == []
+    made = run.page(UNREACHED, source, tmp_path)
     assert (made.reached, made.examples) == (0, {})
     for case in CASES:
         stats = made.cases[case]
@@ -68,10 +44,12 @@ def test_a_page_says_that_no_token_reaches_the_expert(planted: Planted, source: 
     assert card(made)["value"] is None
 
 
-@pytest.mark.parametrize("source", ["cache", "model"])
-def test_a_page_shows_the_planted_neuron_as_planted(planted: Planted, source: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_page_shows_the_planted_neuron_as_planted(
+    planted: Planted, run: ExpertRun, source: str, tmp_path: Path
+) -> None:
     """In the refactored convention w_in is negated: gate and in point the other way in the weights."""
-    made = page(planted, PLANTED, source, tmp_path)
+    made = run.page(PLANTED, source, tmp_path)
     reached = [token for ids in planted.case.ids for token in ids if 4 in planted.reach[1](token)]
     assert (made.sign, made.reached) == (-1, len(reached))
     case = CASES[0]

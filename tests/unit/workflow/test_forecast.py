@@ -11,9 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gluscope.core.cost import ModelSize
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import RunPaths
-from gluscope.core.size import Size
+from gluscope.core.size import LayerNeurons, Size
 from gluscope.dataset.plan import Plan, Shard
 from gluscope.workflow import forecast
 from gluscope.workflow.flow import Flow
@@ -97,7 +98,7 @@ def test_a_disk_without_room_is_refused(place: Path, monkeypatch: pytest.MonkeyP
     ):
         announced(asked(), due=jobs())
     room(monkeypatch, 10**13, files=100)
-    with pytest.raises(ConfigError, match=r"expected room for 1,224 files, found 100 free"):
+    with pytest.raises(ConfigError, match=r"expected room for 1,254 files, found 100 free"):
         announced(asked(), due=jobs())
 
 
@@ -152,6 +153,17 @@ def test_a_new_plan_counts_the_shards_that_are_to_be_scanned(place: Path) -> Non
 def test_all_neurons_of_a_model_are_pages_of_a_terabyte(place: Path) -> None:
     with pytest.raises(ConfigError, match=r"pages 657 GB\)\. Next: list fewer `neurons`"):
         of_plan(asked(patterns=["L*/N*", "L5/N7"], cache=False, pages="model"), SPEC, PLAN, None, print)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "neurons"),
+    [(["L5/E12/N3"], 1), (["L5/E12/N*"], 1024), (["L*/E0/N*"], 16 * 1024), (["L5/E*/N3"], 64), (["L5/E*/N*"], 65536),
+     (["L*/E*/N7"], 1024), (["L*/E*/N*", "L5/E1/N2"], 16 * 65536)],
+)  # fmt: skip
+def test_neurons_of_experts_are_counted(patterns: list[str], neurons: int) -> None:
+    """Of OLMoE-1B-7B: 16 layers of 64 experts of 1024 neurons."""
+    size = ModelSize.of(Size((LayerNeurons(0, (), 64, 1024),) * 16), 2048, 4 * 2048**2, chosen=8)
+    assert asked(patterns=patterns).work(size, SHARDS, []).listed == neurons
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.config.neurons import Batch, Pages, share_out
-from gluscope.core.errors import ConfigError
 from gluscope.core.paths import PAGES, RESULTS, RunPaths
 from gluscope.workflow.asked.neurons import Neurons
 
@@ -51,10 +50,7 @@ class SitePages(Neurons):
 
     def kept_for_pages(self, run: str) -> list[str]:
         """The caches, or replays, of all shards, if the run's pages are computed from them."""
-        paths, size = RunPaths(run), self.size(run)
-        if size is not None and size.has_experts and self.run(run).pages_source == "replay":
-            where, found = f"config: runs: {run}: pages_from", "replay, of a mixture of experts"
-            raise ConfigError(where, "cache or model", found, "set `pages_from: model`")
+        paths = RunPaths(run)
         path_of = {"cache": paths.cache, "replay": paths.replay}.get(self.run(run).pages_source)
         return [path_of(shard) for shard in self.shards(run)] if path_of else []
 
