@@ -4,6 +4,7 @@ rule page:
     input:
         neuron="results/{run}/neurons/{neuron}.npz",
         effect=of(flow.effect_of_neuron),
+        descriptions=of(flow.taken_descriptions),
         summary=of(flow.summary_of_neuron),
         weights="results/{run}/weights.zarr/zarr.json",
         model="results/{run}/model.json",
@@ -30,6 +31,7 @@ rule pages:
     input:
         neurons=of(flow.recomputed_for_batch),
         effect=of(flow.effect_of_batch),
+        descriptions=of(flow.taken_descriptions),
         summary="results/{run}/summary.zarr/zarr.json",
         weights="results/{run}/weights.zarr/zarr.json",
         model="results/{run}/model.json",

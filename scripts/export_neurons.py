@@ -5,6 +5,7 @@ from typing import Any
 
 from gluscope.core.freshness import is_fresh
 from gluscope.core.paths import RunPaths
+from gluscope.descriptions.types import Descriptions
 from gluscope.effect.types import Effect
 from gluscope.export.neurons import write_neurons
 from gluscope.model.spec import ModelSpec
@@ -19,7 +20,9 @@ def main(smk: Any) -> None:
         summary = SummaryReader(smk.input.summary)
         weights = WeightsReader.of_run(smk.input.weights, summary.provenance)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(summary.n_layers))
-        rows = write_neurons(smk.output[0], layers, provenance=summary.provenance, effects=effects(smk), say=job.say)
+        described = Descriptions.read(smk.input.descriptions[0]) if smk.input.descriptions else None
+        known = {"provenance": summary.provenance, "effects": effects(smk), "described": described}
+        rows = write_neurons(smk.output[0], layers, **known, say=job.say)
         job.say(f"{rows:,} neurons in {smk.output[0]}")
 
 

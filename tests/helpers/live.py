@@ -27,6 +27,7 @@ def served(**other: Any) -> Served:
     versions = {stage: version_text({stage: "1"}, {}) for stage in STAGES}
     found = Served(
         run="tiny", model=run.model, tokens=data.tokens, summary=run.summary, weights=run.weights, tokenizer=[],
+        descriptions=[],
         kept=caches, source="cache", device="cpu", batch_tokens=4096, listed=None, versions=versions,
     )  # fmt: skip
     return replace(found, **other)

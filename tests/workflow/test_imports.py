@@ -29,7 +29,7 @@ LAYERS = [
     {"store", "stages"},
     {"config", "model", "dataset", "demo"},
     {"summary", "cache"},
-    {"scan", "weights"},
+    {"scan", "weights", "descriptions"},
     {"replay"},
     {"recompute"},
     {"effect", "explain"},

@@ -67,7 +67,7 @@ class PageMaker:
     def results(self) -> RunResults:
         """The run's results as they are now: what the workflow makes meanwhile is opened anew."""
         served = self.served
-        files = (served.model, served.tokens, served.summary, served.weights)
+        files = (served.model, served.tokens, served.summary, served.weights, *served.descriptions)
         with self._opening:
             stamp = tuple(os.stat(file).st_mtime_ns for file in files)
             if self._opened is None or self._opened[0] != stamp:
@@ -133,7 +133,7 @@ class PageMaker:
     @property
     def _shared(self) -> list[str]:
         served = self.served
-        return [served.summary, served.weights, served.model, served.tokens, *served.tokenizer]
+        return [served.summary, served.weights, served.model, served.tokens, *served.tokenizer, *served.descriptions]
 
 
 def _write(file: str, data: bytes) -> None:

@@ -20,7 +20,7 @@ STAGES = ("recompute", "page")  # that make a page from a run's results
 
 @dataclass(frozen=True)
 class Served:
-    """model, tokens, summary, weights, tokenizer: inputs of a page, as the rule `page` has them.
+    """model, tokens, summary, weights, tokenizer, descriptions: inputs of a page, as the rule `page` has them.
 
     kept: the caches or replays of all shards. source, device, batch_tokens: as in `recompute.stage.Origin`. listed: for
     pages from a replay the places of the neurons that it holds, by layer; None where any neuron's page can be made.
@@ -34,6 +34,7 @@ class Served:
     summary: str
     weights: str
     tokenizer: Sequence[str]
+    descriptions: Sequence[str]
     kept: Sequence[str]
     source: Source
     device: str
@@ -54,6 +55,7 @@ class Served:
             summary=paths.summary,
             weights=paths.weights,
             tokenizer=flow.tokenizer_of_pages(run),
+            descriptions=flow.taken_descriptions(run),
             kept=flow.kept_for_pages(run),
             source=keys.pages_source,
             device=keys.device,
@@ -69,7 +71,7 @@ class Served:
 
     def check(self) -> None:
         """Raises StoreError where the run has no site yet."""
-        for file in (self.model, self.tokens, self.summary, self.weights, self.paths.index):
+        for file in (self.model, self.tokens, self.summary, self.weights, *self.descriptions, self.paths.index):
             if not Path(file).is_file():
                 step = f"{TYPED} {self.paths.index}{self.options}, then the same command again"
                 raise StoreError(file, f"the results of run {self.run}", "no such file", step)

@@ -109,6 +109,11 @@ class RunPaths:
         return f"{self.root}/sampled_activations.json"
 
     @property
+    def descriptions(self) -> str:
+        """What others say of the run's neurons, in words."""
+        return f"{self.root}/descriptions.npz"
+
+    @property
     def weights(self) -> str:
         """The last file that the weight statistics, a zarr group in a folder, get."""
         return f"{self.root}/weights.zarr/zarr.json"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,15 @@ from gluscope.core.convention import view
 from gluscope.core.names import public_name
 from gluscope.core.provenance import RunProvenance
 from gluscope.core.size import Size
+from gluscope.descriptions.types import Descriptions
 from gluscope.effect.types import Effect, mean_and_spread
+from gluscope.export.columns import Column, of_case, type_of
+from gluscope.export.described import description_columns, description_fields
 from gluscope.store.atomic import new_file
 from gluscope.store.listing import list_file
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import COSINES, VECTORS, Cosine, LayerWeights
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column, or with {case} and {quantity} in its name one for each. null: where its value is null."""
-
-    name: str
-    type: str
-    unit: str
-    null: str
-    meaning: str
-
 
 _NO_TOKENS = "no token is in the case"
 COLUMNS = (
@@ -90,32 +80,20 @@ EFFECT_COLUMNS = (
 _COSINES = {Cosine.IN_OUT: "cos_in_out", Cosine.GATE_OUT: "cos_gate_out", Cosine.GATE_IN: "cos_gate_in"}
 
 
-def schema(with_effects: bool = False) -> pa.Schema:
-    """All columns, cases and quantities written out; at the end those of measured effects."""
+def schema(with_effects: bool = False, with_descriptions: bool = False) -> pa.Schema:
+    """All columns, cases and quantities written out; at the end those of measured effects and of descriptions."""
     fields: list[tuple[str, pa.DataType]] = []
     per_case = [column for column in COLUMNS if "{case}" in column.name]
     for column in COLUMNS:
         if column not in per_case:
-            fields.append((column.name, _type(column)))
+            fields.append((column.name, type_of(column)))
         elif column is per_case[0]:
-            fields += [one for case in CASES for one in _of_case(case, per_case)]
+            fields += [one for case in CASES for one in of_case(case, per_case)]
     if with_effects:
         fields += _effect_fields()
+    if with_descriptions:
+        fields += description_fields()
     return pa.schema(fields)
-
-
-def _of_case(case: SignCase, columns: Iterable[Column]) -> Iterator[tuple[str, pa.DataType]]:
-    listed = [column for column in columns if "{quantity}" in column.name]
-    for column in columns:
-        if column not in listed:
-            yield column.name.format(case=case.value), _type(column)
-    for quantity in QUANTITIES:
-        for column in listed:
-            yield column.name.format(case=case.value, quantity=quantity.value), _type(column)
-
-
-def _type(column: Column) -> pa.DataType:
-    return pa.dictionary(pa.int8(), pa.string()) if column.name == "rw_class" else pa.type_for_alias(column.type)
 
 
 def write_neurons(
@@ -124,18 +102,21 @@ def write_neurons(
     *,
     provenance: RunProvenance,
     effects: Mapping[int, Mapping[int, Effect]] | None = None,
+    described: Descriptions | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """Write the table; whole or not at all. Returns its rows. Memory: about two layers.
 
-    layers: statistics in the run's convention, which is `about.convention`, and weights (raw, as they are stored).
+    layers: statistics in the run's convention, which is `provenance.convention`, and weights (raw, as stored).
     effects: measured, in the raw convention, by layer and place; None for a run that measures none.
+    described: what others say of them; None for a run without.
     provenance: of the summary; model, data set and convention go into the table's metadata.
     """
     named = {name: str(getattr(provenance, name)) for name in ("model_revision", "dataset_fingerprint", "tokens")}
     named |= {"skip_tokens": json.dumps(list(provenance.skip_tokens))}
     named |= {name: public_name(getattr(provenance, name)) for name in ("model", "dataset")}
-    kept = schema(effects is not None).with_metadata({**named, "convention": provenance.convention})
+    named |= {"convention": provenance.convention}
+    kept = schema(effects is not None, described is not None).with_metadata(named)
     if provenance.mixture is not None:
         kept = kept.insert(1, pa.field("expert", pa.string()))
     rows = 0
@@ -147,6 +128,8 @@ def write_neurons(
                 columns |= names(provenance.mixture, layer, summary.neurons)
                 if effects is not None:
                     columns |= _effects(effects.get(layer, {}), weights.sign, provenance.convention)
+                if described is not None:
+                    columns |= description_columns(described, layer, weights.sign, provenance.convention)
                 table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
                 count = Size.of_results(provenance.mixture, layer + 1, summary.neurons).layers[layer].count
                 writer.write_table(table.slice(0, count), row_group_size=max(1, count))
@@ -224,7 +207,7 @@ def _effects(found: Mapping[int, Effect], sign: np.ndarray, convention: str) -> 
 
 def _effect_fields() -> Iterator[tuple[str, pa.DataType]]:
     for case in CASES:
-        yield from _of_case(case, EFFECT_COLUMNS)
+        yield from of_case(case, EFFECT_COLUMNS)
 
 
 def _weights(weights: LayerWeights, convention: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gluscope.core.paths import RunPaths
 from gluscope.core.size import Size
 from gluscope.effect.types import Effect
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
+from gluscope.page.descriptions_view import DescriptionsView
 from gluscope.page.effect_view import effect_view
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, PageProvenance, Sample
 from gluscope.page.tokens import TokenTexts
@@ -56,13 +57,15 @@ def build_page(
     reached: int | None = None,
     size: Size | None = None,
     effect: Effect | None = None,
+    descriptions: DescriptionsView | None = None,
 ) -> NeuronPage:
     """Everything that one page shows.
 
     summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
     negates w_in and w_out. contexts: of `sample`. tokens: all real tokens scanned, by which frequencies are counts
     over tokens. weights, effect: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
-    are filled in here. reached: see NeuronPage. size: of a model with experts, to name other neurons.
+    are filled in here. reached: see NeuronPage. descriptions: in `convention`. size: of a model with experts, to name
+    other neurons.
     Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
     raw = _examples(run, neuron, recomputed, dataset, texts)
@@ -84,6 +87,7 @@ def build_page(
         weights=None if weights is None else weights_views(weights, texts, size),
         reached=reached,
         effect=None if effect is None else effect_view(effect, texts, convention == "refactored" and sign < 0),
+        descriptions=descriptions,
     )
     absolute, relative = largest_difference(page)
     found = replace(

@@ -205,6 +205,7 @@ def _header(page: NeuronPage) -> dict[str, Any]:
         "weights": page.weights and {name: _given(asdict(view)) for name, view in page.weights.items()},
         "provenance": asdict(page.provenance),
         **({"effect": asdict(page.effect)} if page.effect else {}),
+        **({"descriptions": page.descriptions.as_json()} if page.descriptions else {}),
     }
 
 

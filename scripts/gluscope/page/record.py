@@ -13,6 +13,7 @@ from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.convention import negated, view
 from gluscope.core.neuron import NeuronId
 from gluscope.page.contexts import Contexts
+from gluscope.page.descriptions_view import DescriptionsView
 from gluscope.page.effect_view import EffectView
 from gluscope.page.tokens import Token
 from gluscope.page.weights_view import WeightsView
@@ -138,6 +139,7 @@ class NeuronPage:
     weights: dict[str, WeightsView] | None = None
     reached: int | None = None
     effect: EffectView | None = None
+    descriptions: DescriptionsView | None = None
 
     def in_convention(self, convention: str) -> NeuronPage:
         """The same neuron in another convention; nothing changes unless its sign is -1."""
@@ -151,6 +153,7 @@ class NeuronPage:
             examples={row: example.turned(flip) for row, example in self.examples.items()},
             sample=replace(self.sample, in_=negated(self.sample.in_)),
             effect=self.effect and self.effect.flipped,
+            descriptions=self.descriptions and self.descriptions.turned(flip),
         )
 
     @property

@@ -127,6 +127,7 @@ def card(page: NeuronPage) -> dict[str, Any]:
         "case": first.case.value if first else None,
         "frequency": {case.value: page.cases[case].frequency for case in CASES},
         "rw_class": page.weights[page.convention].rw_class if page.weights else None,
+        **({"said": [one.words for one in page.descriptions.said]} if page.descriptions else {}),
     }
 
 
@@ -177,6 +178,7 @@ def _facts(page: NeuronPage, kept: Precision) -> list[tuple[str, str]]:
         "k": known.k,
         "scan's dtype": dtype_note(known.dtype),
         "scan ran on": f"{known.device}; statistics by {known.reducer}" if known.reducer else known.device,
+        "descriptions": page.descriptions.source if page.descriptions else None,
         "texts' values": _SOURCES.get(known.source, known.source).replace("DTYPE", known.cache_dtype),
         "largest difference": f"{difference} between scan and texts" if difference else None,
         "precision": precision,

@@ -19,10 +19,12 @@ from gluscope.core.provenance import RunProvenance
 from gluscope.core.ranges import from_ranges
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.special import tokenizer_folder
+from gluscope.descriptions.types import Descriptions
 from gluscope.effect.types import Effect
 from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.contexts import Contexts
+from gluscope.page.descriptions_view import DescriptionsView, descriptions_view
 from gluscope.page.record import NeuronPage, PageProvenance
 from gluscope.page.tokens import TokenTexts
 from gluscope.recompute.positions import with_positions
@@ -34,7 +36,11 @@ from gluscope.weights.file import WeightsReader
 
 @dataclass(frozen=True)
 class RunResults:
-    """The results of a run. weights: the path of its weight statistics. with_effect: neurons have measured effects."""
+    """The results of a run.
+
+    weights: the path of its weight statistics. with_effect: neurons have measured effects. described: the path of what
+    others say of them; none for a run without.
+    """
 
     run: str
     spec: ModelSpec
@@ -44,21 +50,30 @@ class RunResults:
     sample: SampleTokens
     weights: str
     with_effect: bool = False
+    described: str | None = None
 
     @classmethod
     def open(cls, run: str, files: Any) -> RunResults:
-        """files: has the run's `model`, `tokens`, `summary`, `weights`, and `effect` if effects are to be shown."""
+        """files: has the run's `model`, `tokens`, `summary`, `weights`, and `effect` if effects are to be shown,
+        `descriptions` if the run has some."""
         spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
         texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.provenance.skipped_ids)
         dataset = TokenDataset.open(Path(files.tokens).parent)
-        return cls(
-            run, spec, dataset, texts, summary, summary.sample(), files.weights, bool(getattr(files, "effect", ()))
+        with_effect, described = (
+            bool(getattr(files, "effect", ())),
+            next(iter(getattr(files, "descriptions", ())), None),
         )
+        return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights, with_effect, described)
 
     @cached_property
     def contexts(self) -> Contexts:
         """The tokens around the sampled ones."""
         return contexts_of(self.sample, self.dataset, self.texts)
+
+    @cached_property
+    def descriptions(self) -> Descriptions | None:
+        """What others say of the run's neurons; None for a run without."""
+        return Descriptions.read(self.described) if self.described else None
 
     @property
     def provenance(self) -> RunProvenance:
@@ -98,7 +113,14 @@ class RunResults:
             reached=self._reached(neuron),
             size=self.spec.size if self.spec.mixture else None,
             effect=Effect.read(RunPaths(self.run).effect(neuron), neuron) if self.with_effect else None,
+            descriptions=self._said(*place, weights.sign),
         )
+
+    def _said(self, layer: int, place: int, sign: int) -> DescriptionsView | None:
+        """What others say of a neuron, for its page; None where nobody says anything."""
+        known = self.descriptions
+        said = known.of(layer, place) if known else ()
+        return descriptions_view(known, said, sign, self.provenance.convention) if known and said else None
 
     def _reached(self, neuron: NeuronId) -> int | None:
         """Tokens that the router sent to the neuron's expert; None for one of no routed expert."""

@@ -43,7 +43,7 @@ def read_card(path: str | Path, neuron: NeuronId) -> dict[str, Any]:
             raise Damaged("a page's card, found none")
         card = unseal(found[1], CARD)
         card.setdefault("tokens", [card.get("token", "")])  # pages of version 1 have no others
-        if card.keys() - {"expert"} != _KEYS or of_card(card) != neuron:
+        if card.keys() - {"expert", "said"} != _KEYS or of_card(card) != neuron:
             raise Misplaced(f"the card of {neuron}, found another")
         return card
 

@@ -58,6 +58,7 @@ STAGES: dict[str, Stage] = {
     "take_activations": Stage(
         2, "signs of folded weights", keys=("activations", "sampled_activations", "k", "dtype", "tf32", "refactor_glu")
     ),
+    "take_descriptions": Stage(1, "", keys=("descriptions",)),
     "weights": Stage(2, "signs and cosines are of folded weights"),
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
@@ -65,6 +66,7 @@ STAGES: dict[str, Stage] = {
     "page": Stage(
         5,
         "pages can stand side by side; a page shows the measured effect, for runs with `effect`",
+        keys=("descriptions",),
         shows_with=PAGES,
     ),
     "site_index": Stage(

@@ -55,7 +55,7 @@ class Flow(Effects):
         stands_for: dict[str, Callable[[str], Any]] = {
             "model": self.model, "activations": self.activations,
             "sampled_activations": self.sampled_activations, "neurons": self.listed_ranges,
-            "source": self.source, "tokenizer": self.tokenizer,
+            "source": self.source, "tokenizer": self.tokenizer, "descriptions": self.descriptions,
         }  # fmt: skip
         found = {key: stands_for[key](name) if key in stands_for else getattr(entry, key) for key in about.keys}
         if isinstance(entry, DatasetConfig) and entry.messages_column is None:
@@ -65,8 +65,9 @@ class Flow(Effects):
                 found["pages_from"] = entry.pages_source
             if not entry.cache:
                 found.pop("cache_dtype", None)
-            if entry.sampled_activations is None:
-                found.pop("sampled_activations", None)
+            for key in ("sampled_activations", "descriptions"):
+                if getattr(entry, key) is None:
+                    found.pop(key, None)
         return found
 
     def version(self, stage: str, run: str | None = None) -> dict[str, str]:

@@ -16,7 +16,7 @@ KNOWN = {
     RUN.done("page", "{layer}", "{low}", "{high}"), RUN.effect("{neuron}"), RUN.version("effect"),
     RUN.done("effect", "{layer}", "{low}", "{high}"), RUN.index, RUN.page("{neuron}"),
     RUN.export_hf, RUN.export_site, RUN.export_neuronpedia,
-    RUN.neurons_table, RUN.compared("{reference}"), *SIDES, RUN.sampled_activations,
+    RUN.neurons_table, RUN.compared("{reference}"), *SIDES, RUN.sampled_activations, RUN.descriptions,
     DATASET.tokens, DATASET.source, "results/sources/python-docs.jsonl",
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from gluscope.config import places
 from gluscope.core.errors import ConfigError
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.files import has_template, inputs, inside, no_template, no_tokenizer
+from gluscope.descriptions.read import dated
 from gluscope.workflow.asked.runs import Runs
 
 
@@ -93,6 +94,28 @@ class Inputs(Runs):
     def sampled_files(self, run: str) -> list[str]:
         """The same of its published sampled activations; none for a run without."""
         return self._published_files(run, "sampled_activations", RunPaths(run).sampled_activations)
+
+    def descriptions(self, run: str) -> str | None:
+        """The file or folder of what others say of a run's neurons. Raises ConfigError for what is not there."""
+        named, where = self.run(run).descriptions, f"config: runs: {run}: descriptions"
+        place = named and places.locate(named, where, self.folder)
+        if named and not place:
+            raise ConfigError(where, "a file or folder that exists", repr(named), f"look in {os.getcwd()}")
+        return place
+
+    def stamp_of_descriptions(self, run: str) -> str:
+        """Of the file, or of the folders that the files, which may be half a million, lie in."""
+        place = self.descriptions(run)
+        return places.stamp(dated(Path(place))) if place else ""
+
+    def description_files(self, run: str) -> list[str]:
+        """The file, where it is one."""
+        place = self.descriptions(run)
+        return [place] if place and not os.path.isdir(place) else []
+
+    def taken_descriptions(self, run: str) -> list[str]:
+        """What the run keeps of them; none for a run without."""
+        return [RunPaths(run).descriptions] if self.run(run).descriptions else []
 
     def _published(self, run: str, key: str) -> tuple[str | None, bool]:
         """What a run's key names, and whether it is of this machine."""

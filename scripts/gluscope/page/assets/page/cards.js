@@ -17,6 +17,7 @@ function card(name, view, data, choose) {
       h("strong.share", { title: data.reached ? "of all tokens" : null }, percent(stats.frequency))),
     data.reached && stats.count !== null ? h("p.muted.of-expert", {}, `${percent(stats.count / data.reached)} of the tokens that reach ${data.expert}`) : null,
     bar,
+    described(name, view),
     empty ? h("p.muted", {}, "No token of this data set is in this case: its means are undefined.") : [
       statsTable(name, stats, view, data),
       topExamples(name, stats, view, data)],

@@ -27,7 +27,7 @@ function viewOf(data, convention) {
   return {
     convention, cases: casesIn(data, convention), sample: full(data.sample),
     examples: new Map([...data.examples].map(([row, example]) => [row, full(example)])),
-    headline: data.headline[convention], effect: effectIn(data, convention), weights: data.weights?.[convention] ?? null,
+    headline: data.headline[convention], effect: effectIn(data, convention), descriptions: descriptionsIn(data, convention), weights: data.weights?.[convention] ?? null,
   };
 }
 
@@ -35,6 +35,12 @@ function viewOf(data, convention) {
 function effectIn(data, convention) {
   if (!data.effect || !isTurned(data, convention)) return data.effect ?? null;
   return { ...data.effect, cases: Object.fromEntries(CASES.map((name) => [name, data.effect.cases[flippedCase(name)]])) };
+}
+
+/** What others say by case in `convention`; null where nobody says anything. */
+function descriptionsIn(data, convention) {
+  if (!data.descriptions || !isTurned(data, convention)) return data.descriptions ?? null;
+  return Object.fromEntries(CASES.map((name) => [name, data.descriptions[flippedCase(name)]]));
 }
 
 /** Where post is strongest. */

@@ -116,7 +116,8 @@ function plainNeuron(data) {
   const { gate, in: in_, row, position } = data.sample;
   const sample = { gate: [...gate], in: [...in_], example: [...row], position: [...position] };
   const own = expert ? { expert, ...(reached === undefined ? {} : { reached }) } : {};
-  return { run, layer, ...own, neuron, convention, cases, examples, sign, act_fn, sample, weights, provenance };
+  const said = data.descriptions ? { descriptions: data.descriptions } : {};
+  return { run, layer, ...own, ...said, neuron, convention, cases, examples, sign, act_fn, sample, weights, provenance };
 }
 
 /** What a file of this neuron is called. */

@@ -4,13 +4,13 @@ const PAGE_ROWS = 100, ROWS_ABOVE_FINDER = 12;
 function wireSearch(site) {
   const first = site.finder ? ROWS_ABOVE_FINDER : PAGE_ROWS;
   let shown = first;
-  const texts = site.cards.map((card) => [nameOf(card), ...card.tokens, card.rw_class ?? ""].join("\n").toLowerCase());
+  const texts = site.cards.map((card) => [nameOf(card), ...card.tokens, card.rw_class ?? "", ...card.said ?? []].join("\n").toLowerCase());
   const draw = () => {
     const typed = $("search").value, number = neuronAsked(typed);
     const words = number ? nameOf(number).toLowerCase() : asToken(typed).toLowerCase();
     const found = site.cards.filter((card, i) => texts[i].includes(words) || site.answers?.(card));
     site.pagesFound = typed ? found.length : null;
-    $("pages").replaceChildren(...found.slice(0, shown).map(pageRow));
+    $("pages").replaceChildren(...found.slice(0, shown).map((card) => pageRow(card, words)));
     $("found").textContent = found.length === site.cards.length ? `${grouped(found.length)} neuron${found.length === 1 ? "" : "s"}` : `${grouped(found.length)} of ${grouped(site.cards.length)}`;
     $("more").hidden = found.length <= shown;
     if (site.cards.length && !found.length) $("pages").replaceChildren(h("li.empty.muted", {}, `No page names “${clipped(typed, 40)}” at its strongest posts, in its class or as its number.${site.finder ? " Neurons without a page are found below." : ""}`));
@@ -26,12 +26,13 @@ function wireSearch(site) {
   draw();
 }
 
-function pageRow(card) {
+function pageRow(card, words) {
+  const said = (card.said ?? []).find((text) => words && text.toLowerCase().includes(words));
   return h("li.row", {},
     h("a.name", { href: address(card) }, spoken(card)),
     h("span.peak", {}, card.token ? tokenChip(card.token) : null, " ", h("span.muted", {}, number(card.value, { plus: true }))),
     plot(card.frequency),
-    h("span.line", {}, unhide(card.headline)));
+    h("span.line", {}, unhide(card.headline), said ? h("q.said", { dir: "auto" }, unhide(clipped(said, 120))) : null));
 }
 
 /** The four frequencies as areas, where the cases lie in the plane. */

@@ -1,0 +1,26 @@
+"""What others say of a run's neurons."""
+
+from typing import Any
+
+from gluscope.core.errors import ConfigError
+from gluscope.descriptions.read import read_descriptions
+from gluscope.model.spec import ModelSpec
+from gluscope.workflow.job import start
+
+
+def main(smk: Any) -> None:
+    """Write `smk.output[0]`. Raises ConfigError for a run without `descriptions`."""
+    with start(smk) as job:
+        place = smk.params.settings.get("descriptions")
+        if place is None:
+            step = "set it in your config file"
+            raise ConfigError(smk.output[0], f"`descriptions` in the run {smk.wildcards.run}", "none", step)
+        taken = read_descriptions(place, ModelSpec.read(smk.input.model).size)
+        taken.save(smk.output[0])
+        count = sum(map(len, taken.found.values()))
+        whose = f" of {taken.model}" if taken.model else ""
+        job.say(f"{count:,} descriptions of {len(taken.found):,} neurons{whose} from {taken.source}")
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]  # noqa: F821
