@@ -1,6 +1,6 @@
 # In place of a scan: statistics that somebody has published.
 rule fetch_activations:
-    """Fetch a run's published activations from the hub; write which revision."""
+    """Fetch a run's published activations, or sampled ones, from the hub; write which revision."""
     output:
         "results/{run}/activations.json",
     log:
@@ -15,20 +15,14 @@ rule fetch_activations:
         "../scripts/fetch_activations.py"
 
 
-rule fetch_sampled_activations:
-    """Fetch a run's published sampled activations from the hub; write which revision."""
+use rule fetch_activations as fetch_sampled_activations with:
     output:
         "results/{run}/sampled_activations.json",
     log:
         "logs/fetch_sampled_activations/{run}.log",
-    wildcard_constraints:
-        run=PUBLISHED,
-    localrule: True
     params:
         settings=of(flow.settings, stage="fetch_sampled_activations"),
         version=of(flow.version, stage="fetch_sampled_activations"),
-    script:
-        "../scripts/fetch_sampled_activations.py"
 
 
 rule take_activations:

@@ -1,4 +1,4 @@
-"""Fetch a run's published activations from the hub."""
+"""Fetch a run's published activations, or sampled ones, from the hub."""
 
 from typing import Any
 
@@ -6,14 +6,16 @@ from gluscope.dataset.sources import fetch
 from gluscope.store.atomic import new_file
 from gluscope.workflow.job import start
 
-SAMPLED = ("samples/*",)  # sampled tokens, which may be large and are not read
+# What lies beside them and is not read with them: sampled tokens, which may be large.
+NOT_READ = {"activations": ("samples/*",), "sampled_activations": ()}
 
 
 def main(smk: Any) -> None:
-    """Write `smk.output[0]`: where the activations lie now, and their revision."""
+    """Write `smk.output[0]`: where the data of the one key of `smk.params.settings` lie now, and their revision."""
+    ((key, place),) = smk.params.settings.items()
     with start(smk, online=True) as job:
-        job.say(f"Fetching {smk.params.settings['activations']}")
-        sources = fetch(smk.params.settings["activations"], None, leave_out=SAMPLED)
+        job.say(f"Fetching {place}")
+        sources = fetch(place, None, leave_out=NOT_READ[key])
         with new_file(smk.output[0]) as part:
             sources.save(part)
 

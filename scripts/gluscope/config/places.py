@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from pathlib import Path
 
 from gluscope.core.errors import ConfigError
-from gluscope.core.names import is_hub_id
+from gluscope.core.names import is_on_hub
 from gluscope.core.paths import RESULTS, results
 
-_FILE = re.compile(r".*\.(jsonl?|ndjson|parquet|txt|arrow|csv|tsv|gz|bz2|xz|zst|pt|gguf)", re.I)
 _MODEL = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
 
@@ -33,7 +31,7 @@ def locate(text: str, where: str, workflow: Path) -> str | None:
     beside = workflow / path
     if beside.exists():
         return str(beside)
-    if is_hub_id(text) and not _FILE.fullmatch(text):
+    if is_on_hub(text):
         return None
     raise ConfigError(where, "a file or folder that exists, or a hub id", repr(text), f"look in {os.getcwd()}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePath
 
 # The hub's own rule: NAME or OWNER/NAME, each begins and ends with a letter, digit or `_`, without `--` and `..`.
 _PART = r"(?![\w.-]*(?:--|\.\.))\w(?:[\w.-]{0,94}\w)?"
 _HUB_ID = re.compile(rf"(?:{_PART}/)?{_PART}", re.ASCII)
+_FILE = re.compile(r".*\.(jsonl?|ndjson|parquet|txt|arrow|csv|tsv|gz|bz2|xz|zst|pt|gguf)", re.I)
 _SNAPSHOT = re.compile(r"(?:^|/)(?:models|datasets)--([^/]+)(?:/|$)")
 
 
@@ -18,6 +20,12 @@ def is_hub_id(text: str) -> bool:
     [True, True, False, False, False]
     """
     return _HUB_ID.fullmatch(text) is not None and not text.endswith(".git")
+
+
+def is_on_hub(text: str) -> bool:
+    """Whether a source, tokenizer or model of a config is a hub id: it can be one, and is neither a path that exists
+    here nor named as a file is."""
+    return is_hub_id(text) and not _FILE.fullmatch(text) and not os.path.exists(text)
 
 
 def is_local(revision: str) -> bool:

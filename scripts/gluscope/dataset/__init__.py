@@ -1,4 +1,4 @@
 """Texts in, token data sets out: sources, tokenising, the choice of rows, the plan of shards, reading.
 
-Only sources.py and build.py import `datasets`, and only when used; reader.py and plan.py never do.
+`datasets` is imported by sources.py, table.py and build.py alone, and only when used.
 """

@@ -1,4 +1,4 @@
-"""Make a token data set's folder. Beside sources.py, the only place that imports `datasets`."""
+"""Make a token data set's folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import numpy as np
 from gluscope.core.errors import DatasetError
 from gluscope.dataset.chat import ChatTemplate
 from gluscope.dataset.choose import Examples, rendered, take_order, taken_over, tokenised, up_to
-from gluscope.dataset.reader import COPY_OF, IDS, MASK, OWN_COLUMNS, SOURCE_OFFSET, SOURCE_ROW, TURNS
+from gluscope.dataset.columns import Row
+from gluscope.dataset.reader import COPY_OF, IDS, MASK, SOURCE_OFFSET, SOURCE_ROW, TURNS
 from gluscope.dataset.record import TOKENS_JSON, StoredFile, TokenRecord, TokenSettings, file_sha256, seal
 from gluscope.dataset.sources import TOKENIZER_FILES, Sources, open_source, revision_of
 from gluscope.dataset.special import TOKENIZER_JSON
@@ -60,12 +61,12 @@ def build(
         scratch.mkdir()
         opened = open_source(sources.source, settings, scratch)
         source = opened.table
-        plain = IDS in source.columns.types
+        plain = IDS in source.columns.own
         _check(source, sources, settings)
         order = take_order(len(source), settings.shuffle_seed)
         tokeniser = template = special = None
         if plain:
-            examples = taken_over(source, order, sources.source.id)
+            examples = taken_over(source, order)
             if sources.tokenizer is not None:
                 save_tokenizer(sources.tokenizer, folder / TOKENIZER_JSON)
                 special = special_tokens(sources.tokenizer)
@@ -78,7 +79,7 @@ def build(
                 examples = tokenised(source, order, tokeniser, settings)
             else:
                 template = ChatTemplate(tokeniser.with_template, sources.tokenizer.id, settings)
-                examples = rendered(source, order, tokeniser, template, settings, sources.source.id)
+                examples = rendered(source, order, tokeniser, template, settings)
         totals = _write(up_to(examples, settings.max_tokens), source, settings, scratch / "tokens.arrow", report)
         _refuse_empty(totals, sources.source.id, settings)
         _save(scratch / "tokens.arrow", folder, totals.fingerprint(settings))
@@ -93,7 +94,7 @@ def build(
             source={"id": sources.source.id, "revision": opened.revision},
             tokenizer=None if plain else _tokenizer_of(sources),
             pretokenised=plain,
-            text_column=settings.column if _is_text(source, settings.column) else None,
+            text_column=settings.column if settings.column in source.columns.types else None,
             dropped_empty=totals.empty,
             replaced_surrogates=opened.surrogates,
             copies=totals.copies,
@@ -149,30 +150,24 @@ class _Totals:
 
 def _check(source: Table, sources: Sources, settings: TokenSettings) -> None:
     """What can be known before the first row is tokenised. Raises DatasetError."""
-    where, column, names = sources.source.id, settings.column, list(source.columns.types)
+    where, column, columns = sources.source.id, settings.column, source.columns
     chat = settings.messages_column is not None
-    key, holds = ("messages_column", "lists of messages") if chat else ("text_column", "texts")
+    key = "messages_column" if chat else "text_column"
     if len(source) == 0:
         raise DatasetError(where, "at least one text", "none", "check the source and its split")
-    if IDS in names:
+    if IDS in columns.own:
         if chat or settings.bos is not None:
             name = "messages_column" if chat else "bos"
             step = f"leave `{name}` out: such data are taken as they are"
             raise DatasetError(where, f"texts, because `{name}` is set", "a source with `input_ids`", step)
         return
-    if column not in names:
-        near = get_close_matches(column, names, n=1, cutoff=0.0)
+    if column not in columns.types:
+        names = [*columns.types, *(f"{name} ({why})" for name, why in columns.left_out.items())]
+        near = get_close_matches(column, columns.types, n=1, cutoff=0.0)
         step = f"set `{key}`, perhaps to {near[0]!r}" if near else "check the source"
         raise DatasetError(where, f"a column {column!r}", f"columns {', '.join(names) or 'without text'}", step)
-    if not _is_text(source, column):
-        found = str(source.columns.types[column])
-        raise DatasetError(where, f"{holds} in the column {column!r}", found, f"set `{key}` to one that holds {holds}")
     if sources.tokenizer is None:
         raise DatasetError(where, "a tokenizer for texts", "none", "add `tokenizer` to the data set's entry")
-
-
-def _is_text(source: Table, column: str) -> bool:
-    return str(source.columns.types.get(column)) == "string"
 
 
 def _write(
@@ -182,54 +177,57 @@ def _write(
     import pyarrow as pa
     from datasets import Features
 
-    kept = {name: kind for name, kind in source.columns.types.items() if name not in OWN_COLUMNS}
-    whole = pa.int64()
-    own = {
-        IDS: pa.list_(pa.int32()),
-        MASK: pa.list_(pa.int8()),
-        SOURCE_ROW: whole,
-        SOURCE_OFFSET: whole,
-        COPY_OF: whole,
-    }
-    if settings.messages_column is not None:
-        own[TURNS] = pa.string()
     # With the types of `datasets` in its metadata.
-    schema = Features.from_arrow_schema(pa.schema({**kept, **own})).arrow_schema
+    schema = Features.from_arrow_schema(_schema(source, settings)).arrow_schema
     totals = _Totals()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
         for some in examples:
-            copy_of = totals.add(some)
+            copy_of, rows = totals.add(some), [source.columns.stored(row) for row in some.rows]
             for first in range(0, len(some.pieces), PIECES_AT_ONCE):
                 part = slice(first, first + PIECES_AT_ONCE)
-                writer.write_table(_table(some, some.pieces[part], copy_of[part], schema, settings.column))
+                columns = _columns_of(rows, some.pieces[part], settings.column)
+                columns |= _own_columns(some, some.pieces[part], copy_of[part])
+                writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))
             if report:
                 report(totals.seen, len(source), sum(totals.lengths))
     return totals
 
 
-def _table(some: Examples, pieces: list[Piece], copy_of: list[int], schema: Any, text_column: str) -> Any:
-    """Some of the examples as rows of the data set."""
+def _schema(source: Table, settings: TokenSettings) -> Any:
+    """Of the token data set."""
     import pyarrow as pa
 
-    rows = np.array([piece.text for piece in pieces])
-    cut = text_column in schema.names and any(piece.offset or piece.end is not None for piece in pieces)
-    names = [name for name in schema.names if name not in OWN_COLUMNS and not (cut and name == text_column)]
-    columns = dict(zip(names, some.table.select(names).take(rows).columns, strict=True))
-    if cut:
-        # Taking the whole text once a piece would need its square.
-        texts = some.table.column(text_column)
-        whole = {row: texts[row].as_py() for row in dict.fromkeys(rows.tolist())}
-        columns[text_column] = pa.array([whole[piece.text][piece.begin : piece.end] for piece in pieces], pa.string())
+    kept = {name: pa.type_for_alias(kind) for name, kind in source.columns.types.items()}
+    own = {IDS: pa.list_(pa.int32()), MASK: pa.list_(pa.int8())}
+    own |= dict.fromkeys((SOURCE_ROW, SOURCE_OFFSET, COPY_OF), pa.int64())
+    if settings.messages_column is not None:
+        own[TURNS] = pa.string()
+    return pa.schema({**kept, **own})
+
+
+def _columns_of(rows: list[Row], pieces: list[Piece], text_column: str) -> dict[str, list[Any]]:
+    """The source's columns of some examples; of a text that was split each has its part."""
+    of_pieces = [rows[piece.text] for piece in pieces]
+    columns = {name: [row[name] for row in of_pieces] for name in of_pieces[0]}
+    if text_column in columns:
+        texts = zip(columns[text_column], pieces, strict=True)
+        columns[text_column] = [text and text[piece.begin : piece.end] for text, piece in texts]
+    return columns
+
+
+def _own_columns(some: Examples, pieces: list[Piece], copy_of: list[int]) -> dict[str, Any]:
+    import pyarrow as pa
+
     ends = pa.array(np.cumsum([0, *(len(piece.ids) for piece in pieces)]).astype(np.int32))
     ids = np.concatenate([piece.ids for piece in pieces])
-    columns[IDS] = pa.ListArray.from_arrays(ends, pa.array(ids))
-    columns[MASK] = pa.ListArray.from_arrays(ends, pa.array(np.ones(len(ids), np.int8)))
-    columns[SOURCE_ROW] = pa.array(some.source_rows[rows])
-    columns[SOURCE_OFFSET] = pa.array(np.array([piece.offset for piece in pieces], np.int64))
-    columns[COPY_OF] = pa.array(np.array(copy_of, np.int64))
-    if TURNS in schema.names:
-        columns[TURNS] = pa.array([json.dumps(piece.turns or [], ensure_ascii=False) for piece in pieces], pa.string())
-    return pa.table(columns).select(schema.names).cast(schema)
+    return {
+        IDS: pa.ListArray.from_arrays(ends, pa.array(ids)),
+        MASK: pa.ListArray.from_arrays(ends, pa.array(np.ones(len(ids), np.int8))),
+        SOURCE_ROW: some.source_rows[[piece.text for piece in pieces]],
+        SOURCE_OFFSET: [piece.offset for piece in pieces],
+        COPY_OF: copy_of,
+        TURNS: [json.dumps(piece.turns or [], ensure_ascii=False) for piece in pieces],
+    }
 
 
 def _refuse_empty(totals: _Totals, where: str, settings: TokenSettings) -> None:

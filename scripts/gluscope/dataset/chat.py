@@ -64,8 +64,8 @@ class ChatTemplate:
                 expected = f"a variable that the chat template of {where} reads"
                 raise DatasetError("template_kwargs", expected, repr(name), step)
 
-    def render(self, value: str | None, where: str) -> Rendered:
-        """A conversation, given as JSON text; of null, or no message, the empty text.
+    def render(self, value: Any, where: str) -> Rendered:
+        """A conversation; of null, or no message, the empty text.
 
         where: the row, for errors. Raises DatasetError for what is no list of messages, or nothing that the template
         takes.
@@ -111,13 +111,13 @@ class ChatTemplate:
         return tuple(sorted(turns))
 
 
-def read_messages(value: str | None, where: str) -> list[dict[str, Any]]:
-    """The messages of a row, from JSON text: `{role, content}`, as which ShareGPT's `{from, value}` are given as well.
+def read_messages(value: Any, where: str) -> list[dict[str, Any]]:
+    """The messages of a row, a list or JSON text of one: `{role, content}`, as ShareGPT's `{from, value}` are given.
 
     Raises DatasetError, with `where`, for anything else.
     """
     try:
-        found = None if value is None else Surrogates().clean(json.loads(value))
+        found = Surrogates().clean(json.loads(value)) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
         expected = "a list of messages, or one as JSON text"
         raise DatasetError(where, expected, f"{value!r:.60} ({error})", _STEP) from None
@@ -131,7 +131,7 @@ def read_messages(value: str | None, where: str) -> list[dict[str, Any]]:
 def _message(found: Any, where: str) -> dict[str, Any]:
     expected = "an object with `role` and `content`, or `from` and `value`"
     if not isinstance(found, dict):
-        raise DatasetError(where, expected, f"{json.dumps(found):.60}", _STEP)
+        raise DatasetError(where, expected, f"{json.dumps(found, default=str):.60}", _STEP)
     message = {key: value for key, value in found.items() if value is not None}
     if "role" not in message and "from" in message:
         speaker = message.pop("from")
@@ -141,7 +141,7 @@ def _message(found: Any, where: str) -> dict[str, Any]:
         raise DatasetError(where, expected, f"the keys {', '.join(found) or '(none)'}", _STEP)
     blocks = isinstance(content, list) and all(isinstance(block, dict) for block in content)
     if not (blocks or content is None or isinstance(content, str)):
-        raise DatasetError(where, "a text as its content", f"{json.dumps(content):.60}", _STEP)
+        raise DatasetError(where, "a text as its content", f"{json.dumps(content, default=str):.60}", _STEP)
     if content is None and not message.keys() - {"role", "content"}:
         raise DatasetError(where, expected, f"the keys {', '.join(found)} without content", _STEP)
     return message

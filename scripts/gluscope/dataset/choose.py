@@ -10,6 +10,7 @@ import numpy as np
 
 from gluscope.core.errors import DatasetError
 from gluscope.dataset.chat import ChatTemplate, chat_pieces
+from gluscope.dataset.columns import Row, as_text
 from gluscope.dataset.reader import IDS, MASK
 from gluscope.dataset.record import TokenSettings
 from gluscope.dataset.table import Table
@@ -20,14 +21,14 @@ ROWS_AT_ONCE = 256
 
 @dataclass
 class Examples:
-    """Some examples, made of the rows of one table of the source.
+    """Some examples, and the rows of the source that they are made of.
 
-    table: pyarrow.Table, rows of the source in the order in which they are taken. source_rows: int64 [table row].
-    pieces: the examples; `piece.text` is a row of `table`. empty: rows of `table` that gave none. without_turns:
+    rows: in the order in which they are taken. source_rows: int64 [row], where in the source they stand.
+    pieces: the examples; `piece.text` is an index into `rows`. empty: indices of rows that gave none. without_turns:
     conversations in which no message was found.
     """
 
-    table: Any
+    rows: list[Row]
     source_rows: np.ndarray
     pieces: list[Piece]
     empty: list[int] = field(default_factory=list)
@@ -66,78 +67,73 @@ def up_to(examples: Iterable[Examples], max_tokens: int | None) -> Iterator[Exam
 
 
 def tokenised(source: Table, order: np.ndarray, tokeniser: Tokeniser, settings: TokenSettings) -> Iterator[Examples]:
-    """Examples of a source's text column. A null text has no tokens."""
-    for table, rows in _tables(source, order):
-        texts = table.column(settings.text_column).to_pylist()
-        pieces = tokeniser.pieces(texts, settings)
-        kept = {piece.text for piece in pieces}
-        yield Examples(table, rows, pieces, [i for i in range(len(rows)) if i not in kept])
+    """Examples of a source's text column. A null text has no tokens. Raises DatasetError for one that is no text."""
+    for places, rows, numbers in _rows(source, order):
+        texts = [_text(row.get(settings.text_column), settings, place) for place, row in zip(places, rows, strict=True)]
+        yield _examples(rows, numbers, tokeniser.pieces(texts, settings))
 
 
 def rendered(
-    source: Table, order: np.ndarray, tokeniser: Tokeniser, template: ChatTemplate, settings: TokenSettings, where: str
+    source: Table, order: np.ndarray, tokeniser: Tokeniser, template: ChatTemplate, settings: TokenSettings
 ) -> Iterator[Examples]:
-    """Examples of a source's conversations. In the tables the messages have given way to the text made of them.
+    """Examples of a source's conversations. In the rows the messages have given way to the text made of them.
 
     Raises DatasetError, with the row, for what is no list of messages, or nothing that the template takes.
     """
-    import pyarrow as pa
-
-    for table, rows in _tables(source, order):
-        messages = table.column(settings.column).to_pylist()
-        chats = [template.render(one, f"{where}, row {row}") for one, row in zip(messages, rows, strict=True)]
-        at = table.schema.names.index(settings.column)
-        table = table.set_column(at, settings.column, pa.array([chat.text for chat in chats], pa.string()))
-        pieces = chat_pieces(chats, tokeniser, settings)
-        kept = {piece.text for piece in pieces}
-        empty = [i for i in range(len(rows)) if i not in kept]
-        yield Examples(table, rows, pieces, empty, sum(bool(chat.text) and not chat.turns for chat in chats))
+    column = settings.column
+    for places, rows, numbers in _rows(source, order):
+        chats = [template.render(row.get(column), place) for place, row in zip(places, rows, strict=True)]
+        rows = [{**row, column: chat.text} for row, chat in zip(rows, chats, strict=True)]
+        examples = _examples(rows, numbers, chat_pieces(chats, tokeniser, settings))
+        examples.without_turns = sum(bool(chat.text) and not chat.turns for chat in chats)
+        yield examples
 
 
-def taken_over(source: Table, order: np.ndarray, where: str) -> Iterator[Examples]:
+def taken_over(source: Table, order: np.ndarray) -> Iterator[Examples]:
     """Examples of a source that has `input_ids`; what its `attention_mask` hides is left out.
 
     Raises DatasetError for ids that are no whole numbers from 0 to 2^31 - 1, or a mask that does not fit.
     """
-    for table, rows in _tables(source, order):
+    for places, rows, numbers in _rows(source, order):
         pieces = []
-        masks = table.column(MASK).to_pylist() if MASK in table.column_names else [None] * len(rows)
-        for i, (ids, mask) in enumerate(zip(_id_rows(table, rows, where), masks, strict=True)):
-            if mask is not None:
-                ids = _unmasked(ids, np.asarray(mask), f"{where}, row {rows[i]}")
+        for i, (place, row) in enumerate(zip(places, rows, strict=True)):
+            ids = _token_ids(row.get(IDS), place)
+            if (mask := row.get(MASK)) is not None:
+                ids = _unmasked(ids, np.array(mask), place)
             if len(ids):
                 pieces.append(Piece(i, ids))
-        kept = {piece.text for piece in pieces}
-        yield Examples(table, rows, pieces, [i for i in range(len(rows)) if i not in kept])
+        yield _examples(rows, numbers, pieces)
 
 
-def _tables(source: Table, order: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+def _rows(source: Table, order: np.ndarray) -> Iterator[tuple[list[str], list[Row], np.ndarray]]:
+    """Some rows at a time: their places for errors, what they hold, and their numbers in the source."""
     for start in range(0, len(order), ROWS_AT_ONCE):
-        rows = order[start : start + ROWS_AT_ONCE]
-        yield source.take(rows), rows
+        numbers = order[start : start + ROWS_AT_ONCE]
+        taken = source.take(numbers)
+        yield [place for place, _ in taken], [row for _, row in taken], numbers
 
 
-def _id_rows(table: Any, rows: np.ndarray, where: str) -> Iterator[np.ndarray]:
-    """int32 [token] of each row; a null row has none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _examples(rows: list[Row], numbers: np.ndarray, pieces: list[Piece]) -> Examples:
+    kept = {piece.text for piece in pieces}
+    return Examples(rows, numbers, pieces, [i for i in range(len(rows)) if i not in kept])
 
-    column = table.column(IDS).combine_chunks()
-    kind = column.type
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if not (is_list and pa.types.is_integer(kind.value_type)):
-        raise DatasetError(
-            where, "lists of whole numbers in `input_ids`", str(kind), "tokenise it again, or drop the column"
-        )
-    flat = column.flatten()
-    values = flat.to_numpy(zero_copy_only=False)
-    ends = np.cumsum(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False))
-    wrong = (values < 0) | (values > np.iinfo(np.int32).max) if not flat.null_count else np.isnan(values)
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        row, found = rows[np.searchsorted(ends, at, side="right")], flat[at].as_py()
-        raise DatasetError(f"{where}, row {row}", "token ids from 0 to 2147483647", str(found), "tokenise it again")
-    return iter(np.split(values.astype(np.int32), ends[:-1]))
+
+def _text(value: Any, settings: TokenSettings, place: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    found, step = f"{as_text(value)!s:.40} ({type(value).__name__})", "set `text_column` to one that holds texts"
+    raise DatasetError(place, f"a text in the column {settings.text_column!r}", found, step)
+
+
+def _token_ids(value: Any, place: str) -> np.ndarray:
+    """int32 [token] of a row; a null row has none."""
+    if value is not None and not (isinstance(value, list) and all(type(one) in (int, type(None)) for one in value)):
+        expected, step = "lists of whole numbers in `input_ids`", "tokenise it again, or drop the column"
+        raise DatasetError(place, expected, f"{as_text(value)!s:.40}", step)
+    for one in value or ():
+        if one is None or not 0 <= one < 2**31:
+            raise DatasetError(place, "token ids from 0 to 2147483647", str(one), "tokenise it again")
+    return np.array(value or (), np.int32)
 
 
 def _unmasked(ids: np.ndarray, mask: np.ndarray, where: str) -> np.ndarray:

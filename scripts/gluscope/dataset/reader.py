@@ -17,7 +17,6 @@ import numpy as np
 from gluscope.core.errors import StoreError
 from gluscope.dataset.arrow import ArrowFile
 from gluscope.dataset.record import TokenRecord
-from gluscope.store.blocks import SUFFIX
 from gluscope.store.damage import to_redo
 
 IDS, MASK, SOURCE_ROW, SOURCE_OFFSET = "input_ids", "attention_mask", "source_row", "source_offset"
@@ -106,12 +105,7 @@ class TokenDataset:
     @cached_property
     def _batches(self) -> list[tuple[ArrowFile, Any]]:
         """All record batches over memory maps, each with its file."""
-        files, known = [], {file.name: file for file in self.record.files}
-        for name in _data_files(self.folder):
-            checked = f"{name}{SUFFIX}" in known
-            if not checked and name in known:  # of an earlier version: without checksums of its parts
-                known[name].check(self.folder)
-            files.append(ArrowFile(self.folder / name, checked))
+        files = [ArrowFile(self.folder / name) for name in _data_files(self.folder)]
         batches = [(file, batch) for file in files for batch in file.batches]
         rows = sum(batch.num_rows for _, batch in batches)
         if rows != self.record.rows:

@@ -1,7 +1,7 @@
-"""Rows of jsonl, json, csv, tsv and txt files, one dictionary each.
+"""Rows of files, one dictionary each.
 
-Python's own parsers read them: they take what Arrow's refuse (lone surrogates, columns of mixed types), and an error
-can name the line.
+Python's own parsers read all but parquet: they take what Arrow's refuse (lone surrogates, columns of mixed types), and
+an error can name the line.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from gluscope.core.errors import DatasetError
+from gluscope.dataset.arrow_rows import parquet_rows
+from gluscope.dataset.columns import Row
 from gluscope.dataset.files import Found, name_in
 from gluscope.dataset.raw import Surrogates, read_text, text_lines
 
-Row = dict[str, Any]
 _DELIMITERS = {"csv": ",;\t|", "tsv": "\t"}
 
 
 def rows_of(found: Found, asked: tuple[str, ...], surrogates: Surrogates) -> Iterator[tuple[str, Row]]:
-    """All rows, each with its place for an error. asked: columns that are looked for, where a csv file may have been
-    written with another delimiter than a comma.
+    """All rows, each with its place for an error. asked: columns that are looked for, the one of the texts first; a csv
+    file may have been written with another delimiter than a comma.
 
     Raises DatasetError that names file and line of what cannot be read.
     """
@@ -34,6 +35,8 @@ def rows_of(found: Found, asked: tuple[str, ...], surrogates: Surrogates) -> Ite
             yield str(path), {"text": read_text(path), "file": name}
         elif found.kind == "jsonl":
             yield from _json(path, surrogates)
+        elif found.kind == "parquet":
+            yield from parquet_rows(path, asked[0])
         else:
             yield from _separated(path, _DELIMITERS[found.kind], asked)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import DatasetError
-from gluscope.core.names import is_hub_id
+from gluscope.core.names import is_on_hub
 from gluscope.dataset.files import Found, digest, find_files, inside, is_saved, kind_of, name_in
-from gluscope.dataset.parquet import write_parquet
-from gluscope.dataset.reader import IDS, MASK
+from gluscope.dataset.raw import Surrogates
+from gluscope.dataset.reader import IDS
 from gluscope.dataset.record import TokenSettings
-from gluscope.dataset.table import ArrowTable, RowTable, Table
+from gluscope.dataset.rows import rows_of
+from gluscope.dataset.table import CopiedRows, SavedRows, Table
 from gluscope.store.listing import check_listed, own_listing
 from gluscope.store.sealed import read_sealed, sealed
 
@@ -60,11 +61,6 @@ class Sources:
         return read_sealed(path, KIND, located)
 
 
-def is_local(name: str) -> bool:
-    """Whether a source or tokenizer is a path of this machine, existing or not; else it is a hub id."""
-    return Path(name).exists() or not is_hub_id(name) or kind_of(Path(name)) is not None
-
-
 def fetch(source: str, tokenizer: str | None, revision: str | None = None, leave_out: tuple[str, ...] = ()) -> Sources:
     """Find source and tokenizer; download what lies on a hub and is not in its cache yet (login node).
 
@@ -80,7 +76,7 @@ def fetch(source: str, tokenizer: str | None, revision: str | None = None, leave
 
 def _locate(name: str, revision: str | None, kind: str, **patterns: Any) -> Located:
     what = "data set" if kind == "dataset" else "tokenizer"
-    if is_local(name):
+    if not is_on_hub(name):
         if not Path(name).exists():
             raise DatasetError(name, f"a {what}'s file or folder", "nothing of that name", "check the path")
         if revision is not None:
@@ -134,11 +130,11 @@ def open_source(located: Located, settings: TokenSettings, scratch: Path) -> Ope
     scratch: a folder on the disk of the results, where files are turned into Arrow.
     Raises DatasetError for a missing split, no files, or files that cannot be read.
     """
-    folder, asked = Path(located.folder), _asked(settings)
+    folder, column = Path(located.folder), settings.column
     if not folder.exists():
         raise DatasetError(located.id, "the files that were fetched", f"no {folder}", "run the same command again")
     if is_saved(folder):
-        table = ArrowTable(_saved(located, settings.split), asked, located.id)
+        table = SavedRows(_saved(located, settings.split), column, located.id)
         return Opened(table, revision_of(located))
     splits = splits_of(folder, scratch, must=located.revision is not None)
     if splits is None:
@@ -153,29 +149,17 @@ def open_source(located: Located, settings: TokenSettings, scratch: Path) -> Ope
     if {kind_of(path) for path in files} in ({"jsonl"}, {"csv"}, {"tsv"}, {"parquet"}):
         return _read(located, chosen, settings, scratch)
     loaded = _load(located, settings.split, scratch)
-    return Opened(ArrowTable(loaded, asked, located.id), revision_of(located), chosen.names, chosen.skipped)
+    return Opened(SavedRows(loaded, column, located.id), revision_of(located), chosen.names, chosen.skipped)
 
 
 def _read(located: Located, found: Found, settings: TokenSettings, scratch: Path) -> Opened:
     """Files of the kinds that are read here."""
     # Of texts made by this workflow.
     check_listed(found.root.parent, whole=True, store=found.root, listing=own_listing(found.root))
+    surrogates = Surrogates()
+    table = CopiedRows(rows_of(found, (settings.column, IDS), surrogates), settings.column, scratch)
     revision = located.revision or digest(found.root, found.files)
-    if found.kind != "parquet":
-        rows = RowTable(found, settings.column, scratch, messages=settings.messages_column is not None)
-        return Opened(rows, revision, found.names, found.skipped, rows.surrogates)
-    import datasets
-
-    path, asked = scratch / "rows.arrow", _asked(settings)
-    columns = write_parquet(found.files, asked, path)
-    table = ArrowTable(datasets.Dataset.from_file(str(path)), asked, located.id)
-    table.columns = columns
-    return Opened(table, revision, found.names, found.skipped)
-
-
-def _asked(settings: TokenSettings) -> tuple[str, ...]:
-    """Columns that keep the type that they have. Messages do not: they become JSON text, whatever holds them."""
-    return (IDS, MASK) if settings.messages_column is not None else (settings.text_column, IDS, MASK)
+    return Opened(table, revision, found.names, found.skipped, surrogates.replaced)
 
 
 def _others(folder: Path, splits: dict[str, list[Path]], split: str) -> dict[str, str]:

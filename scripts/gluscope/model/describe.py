@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gluscope.core.errors import ModelError, one_line
-from gluscope.core.names import is_hub_id
+from gluscope.core.names import is_on_hub
 from gluscope.model.files import FETCH_AGAIN, Tensor, peek, read_json, refuse_two_sets, tensors_of
 from gluscope.model.mixture import Mixture
 from gluscope.model.spec import ModelSpec
@@ -32,7 +32,7 @@ def fetch_model(model: str, revision: str | None = None, *, weights: bool = True
     """
     if Path(model).is_dir():
         return Path(model)
-    if not is_hub_id(model):
+    if not is_on_hub(model):
         raise ModelError(model, "a model's folder, or a hub id", "neither", "check the path")
     return _snapshot(model, revision, weights)
 

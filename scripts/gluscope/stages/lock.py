@@ -62,7 +62,7 @@ def files_of(stage: str, folder: Path) -> dict[str, str]:
     if stage in {about.on_gpu for about in STAGES.values()}:
         return code_on_gpu(scripts)
     data = tuple(scripts / "gluscope" / part for part in STAGES[stage].shows_with)
-    return code_behind(scripts / f"{stage}.py", scripts, data)
+    return code_behind(scripts / f"{STAGES[stage].script or stage}.py", scripts, data)
 
 
 @functools.cache

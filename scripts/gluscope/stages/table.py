@@ -15,7 +15,7 @@ CARDS = ("export/templates",)
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the workflow; it is named like its script in `scripts/`.
+    """A stage of the workflow; it is named like its script in `scripts/`, unless `script` names another.
 
     version: of its results. why: what its last change of version changed, a sentence for users. of: the part of the
     config that `keys` are in, an entry of `runs` or of `datasets`. shows_with: folders of the library whose files are
@@ -28,6 +28,7 @@ class Stage:
     keys: tuple[str, ...] = ()
     shows_with: tuple[str, ...] = ()
     on_gpu: str | None = None
+    script: str | None = None
 
 
 _TEXTS = (
@@ -39,7 +40,7 @@ STAGES: dict[str, Stage] = {
     "fetch_model": Stage(2, "a model's description says which norm stands before each MLP", keys=("model", "revision")),
     "fetch_dataset": Stage(1, "", of="dataset", keys=("source", "tokenizer", "revision", "split", "messages_column")),
     "fetch_activations": Stage(1, "", keys=("activations",)),
-    "fetch_sampled_activations": Stage(1, "", keys=("sampled_activations",)),
+    "fetch_sampled_activations": Stage(1, "", keys=("sampled_activations",), script="fetch_activations"),
     "tokenise": Stage(
         3,
         "the record says which tokens are special",

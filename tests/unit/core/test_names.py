@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import doctest
 import random
+from pathlib import Path
 
 import pytest
 from gluscope.core import names
-from gluscope.core.names import is_hub_id, is_local, public_name, short_name
+from gluscope.core.names import is_hub_id, is_local, is_on_hub, public_name, short_name
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
@@ -64,3 +65,11 @@ def test_revisions_tell_what_lies_in_a_folder() -> None:
     assert is_local("sha256:ab")
     assert not is_local("0f3a")
     assert doctest.testmod(names).failed == 0
+
+
+def test_paths_and_hub_ids_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user/here").mkdir(parents=True)
+    local = ["texts.jsonl", "a/b/c", "./x", "/abs", "my-model/", "user/here", "data.json.gz"]
+    assert [name for name in local if is_on_hub(name)] == []
+    assert [name for name in ("emozilla/dolma-v1_7-3B", "gpt2", "user/data.v2") if not is_on_hub(name)] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,17 @@ ROWS, BATCH = 60, 7
 
 
 def columns() -> dict[str, pa.Array]:
-    """Sixty rows of every kind of column, with nulls."""
+    """Sixty rows of every kind of column that a token data set has beside its tokens, with nulls; and of another."""
     rng = np.random.default_rng(0)
-    lists = [rng.integers(0, 99, rng.integers(0, 9)).tolist() for _ in range(ROWS)]
     texts = [None if i % 9 == 4 else "é" * (i % 13) + str(i) for i in range(ROWS)]
-    nested = [{"a": texts[i], "b": [{"c": i}] * (i % 4)} for i in range(ROWS)]
     return {
-        "ids": pa.array(lists, pa.list_(pa.int32())),
         "text": pa.array(texts),
-        "large": pa.array(texts, pa.large_string()),
-        "bytes": pa.array([None if t is None else t.encode() for t in texts]),
         "flag": pa.array([None, True, False] * 20),
+        "whole": pa.array(rng.integers(-99, 99, ROWS)),
         "half": pa.array(rng.normal(size=ROWS).astype(np.float16)),
-        "when": pa.array([datetime(2020, 1, 1 + i % 28) for i in range(ROWS)]),
-        "pair": pa.FixedSizeListArray.from_arrays(pa.array(rng.normal(size=2 * ROWS)), 2),
-        "struct": pa.array(nested),
-        "map": pa.array([[(str(k), k) for k in range(i % 3)] for i in range(ROWS)], pa.map_(pa.string(), pa.int64())),
-        "word": pa.array([f"w{i % 5}" for i in range(ROWS)]).dictionary_encode(),
-        "nothing": pa.nulls(ROWS),
-        "large list": pa.array(lists, pa.large_list(pa.int16())),
-        "view": pa.array([f"a text that is longer than twelve letters {i}" for i in range(ROWS)], pa.string_view()),
+        "number": pa.array([None if i % 7 == 3 else i / 3 for i in range(ROWS)]),
+        "nothing": pa.array([None] * ROWS, pa.string()),
+        "other": pa.array([None if text is None else [text] for text in texts]),
     }
 
 
@@ -55,7 +45,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(path: Path, rows: list[int], leave_out: str = "") -> list[Any]:
     """Some rows, a value at a time, as `TokenDataset` reads them."""
-    stored, found = ArrowFile(path, checked=True), []
+    stored, found = ArrowFile(path), []
     for row in rows:
         batch = stored.batches[row // BATCH]
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -74,11 +64,11 @@ def test_values_come_back(file: Path) -> None:
 def test_flipped_bits_are_refused_or_not_read(file: Path) -> None:
     rng, whole, refused = np.random.default_rng(1), file.read_bytes(), 0
     rows = [3, 20, 21, 48]
-    before = read(file, rows, "view")  # of which all is compared
+    before = read(file, rows, "other")  # of which all is compared
     for bit in rng.integers(0, 8 * len(whole), 300).tolist():
         with altered(file, flip(whole, bit)):
             try:
-                assert read(file, rows, "view") == before
+                assert read(file, rows, "other") == before
             except StoreError:
                 refused += 1
             with pytest.raises(StoreError) as caught:
@@ -92,20 +82,19 @@ def test_flipped_bits_are_refused_or_not_read(file: Path) -> None:
 
 def test_only_what_is_read_is_compared(tmp_path: Path) -> None:
     """A text among many costs a few blocks."""
-    path, table = tmp_path / "d.arrow", pa.table({"ids": pa.array([list(range(500))] * 2000, pa.list_(pa.int32()))})
+    path, table = tmp_path / "d.arrow", pa.table({"text": ["x" * 2000] * 2000})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=1000)
     write_sums(path)
-    stored = ArrowFile(path, checked=True)
-    stored.compare(stored.batches[1].column("ids"), 700, 701)
-    assert stored._blocks is not None
+    stored = ArrowFile(path)
+    stored.compare(stored.batches[1].column("text"), 700, 701)
     assert sum(stored._blocks._compared) <= 6
     other = path.read_bytes()
     with altered(path, flip(other, 8 * (len(other) // 4))):
-        stored = ArrowFile(path, checked=True)
-        stored.compare(stored.batches[1].column("ids"), 0, 1000)
+        stored = ArrowFile(path)
+        stored.compare(stored.batches[1].column("text"), 0, 1000)
         with pytest.raises(StoreError, match=r"d\.arrow: expected bytes"):
-            stored.compare(stored.batches[0].column("ids"), 0, 1000)
+            stored.compare(stored.batches[0].column("text"), 0, 1000)
 
 
 def test_rows_in_another_place_are_refused(file: Path) -> None:

@@ -204,7 +204,7 @@ def test_max_tokens_does_not_see_how_rows_come(batches: list[list[int]], tokens:
         empty += length == 0
     some = [
         Examples(
-            None,
+            [],
             np.arange(len(batch)),
             [Piece(i, np.zeros(length, np.int32)) for i, length in enumerate(batch) if length],
             [i for i, length in enumerate(batch) if not length],
@@ -285,14 +285,14 @@ def test_what_a_mask_hides_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"input_ids": [1, -5]}, r"row 1: expected token ids from 0 to 2147483647, found -5"),
-        ({"input_ids": [2**31, 1]}, r"row 1: expected token ids from 0 to 2147483647, found 2147483648"),
-        ({"input_ids": [1, None]}, r"row 1: expected token ids from 0 to 2147483647, found None"),
-        ({"input_ids": [1, 2], "attention_mask": [1]}, r"row 1: expected an attention_mask as long .* one of 1 for 2"),
-        ({"input_ids": [1, 2, 3], "attention_mask": [1, 0, 1]}, r"row 1: expected an attention_mask of 1"),
-        ({"input_ids": [1, 2], "attention_mask": [1, 2]}, r"row 1: expected an attention_mask of 1"),
-        ({"input_ids": [1.5]}, r"expected lists of whole numbers in `input_ids`, found list<.*double>"),
-        ({"input_ids": "text"}, r"expected lists of whole numbers in `input_ids`, found values of several types"),
+        ({"input_ids": [1, -5]}, r"line 2: expected token ids from 0 to 2147483647, found -5"),
+        ({"input_ids": [2**31, 1]}, r"line 2: expected token ids from 0 to 2147483647, found 2147483648"),
+        ({"input_ids": [1, None]}, r"line 2: expected token ids from 0 to 2147483647, found None"),
+        ({"input_ids": [1, 2], "attention_mask": [1]}, r"line 2: expected an attention_mask as long .* one of 1 for 2"),
+        ({"input_ids": [1, 2, 3], "attention_mask": [1, 0, 1]}, r"line 2: expected an attention_mask of 1"),
+        ({"input_ids": [1, 2], "attention_mask": [1, 2]}, r"line 2: expected an attention_mask of 1"),
+        ({"input_ids": [1.5]}, r"line 2: expected lists of whole numbers in `input_ids`, found \[1\.5\]"),
+        ({"input_ids": "text"}, r"line 2: expected lists of whole numbers in `input_ids`, found text"),
     ],
 )
 def test_pretokenised_rows_that_cannot_be_are_named(tmp_path: Path, row: dict, message: str) -> None:

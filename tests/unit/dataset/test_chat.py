@@ -250,7 +250,7 @@ def test_templates_run_in_the_sandbox(tmp_path: Path) -> None:
     ):
         tokenizer = tokenizer_of(tmp_path / "m", CHATML + attack)
         source = source_of(tmp_path / "a.jsonl", [CHAT])
-        with pytest.raises(DatasetError, match="row 0: expected messages that the tokenizer's chat template takes"):
+        with pytest.raises(DatasetError, match="line 1: expected messages that the tokenizer's chat template takes"):
             made(tokenizer, source, tmp_path / f"out{i}")
         assert not (tmp_path / f"out{i}").exists()
 
@@ -258,16 +258,16 @@ def test_templates_run_in_the_sandbox(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"role": "user", "content": "x"}, "row 1: expected a list of messages, found a dict"),
-        ("no JSON", "row 1: expected a list of messages, or one as JSON text, found 'no JSON'"),
-        (7, "row 1: expected a list of messages, found a int"),
-        (["x"], 'row 1, message 0: expected an object with `role` and `content`, .* found "x"'),
-        ([{"content": "x"}], "row 1, message 0: expected an object .*, found the keys content"),
-        ([CHAT[0], {}], r"row 1, message 1: expected an object .*, found the keys \(none\)"),
-        ([{"role": 3, "content": "x"}], "row 1, message 0: expected an object"),
-        ([{"role": "user"}], "row 1, message 0: .* found the keys role without content"),
-        ([{"role": "user", "content": 5}], "row 1, message 0: expected a text as its content, found 5"),
-        ([CHAT[2]], "row 1: expected messages that .* template takes, found roles must alternate. Next: correct it"),
+        ({"role": "user", "content": "x"}, "line 2: expected a list of messages, found a dict"),
+        ("no JSON", "line 2: expected a list of messages, or one as JSON text, found 'no JSON'"),
+        (7, "line 2: expected a list of messages, found a int"),
+        (["x"], 'line 2, message 0: expected an object with `role` and `content`, .* found "x"'),
+        ([{"content": "x"}], "line 2, message 0: expected an object .*, found the keys content"),
+        ([CHAT[0], {}], r"line 2, message 1: expected an object .*, found the keys \(none\)"),
+        ([{"role": 3, "content": "x"}], "line 2, message 0: expected an object"),
+        ([{"role": "user"}], "line 2, message 0: .* found the keys role without content"),
+        ([{"role": "user", "content": 5}], "line 2, message 0: expected a text as its content, found 5"),
+        ([CHAT[2]], "line 2: expected messages that .* template takes, found roles must alternate. Next: correct it"),
     ],
 )
 def test_a_malformed_row_is_named_in_one_line(tmp_path: Path, row: Any, words: str) -> None:
@@ -290,7 +290,7 @@ def test_refusals_before_the_first_row(tmp_path: Path) -> None:
         DatasetError, match=r"a column 'chat', found columns id, messages\. Next: set `messages_column`"
     ):
         made(tokenizer, source, tmp_path / "out", "chat")
-    with pytest.raises(DatasetError, match="row 0: expected a list of messages, found a int"):
+    with pytest.raises(DatasetError, match="line 1: expected a list of messages, found a int"):
         made(tokenizer, source, tmp_path / "out", "id")
     (tmp_path / "ids.jsonl").write_text('{"input_ids": [5, 6]}\n')
     with pytest.raises(DatasetError, match="texts, because `messages_column` is set, found a source with `input_ids`"):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from gluscope.core.errors import DatasetError
-from gluscope.dataset.sources import Located, Sources, fetch, is_local
+from gluscope.dataset.sources import Located, Sources, fetch
 from helpers.checkout import REPO
 from helpers.fake_hub import FakeHub
 from helpers.tiny_models import make_tokenizer
@@ -139,14 +139,6 @@ def test_what_cannot_be_fetched_is_one_line(hub, tmp_path: Path, wanted: list, e
     assert done.stderr.strip().splitlines()[-1].startswith(f"{wanted[0]}: expected a data set on the hub")
     assert found in done.stderr
     assert not (tmp_path / "source.json").exists()
-
-
-def test_paths_and_hub_ids_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "user/here").mkdir(parents=True)
-    local = ["texts.jsonl", "a/b/c", "./x", "/abs", "my-model/", "user/here", "data.json.gz"]
-    assert [name for name in local if not is_local(name)] == []
-    assert [name for name in ("emozilla/dolma-v1_7-3B", "gpt2", "user/data.v2") if is_local(name)] == []
 
 
 def test_local_sources_need_no_hub(tmp_path: Path) -> None:
