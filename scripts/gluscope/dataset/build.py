@@ -15,8 +15,7 @@ import numpy as np
 
 from gluscope.core.errors import DatasetError
 from gluscope.dataset.chat import ChatTemplate
-from gluscope.dataset.choose import Examples, rendered, take_order, taken_over, tokenised, up_to
-from gluscope.dataset.columns import Row
+from gluscope.dataset.choose import Taken, rendered, take_order, taken_over, tokenised, up_to
 from gluscope.dataset.reader import COPY_OF, IDS, MASK, SOURCE_OFFSET, SOURCE_ROW, TURNS
 from gluscope.dataset.record import TOKENS_JSON, StoredFile, TokenRecord, TokenSettings, file_sha256, seal
 from gluscope.dataset.sources import TOKENIZER_FILES, Sources, open_source, revision_of
@@ -27,7 +26,7 @@ from gluscope.store.atomic import new_folder
 from gluscope.store.blocks import write_sums
 
 Report = Callable[[int, int, int], None]
-PIECES_AT_ONCE = 256
+EXAMPLES_AT_ONCE = 256
 
 
 def build(
@@ -81,7 +80,7 @@ def build(
                 template = ChatTemplate(tokeniser.with_template, sources.tokenizer.id, settings)
                 examples = rendered(source, order, tokeniser, template, settings)
         totals = _write(up_to(examples, settings.max_tokens), source, settings, scratch / "tokens.arrow", report)
-        _refuse_empty(totals, sources.source.id, settings)
+        _refuse_empty(totals, len(source), sources.source.id, settings)
         _save(scratch / "tokens.arrow", folder, totals.fingerprint(settings))
         shutil.rmtree(scratch)
         record = TokenRecord(
@@ -127,22 +126,21 @@ class _Totals:
 
     _first: dict[bytes, int] = field(default_factory=dict)
 
-    def add(self, some: Examples) -> list[int]:
-        """Take in some examples; returns of each the lower row with the same tokens, or -1."""
-        copy_of = []
-        for piece in some.pieces:
-            ids = piece.ids.astype("<i4").tobytes()
-            row = len(self.lengths)
-            first = self._first.setdefault(hashlib.blake2b(ids, digest_size=16).digest(), row)
-            copy_of.append(first if first < row else -1)
-            self.lengths.append(len(piece.ids))
-            self.max_id = max(self.max_id, int(piece.ids.max()))
-            self.digest.update(ids)
-        self.copies += sum(first >= 0 for first in copy_of)
-        self.empty += len(some.empty)
-        self.without_turns += some.without_turns
-        self.seen += len(some.source_rows)
-        return copy_of
+    def see(self, some: list[Taken]) -> None:
+        """Count rows of the source."""
+        self.seen += len(some)
+        self.empty += sum(not taken.pieces for taken in some)
+        self.without_turns += sum(taken.without_turns for taken in some)
+
+    def add(self, token_ids: np.ndarray) -> int:
+        """Take in an example; returns the first row with the same tokens, or -1 where it is the first."""
+        ids, row = token_ids.astype("<i4").tobytes(), len(self.lengths)
+        first = self._first.setdefault(hashlib.blake2b(ids, digest_size=16).digest(), row)
+        self.lengths.append(len(token_ids))
+        self.max_id = max(self.max_id, int(token_ids.max()))
+        self.digest.update(ids)
+        self.copies += first < row
+        return first if first < row else -1
 
     def fingerprint(self, settings: TokenSettings) -> str:
         return seal(self.digest.digest(), np.array(self.lengths, np.int64), settings)
@@ -171,7 +169,7 @@ def _check(source: Table, sources: Sources, settings: TokenSettings) -> None:
 
 
 def _write(
-    examples: Iterator[Examples], source: Table, settings: TokenSettings, path: Path, report: Report | None
+    chunks: Iterator[list[Taken]], source: Table, settings: TokenSettings, path: Path, report: Report | None
 ) -> _Totals:
     """All examples into one Arrow stream."""
     import pyarrow as pa
@@ -181,12 +179,12 @@ def _write(
     schema = Features.from_arrow_schema(_schema(source, settings)).arrow_schema
     totals = _Totals()
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        for some in examples:
-            copy_of, rows = totals.add(some), [source.columns.stored(row) for row in some.rows]
-            for first in range(0, len(some.pieces), PIECES_AT_ONCE):
-                part = slice(first, first + PIECES_AT_ONCE)
-                columns = _columns_of(rows, some.pieces[part], settings.column)
-                columns |= _own_columns(some, some.pieces[part], copy_of[part])
+        for some in chunks:
+            totals.see(some)
+            examples = [(taken, piece) for taken in some for piece in taken.pieces]
+            for first in range(0, len(examples), EXAMPLES_AT_ONCE):
+                part = examples[first : first + EXAMPLES_AT_ONCE]
+                columns = _source_columns(part, settings.column) | _own_columns(part, totals)
                 writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))
             if report:
                 report(totals.seen, len(source), sum(totals.lengths))
@@ -205,35 +203,36 @@ def _schema(source: Table, settings: TokenSettings) -> Any:
     return pa.schema({**kept, **own})
 
 
-def _columns_of(rows: list[Row], pieces: list[Piece], text_column: str) -> dict[str, list[Any]]:
-    """The source's columns of some examples; of a text that was split each has its part."""
-    of_pieces = [rows[piece.text] for piece in pieces]
-    columns = {name: [row[name] for row in of_pieces] for name in of_pieces[0]}
+def _source_columns(examples: list[tuple[Taken, Piece]], text_column: str) -> dict[str, list[Any]]:
+    """The source's columns; of a text that was split each example has its part."""
+    columns = {name: [taken.row[name] for taken, _ in examples] for name in examples[0][0].row}
     if text_column in columns:
-        texts = zip(columns[text_column], pieces, strict=True)
-        columns[text_column] = [text and text[piece.begin : piece.end] for text, piece in texts]
+        texts = zip(columns[text_column], examples, strict=True)
+        columns[text_column] = [text and text[piece.begin : piece.end] for text, (_, piece) in texts]
     return columns
 
 
-def _own_columns(some: Examples, pieces: list[Piece], copy_of: list[int]) -> dict[str, Any]:
+def _own_columns(examples: list[tuple[Taken, Piece]], totals: _Totals) -> dict[str, Any]:
+    """Those of a token data set. totals: take the examples in."""
     import pyarrow as pa
 
+    pieces = [piece for _, piece in examples]
     ends = pa.array(np.cumsum([0, *(len(piece.ids) for piece in pieces)]).astype(np.int32))
     ids = np.concatenate([piece.ids for piece in pieces])
     return {
         IDS: pa.ListArray.from_arrays(ends, pa.array(ids)),
         MASK: pa.ListArray.from_arrays(ends, pa.array(np.ones(len(ids), np.int8))),
-        SOURCE_ROW: some.source_rows[[piece.text for piece in pieces]],
+        SOURCE_ROW: [taken.source_row for taken, _ in examples],
         SOURCE_OFFSET: [piece.offset for piece in pieces],
-        COPY_OF: copy_of,
+        COPY_OF: [totals.add(piece.ids) for piece in pieces],
         TURNS: [json.dumps(piece.turns or [], ensure_ascii=False) for piece in pieces],
     }
 
 
-def _refuse_empty(totals: _Totals, where: str, settings: TokenSettings) -> None:
+def _refuse_empty(totals: _Totals, rows: int, where: str, settings: TokenSettings) -> None:
     if totals.lengths:
         return
-    if settings.max_tokens is not None and totals.empty < totals.seen:
+    if settings.max_tokens is not None and totals.seen < rows:
         found = f"a first one of more than {settings.max_tokens} tokens"
         raise DatasetError(where, "at least one example within `max_tokens`", found, "set `max_tokens` higher")
     raise DatasetError(

@@ -185,28 +185,32 @@ def _marked(message: dict[str, Any], number: int) -> dict[str, Any]:
     return {**message, "content": blocks}
 
 
-def chat_pieces(chats: Sequence[Rendered], tokeniser: Tokeniser, settings: TokenSettings) -> list[Piece]:
-    """Examples of rendered conversations, in order, as `Tokeniser.pieces` makes them of texts.
+def chat_pieces(chats: Sequence[Rendered], tokeniser: Tokeniser, settings: TokenSettings) -> list[list[Piece]]:
+    """Examples of each rendered conversation, as `Tokeniser.pieces` makes them of texts.
 
     The tokens are those of transformers' `apply_chat_template`. Where they begin with the beginning-of-sequence token,
     every piece of a conversation that is split does; `bos` puts one there, or takes it away.
     """
+    encoded = tokeniser.encoded([chat.text for chat in chats])
+    return [_pieces(chat, encoding, tokeniser.bos_id, settings) for chat, encoding in zip(chats, encoded, strict=True)]
+
+
+def _pieces(chat: Rendered, encoding: Any, first: int | None, settings: TokenSettings) -> list[Piece]:
+    """first: id of the beginning-of-sequence token."""
+    ids, offsets = encoding.ids, encoding.offsets
+    begins = bool(ids) and ids[0] == first
+    lead = [first] if (begins if settings.bos is None else settings.bos) else []
+    ids, offsets = (ids[1:], offsets[1:]) if begins else (ids, offsets)
+    room = settings.max_length - len(lead)
+    turns = _in_tokens(chat.turns, offsets)
     pieces = []
-    for i, encoding in tokeniser.encoded([chat.text for chat in chats]):
-        ids, offsets, first = encoding.ids, encoding.offsets, tokeniser.bos_id
-        begins = bool(ids) and ids[0] == first
-        lead = [first] if (begins if settings.bos is None else settings.bos) else []
-        ids, offsets = (ids[1:], offsets[1:]) if begins else (ids, offsets)
-        room = settings.max_length - len(lead)
-        turns = _in_tokens(chats[i].turns, offsets)
-        starts = range(0, len(ids), room) if settings.long_texts == "split" else range(min(1, len(ids)))
-        for start in starts:
-            piece = Piece(i, np.array(lead + ids[start : start + room], np.int32))
-            piece.turns = _within(turns, start, start + room, len(lead))
-            if len(starts) > 1:
-                piece.offset, piece.begin = start, offsets[start][0] if start else 0
-                piece.end = offsets[start + room][0] if start + room < len(ids) else None
-            pieces.append(piece)
+    for start in range(0, len(ids), room) if settings.long_texts == "split" else range(min(1, len(ids))):
+        piece = Piece(np.array(lead + ids[start : start + room], np.int32))
+        piece.turns = _within(turns, start, start + room, len(lead))
+        if settings.long_texts == "split" and len(ids) > room:
+            piece.offset, piece.begin = start, offsets[start][0] if start else 0
+            piece.end = offsets[start + room][0] if start + room < len(ids) else None
+        pieces.append(piece)
     return pieces
 
 

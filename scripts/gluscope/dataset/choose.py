@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,30 +20,17 @@ ROWS_AT_ONCE = 256
 
 
 @dataclass
-class Examples:
-    """Some examples, and the rows of the source that they are made of.
+class Taken:
+    """A row of the source, and the examples that are made of it.
 
-    rows: in the order in which they are taken. source_rows: int64 [row], where in the source they stand.
-    pieces: the examples; `piece.text` is an index into `rows`. empty: indices of rows that gave none. without_turns:
-    conversations in which no message was found.
+    source_row: where in the source it stands. row: its columns as they are stored. without_turns: it is a conversation
+    of whose messages none was found in its text.
     """
 
-    rows: list[Row]
-    source_rows: np.ndarray
+    source_row: int
+    row: Row
     pieces: list[Piece]
-    empty: list[int] = field(default_factory=list)
-    without_turns: int = 0
-
-    def cut(self, tokens: int) -> bool:
-        """Leave out all from the first example on that would take the sum beyond `tokens`. True if there was one."""
-        ends = np.cumsum([len(piece.ids) for piece in self.pieces], dtype=np.int64)
-        keep = int(np.searchsorted(ends, tokens, side="right"))
-        if keep == len(self.pieces):
-            return False
-        last = self.pieces[keep].text
-        self.pieces = self.pieces[:keep]
-        self.empty = [row for row in self.empty if row < last]
-        return True
+    without_turns: bool = False
 
 
 def take_order(rows: int, seed: int | None) -> np.ndarray:
@@ -54,68 +41,68 @@ def take_order(rows: int, seed: int | None) -> np.ndarray:
     return np.arange(rows) if seed is None else np.random.default_rng(seed).permutation(rows)
 
 
-def up_to(examples: Iterable[Examples], max_tokens: int | None) -> Iterator[Examples]:
+def up_to(chunks: Iterable[list[Taken]], max_tokens: int | None) -> Iterator[list[Taken]]:
     """The examples in order, ended by the first that would take their sum beyond max_tokens; that one is left out."""
-    left = max_tokens
-    for some in examples:
-        ended = left is not None and some.cut(left)
-        if left is not None:
-            left -= sum(len(piece.ids) for piece in some.pieces)
+    left = float("inf") if max_tokens is None else max_tokens
+    for some in chunks:
+        for i, taken in enumerate(some):
+            left -= sum(len(piece.ids) for piece in taken.pieces)
+            if left < 0:
+                while taken.pieces and left < 0:
+                    left += len(taken.pieces.pop().ids)
+                yield some[: i + bool(taken.pieces)]
+                return
         yield some
-        if ended:
-            return
 
 
-def tokenised(source: Table, order: np.ndarray, tokeniser: Tokeniser, settings: TokenSettings) -> Iterator[Examples]:
+def tokenised(source: Table, order: np.ndarray, tokeniser: Tokeniser, settings: TokenSettings) -> Iterator[list[Taken]]:
     """Examples of a source's text column. A null text has no tokens. Raises DatasetError for one that is no text."""
-    for places, rows, numbers in _rows(source, order):
-        texts = [_text(row.get(settings.text_column), settings, place) for place, row in zip(places, rows, strict=True)]
-        yield _examples(rows, numbers, tokeniser.pieces(texts, settings))
+    for numbers, rows in _rows(source, order):
+        texts = [_text(row.get(settings.text_column), settings, place) for place, row in rows]
+        pieces = tokeniser.pieces(texts, settings)
+        yield [
+            Taken(number, source.columns.stored(row), own)
+            for number, (_, row), own in zip(numbers, rows, pieces, strict=True)
+        ]
 
 
 def rendered(
     source: Table, order: np.ndarray, tokeniser: Tokeniser, template: ChatTemplate, settings: TokenSettings
-) -> Iterator[Examples]:
+) -> Iterator[list[Taken]]:
     """Examples of a source's conversations. In the rows the messages have given way to the text made of them.
 
     Raises DatasetError, with the row, for what is no list of messages, or nothing that the template takes.
     """
     column = settings.column
-    for places, rows, numbers in _rows(source, order):
-        chats = [template.render(row.get(column), place) for place, row in zip(places, rows, strict=True)]
-        rows = [{**row, column: chat.text} for row, chat in zip(rows, chats, strict=True)]
-        examples = _examples(rows, numbers, chat_pieces(chats, tokeniser, settings))
-        examples.without_turns = sum(bool(chat.text) and not chat.turns for chat in chats)
-        yield examples
+    for numbers, rows in _rows(source, order):
+        chats = [template.render(row.get(column), place) for place, row in rows]
+        pieces = chat_pieces(chats, tokeniser, settings)
+        yield [
+            Taken(number, source.columns.stored({**row, column: chat.text}), own, bool(chat.text) and not chat.turns)
+            for number, (_, row), chat, own in zip(numbers, rows, chats, pieces, strict=True)
+        ]
 
 
-def taken_over(source: Table, order: np.ndarray) -> Iterator[Examples]:
+def taken_over(source: Table, order: np.ndarray) -> Iterator[list[Taken]]:
     """Examples of a source that has `input_ids`; what its `attention_mask` hides is left out.
 
     Raises DatasetError for ids that are no whole numbers from 0 to 2^31 - 1, or a mask that does not fit.
     """
-    for places, rows, numbers in _rows(source, order):
-        pieces = []
-        for i, (place, row) in enumerate(zip(places, rows, strict=True)):
+    for numbers, rows in _rows(source, order):
+        some = []
+        for number, (place, row) in zip(numbers, rows, strict=True):
             ids = _token_ids(row.get(IDS), place)
             if (mask := row.get(MASK)) is not None:
                 ids = _unmasked(ids, np.array(mask), place)
-            if len(ids):
-                pieces.append(Piece(i, ids))
-        yield _examples(rows, numbers, pieces)
+            some.append(Taken(number, source.columns.stored(row), [Piece(ids)] if len(ids) else []))
+        yield some
 
 
-def _rows(source: Table, order: np.ndarray) -> Iterator[tuple[list[str], list[Row], np.ndarray]]:
-    """Some rows at a time: their places for errors, what they hold, and their numbers in the source."""
+def _rows(source: Table, order: np.ndarray) -> Iterator[tuple[list[int], list[tuple[str, Row]]]]:
+    """Some rows at a time: their numbers in the source, and each with its place for errors."""
     for start in range(0, len(order), ROWS_AT_ONCE):
         numbers = order[start : start + ROWS_AT_ONCE]
-        taken = source.take(numbers)
-        yield [place for place, _ in taken], [row for _, row in taken], numbers
-
-
-def _examples(rows: list[Row], numbers: np.ndarray, pieces: list[Piece]) -> Examples:
-    kept = {piece.text for piece in pieces}
-    return Examples(rows, numbers, pieces, [i for i in range(len(rows)) if i not in kept])
+        yield numbers.tolist(), source.take(numbers)
 
 
 def _text(value: Any, settings: TokenSettings, place: str) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,19 +63,14 @@ class TokenDataset:
         if not 0 <= start <= stop <= len(self):
             raise IndexError(f"rows {start} to {stop - 1} of a data set of {len(self)} rows")
         found = hashlib.sha256(np.ascontiguousarray(self.lengths[start:stop], dtype="<i8").tobytes())
-        for ids, first in zip(self._ids, self._starts.tolist(), strict=True):
-            low, high = (min(max(row - first, 0), len(ids)) for row in (start, stop))
-            found.update(np.ascontiguousarray(ids.tokens(low, high), dtype="<i4").tobytes())
+        for batch, low, high in self._parts(start, stop):
+            found.update(np.ascontiguousarray(self._ids[batch].tokens(low, high), dtype="<i4").tobytes())
         return found.hexdigest()[:32]
 
     def is_one_of(self, ids: Sequence[int], start: int, stop: int) -> np.ndarray:
         """bool [token], of the rows start to stop - 1 one after another: whether a token's id is one of `ids`."""
-        found = [np.zeros(0, bool)]
-        for own, first in zip(self._ids, self._starts.tolist(), strict=True):
-            low, high = (min(max(row - first, 0), len(own)) for row in (start, stop))
-            if low < high:
-                found.append(np.isin(own.tokens(low, high), ids))
-        return np.concatenate(found)
+        parts = [self._ids[batch].tokens(low, high) for batch, low, high in self._parts(start, stop)]
+        return np.isin(np.concatenate([np.zeros(0, np.int32), *parts]), ids)
 
     def copies(self, start: int, stop: int) -> np.ndarray:
         """bool [row], for the rows start to stop - 1: whether a lower row of the data set has the same tokens.
@@ -83,8 +78,8 @@ class TokenDataset:
         The rows before decide it, so that it stays as it is where a data set grows behind them.
         """
         found = [np.zeros(0, bool)]
-        for (file, batch), first in zip(self._batches, self._starts.tolist(), strict=True):
-            low, high = (min(max(row - first, 0), batch.num_rows) for row in (start, stop))
+        for number, low, high in self._parts(start, stop):
+            file, batch = self._batches[number]
             values, at = _view(file, batch.column(COPY_OF), np.int64)
             file.compare_bytes(at + 8 * low, at + 8 * high)
             found.append(values[low:high] >= 0)
@@ -122,6 +117,13 @@ class TokenDataset:
         """First row of each batch."""
         sizes = [len(ids) for ids in self._ids]
         return np.concatenate([[0], np.cumsum(sizes)[:-1]])
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Batches that the rows start to stop - 1 lie in, each with the first of them in it and the one behind."""
+        for batch, (first, ids) in enumerate(zip(self._starts.tolist(), self._ids, strict=True)):
+            low, high = max(start - first, 0), min(stop - first, len(ids))
+            if low < high:
+                yield batch, low, high
 
     def _place(self, row: int) -> tuple[int, int]:
         """Batch and row in it."""

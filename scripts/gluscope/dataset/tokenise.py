@@ -24,12 +24,11 @@ CHARACTERS_AT_ONCE = 1 << 22
 class Piece:
     """An example made of one text, or of a part of it.
 
-    text: index of the text. ids: int32 [token]. offset: tokens of the text before this piece. begin, end: the
-    characters that it covers; None to the end. turns: of a conversation, where each message's words stand in `ids`:
-    (first token, token behind the last, role).
+    ids: int32 [token]. offset: tokens of the text before this piece. begin, end: the characters that it covers; None to
+    the end. turns: of a conversation, where each message's words stand in `ids`: (first token, token behind the last,
+    role).
     """
 
-    text: int
     ids: np.ndarray
     offset: int = 0
     begin: int = 0
@@ -109,8 +108,8 @@ class Tokeniser:
         prefix, suffix = found.pop()
         return list(prefix), list(suffix)
 
-    def pieces(self, texts: list[str | None], settings: TokenSettings) -> list[Piece]:
-        """Examples of the texts, in order: one each, or several where a long one is split. None where it has no token.
+    def pieces(self, texts: list[str | None], settings: TokenSettings) -> list[list[Piece]]:
+        """Examples of each text: one, or several where a long one is split; none of a text without a token.
 
         No example is longer than settings.max_length, special tokens included. Raises DatasetError where those
         leave no room.
@@ -120,24 +119,23 @@ class Tokeniser:
             step = "set `max_length` higher"
             raise DatasetError("max_length", "room for a token of the text", f"{settings.max_length}", step)
         pieces = []
-        for first, some in _some_at_once([text or "" for text in texts]):
+        for some in _some_at_once([text or "" for text in texts]):
             encoded = self._backend.encode_batch_fast(some, add_special_tokens=False)
             self._compare(some, encoded)
-            for i, encoding in enumerate(encoded, start=first):
+            for text, encoding in zip(some, encoded, strict=True):
                 ids = np.array(encoding.ids, np.int32)
                 if len(ids) <= room or settings.long_texts == "truncate":
-                    if len(ids):
-                        pieces.append(Piece(i, self._wrap(ids[:room])))
+                    pieces.append([Piece(self._wrap(ids[:room]))] if len(ids) else [])
                 else:
-                    pieces += self._split(i, some[i - first], ids, room)
+                    pieces.append(self._split(text, ids, room))
         return pieces
 
-    def encoded(self, texts: Sequence[str]) -> Iterator[tuple[int, Any]]:
-        """Texts by their index, encoded with the characters of each token, and with nothing around them."""
-        for first, some in _some_at_once(list(texts)):
+    def encoded(self, texts: Sequence[str]) -> Iterator[Any]:
+        """Texts encoded with the characters of each token, and with nothing around them."""
+        for some in _some_at_once(list(texts)):
             encoded = self._backend.encode_batch(some, add_special_tokens=False)
             self._compare(some, encoded)
-            yield from enumerate(encoded, start=first)
+            yield from encoded
 
     def _compare(self, texts: list[str], encoded: list[Any]) -> None:
         """Count the texts of which AutoTokenizer's makes other tokens, if it is another one at all."""
@@ -147,12 +145,12 @@ class Tokeniser:
         others = self._auto.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         self.other += sum(one.ids != other.ids for one, other in zip(encoded, others, strict=True))
 
-    def _split(self, index: int, text: str, ids: np.ndarray, room: int) -> list[Piece]:
+    def _split(self, text: str, ids: np.ndarray, room: int) -> list[Piece]:
         offsets = self._backend.encode(text, add_special_tokens=False).offsets
         starts = range(0, len(ids), room)
         cuts = [0, *(offsets[start][0] for start in starts[1:]), None]
         return [
-            Piece(index, self._wrap(ids[start : start + room]), start, cuts[i] or 0, cuts[i + 1])
+            Piece(self._wrap(ids[start : start + room]), start, cuts[i] or 0, cuts[i + 1])
             for i, start in enumerate(starts)
         ]
 
@@ -174,16 +172,16 @@ def special_tokens(located: Located) -> SpecialTokens:
     return SpecialTokens.of(_load(located)[1])
 
 
-def _some_at_once(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Texts that are tokenised together, with the place of their first: tokens take far more memory than their text."""
+def _some_at_once(texts: list[str]) -> Iterator[list[str]]:
+    """Texts that are tokenised together: tokens take far more memory than their text."""
     first, size = 0, 0
     for end, text in enumerate(texts):
         if end > first and size + len(text) > CHARACTERS_AT_ONCE:
-            yield first, texts[first:end]
+            yield texts[first:end]
             first, size = end, 0
         size += len(text)
     if texts:
-        yield first, texts[first:]
+        yield texts[first:]
 
 
 def _whole(tokenizer: Any) -> list[list[int]]:

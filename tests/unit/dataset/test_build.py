@@ -18,7 +18,7 @@ import torch
 from gluscope.core.errors import DatasetError, GluscopeError, StoreError
 from gluscope.dataset import build as build_module
 from gluscope.dataset.build import build
-from gluscope.dataset.choose import Examples, take_order, up_to
+from gluscope.dataset.choose import Taken, take_order, up_to
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.record import TokenRecord, TokenSettings, seal
 from gluscope.dataset.sources import fetch
@@ -203,17 +203,12 @@ def test_max_tokens_does_not_see_how_rows_come(batches: list[list[int]], tokens:
         rows += [length] if length else []
         empty += length == 0
     some = [
-        Examples(
-            [],
-            np.arange(len(batch)),
-            [Piece(i, np.zeros(length, np.int32)) for i, length in enumerate(batch) if length],
-            [i for i, length in enumerate(batch) if not length],
-        )
+        [Taken(i, {}, [Piece(np.zeros(length, np.int32))] if length else []) for i, length in enumerate(batch)]
         for batch in batches
     ]
-    chosen = list(up_to(some, tokens))
-    assert [len(piece.ids) for part in chosen for piece in part.pieces] == rows
-    assert sum(len(part.empty) for part in chosen) == empty
+    chosen = [taken for part in up_to(some, tokens) for taken in part]
+    assert [len(piece.ids) for taken in chosen for piece in taken.pieces] == rows
+    assert sum(not taken.pieces for taken in chosen) == empty
 
 
 def test_same_input_gives_the_same_files(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
