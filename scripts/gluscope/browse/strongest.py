@@ -47,7 +47,7 @@ class Peaks:
         """gate, in_, post: [token, neuron]. counted: bool [token], those that may be a peak. The first one is."""
         magnitude, sizes, positions = post.float().abs(), [], []
         for case in CASES:
-            inside = (gate * case.gate_sign > 0) & (in_ * case.in_sign > 0) & counted[:, None]
+            inside = case.holds(gate, in_) & counted[:, None]
             size, position = torch.where(inside, magnitude, -1.0).max(dim=0)
             sizes.append(size)
             positions.append(position)

@@ -7,6 +7,7 @@ The signs of g and u put every token into one of four cases; a token with g or u
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 
 class Quantity(Enum):
@@ -63,6 +64,10 @@ class SignCase(Enum):
         if quantity is Quantity.POST:
             return self.gate_sign * self.in_sign
         return self.gate_sign
+
+    def holds(self, gate: Any, in_: Any) -> Any:
+        """Whether tokens are in this case: bool, as the arrays (numpy's or torch's) of their gate and in."""
+        return (gate * self.gate_sign > 0) & (in_ * self.in_sign > 0)
 
     @property
     def listed(self) -> tuple[Quantity, ...]:

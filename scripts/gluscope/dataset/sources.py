@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gluscope.core.errors import DatasetError
+from gluscope.core.hub import snapshot
 from gluscope.core.names import is_on_hub
 from gluscope.dataset.files import Found, digest, find_files, inside, is_saved, kind_of, name_in
 from gluscope.dataset.raw import Surrogates
@@ -82,22 +83,8 @@ def _locate(name: str, revision: str | None, kind: str, **patterns: Any) -> Loca
         if revision is not None:
             raise DatasetError(name, "a hub id beside `revision`", "a local path", "leave `revision` out")
         return Located(name, name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(name, repo_type=kind, revision=revision, **patterns)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        words = {
-            "RepositoryNotFoundError": "no repository of that name that you may read",
-            "RevisionNotFoundError": f"no revision {revision!r}",
-            "GatedRepoError": "one that asks for your consent on its web page first",
-            "LocalEntryNotFoundError": "the hub out of reach and nothing in its cache",
-        }
-        found = words.get(type(error).__name__, type(error).__name__)
-        step = "check the id, the network and your rights there; or give a local path"
-        raise DatasetError(name, f"a {what} on the hub or in its cache", found, step) from error
-    return Located(name, folder, Path(folder).name)
+    folder = snapshot(name, what, DatasetError, revision, kind, **patterns)
+    return Located(name, str(folder), folder.name)
 
 
 def revision_of(located: Located, names: frozenset[str] | None = None) -> str:

@@ -36,7 +36,7 @@ def choose(neuron: LayerSummary, sample: SampleTokens, act: Activation, examples
         there = np.flatnonzero((rows >= 0) & (positions >= 0))[:examples]
         row[case.index, 0, : len(there)], position[case.index, 0, : len(there)] = rows[there], positions[there]
         strongest = set(zip(rows[there].tolist(), positions[there].tolist(), strict=True))
-        inside = np.flatnonzero((gate * case.gate_sign > 0) & (in_ * case.in_sign > 0))
+        inside = np.flatnonzero(case.holds(gate, in_))
         tokens = zip(sample.example[inside].tolist(), sample.position[inside].tolist(), strict=True)
         places = np.array([i for i, token in zip(inside, tokens, strict=True) if token not in strongest], np.int64)
         places = places[np.lexsort((places, size[places]))]

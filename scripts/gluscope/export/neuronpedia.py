@@ -153,7 +153,7 @@ def activations(page: NeuronPage, case: SignCase, release: Release) -> Iterator[
 def _values(page: NeuronPage, case: SignCase, place: Extreme) -> np.ndarray:
     """|post| inside the case, 0 outside: float32 [token]. The extreme has the value by which its list is sorted."""
     own = page.values(place.example)
-    inside = (own[Quantity.GATE] * case.gate_sign > 0) & (own[Quantity.IN] * case.in_sign > 0)
+    inside = case.holds(own[Quantity.GATE], own[Quantity.IN])
     values = np.where(inside, np.abs(own[Quantity.POST]), np.float32(0))
     values[place.position] = abs(place.value)
     return values
@@ -181,7 +181,7 @@ def _written(page: NeuronPage, case: SignCase) -> tuple[list[tuple[str, float]],
 def _histogram(page: NeuronPage, case: SignCase) -> tuple[list[float], list[float]]:
     """Heights and middles of bars over |post| at the sampled tokens of the case; empty where there are none."""
     gate, in_ = page.sample.gate, page.sample.in_
-    inside = (gate * case.gate_sign > 0) & (in_ * case.in_sign > 0)
+    inside = case.holds(gate, in_)
     if not inside.any():
         return [], []
     post = np.abs(page.act(gate[inside]).astype(np.float64) * in_[inside])

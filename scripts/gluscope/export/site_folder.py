@@ -87,7 +87,7 @@ def example(page: NeuronPage, case: SignCase, quantity: Quantity, i: int) -> dic
     """
     place = page.cases[case].extreme[quantity][i]
     own = page.values(place.example)
-    inside = (own[Quantity.GATE] * case.gate_sign > 0) & (own[Quantity.IN] * case.in_sign > 0)
+    inside = case.holds(own[Quantity.GATE], own[Quantity.IN])
     alone = [quantity]
     if case.gate_sign > 0 and quantity is Quantity.GATE:
         alone.append(Quantity.ACT)

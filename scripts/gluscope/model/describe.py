@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gluscope.core.errors import ModelError, one_line
+from gluscope.core.errors import ModelError
+from gluscope.core.hub import snapshot
 from gluscope.core.names import is_on_hub
 from gluscope.model.files import FETCH_AGAIN, Tensor, peek, read_json, refuse_two_sets, tensors_of
 from gluscope.model.mixture import Mixture
@@ -19,55 +20,21 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "fetch_model", "peek"]
 
-_TOKENIZER = ["*.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.jinja"]
+_FILES = ["*.json", "tokenizer*", "vocab*", "merges.txt", "*.model", "*.tiktoken", "*.jinja", "*.safetensors"]
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def fetch_model(model: str, revision: str | None = None, *, weights: bool = True) -> Path:
-    """Folder of a model: itself, or its snapshot in the hub cache, downloaded if it is not there.
+def fetch_model(model: str, revision: str | None = None) -> Path:
+    """Folder of a model: itself, or its snapshot in the hub's cache, downloaded if it is not there.
 
-    revision: branch, tag or commit on the hub. weights: False for the tokenizer and config alone. Only safetensors,
-    JSON and tokenizer files are ever asked for. With HF_HUB_OFFLINE=1, as in jobs, nothing is downloaded.
+    revision: branch, tag or commit on the hub. Only safetensors, JSON and tokenizer files are ever asked for.
     Raises ModelError for a folder that does not exist and a hub id that cannot be had.
     """
     if Path(model).is_dir():
         return Path(model)
     if not is_on_hub(model):
         raise ModelError(model, "a model's folder, or a hub id", "neither", "check the path")
-    return _snapshot(model, revision, weights)
-
-
-def _snapshot(model: str, revision: str | None, weights: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    patterns = [*_TOKENIZER, "*.safetensors"] if weights else _TOKENIZER
-    try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
-    except GatedRepoError as error:
-        reason, step = (
-            "one whose licence is not accepted yet",
-            "accept it on the model's page and log in (hf auth login)",
-        )
-        raise ModelError(model, "a model that may be downloaded", reason, step) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(model, f"revision {revision}", "no such revision on the hub", "check `revision`") from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        found = "no such folder here, and none of that name on the hub"
-        raise ModelError(model, "a model's folder, or a hub id", found, "check the name") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        found = f"no such folder, and a hub cache without it{f' at {revision}' if revision else ''} on this machine"
-        step = "fetch it where there is a network (unset HF_HUB_OFFLINE), or check the path"
-        if isinstance(error, OSError) and not isinstance(error, LocalEntryNotFoundError | HfHubHTTPError):
-            found = one_line(error)
-        raise ModelError(model, "a model's folder, or a hub id", found, step) from error
+    return snapshot(model, "model", ModelError, revision, allow_patterns=_FILES, ignore_patterns=["*/*"])
 
 
 def describe(model: str, revision: str | None = None) -> ModelSpec:

@@ -32,7 +32,7 @@ def with_positions(neuron: LayerSummary, found: Recomputed, act: Activation) -> 
     sizes = _sizes(found, act)
     for case, quantity in LISTS:
         at = (0, case.index, quantity.index)
-        inside = (found.gate * case.gate_sign > 0) & (found.in_ * case.in_sign > 0)
+        inside = case.holds(found.gate, found.in_)
         for place in np.flatnonzero(unknown[at]).tolist():
             text = texts.get(int(example[at][place]))
             if text is None or not inside[text].any():

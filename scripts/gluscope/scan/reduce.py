@@ -221,7 +221,7 @@ class _TorchState:
         for value in values.values():
             finite = finite & torch.isfinite(value).all()
         for case in CASES:
-            mask = (gate * case.gate_sign > 0) & (in_ * case.in_sign > 0)
+            mask = case.holds(gate, in_)
             count[:, case.index] += mask.sum((0, 1))
             for quantity, value in values.items():
                 kept = torch.where(mask, value, 0.0)

@@ -38,7 +38,7 @@ def typical_tokens(
     size = np.abs(act(gate) * in_)
     found = []
     for case in CASES:
-        places = np.flatnonzero((gate * case.gate_sign > 0) & (in_ * case.in_sign > 0))
+        places = np.flatnonzero(case.holds(gate, in_))
         places = places[np.lexsort((places, size[places]))]
         for low, high in pairwise(BANDS):
             band = places[int(low * len(places)) : int(high * len(places))]

@@ -136,7 +136,7 @@ def test_split_that_the_hub_lacks_is_named(fetched, tmp_path: Path) -> None:
 def test_what_cannot_be_fetched_is_one_line(hub, tmp_path: Path, wanted: list, extra: dict, found: str) -> None:
     environment = {**hub.environment(tmp_path / "cache"), **extra}
     done = run(environment, str(tmp_path / "source.json"), "train", "fetch", json.dumps(wanted))
-    assert done.stderr.strip().splitlines()[-1].startswith(f"{wanted[0]}: expected a data set on the hub")
+    assert done.stderr.strip().splitlines()[-1].startswith(f"{wanted[0]}: expected a data set here, on the hub")
     assert found in done.stderr
     assert not (tmp_path / "source.json").exists()
 
