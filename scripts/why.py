@@ -8,6 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from gluscope.workflow.marks import in_database
 from gluscope.workflow.why import PlannedJob, explained
 from snakemake.cli import main as snakemake
 from snakemake.workflow import Workflow
@@ -55,6 +56,8 @@ def main(arguments: list[str]) -> int:
     Workflow.execute = and_look
     first = next((i for i, argument in enumerate(arguments) if argument.startswith("-")), len(arguments))
     # Targets come first, so that no option takes them for its values.
+    if "--persistence-backend" not in arguments and in_database():
+        arguments = [*arguments, "--persistence-backend", "db"]
     call = [*arguments[:first], "--snakefile", str(SNAKEFILE), "--dry-run", "--cores", "1", *arguments[first:]]
     said = io.StringIO()
     try:

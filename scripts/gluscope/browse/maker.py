@@ -21,7 +21,7 @@ from gluscope.recompute.stage import Origin, recomputed
 from gluscope.recompute.types import Recomputed
 from gluscope.stages.made import refuse_old
 from gluscope.store.atomic import new_file
-from gluscope.workflow.records import forget
+from gluscope.workflow.marks import forget
 
 if TYPE_CHECKING:
     from gluscope.model.capture import GatedModel

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from gluscope.workflow.marks import FileMarks, Marks
+
 OWNERS = "gluscope-owners"
 _BEFORE = "gluscope-owner.json"  # one file for all starts, in earlier releases
 
@@ -49,8 +51,10 @@ def _started(pid: int) -> str | None:
         return None
 
 
-def take_over(state: Path) -> tuple[list[str], list[Owner]]:
+def take_over(state: Path, marks: Marks | None = None) -> tuple[list[str], list[Owner]]:
     """Enter this start into `state` (`.snakemake/`) and remove the locks if all starts known there have died.
+
+    marks: where the locks are, by default in `state`.
 
     Returns the locks removed, and the other starts that live or may live.
     """
@@ -59,11 +63,9 @@ def take_over(state: Path) -> tuple[list[str], list[Owner]]:
         others = [(owner, file) for owner, file in _entries(state) if owner != Owner.this()]
         living = [owner for owner, _ in others if owner.alive]
         dead = [file for owner, file in others if not owner.alive]
-        removed = []
+        removed: list[str] = []
         if dead and not living:
-            for lock in sorted((state / "locks").glob("*.lock")):
-                lock.unlink(missing_ok=True)
-                removed.append(lock.name)
+            removed = (marks or FileMarks(state)).unlock()
         for file in dead:
             file.unlink(missing_ok=True)
     return removed, living

@@ -20,6 +20,7 @@ from gluscope.workflow.as_asked import lines, made_otherwise
 from gluscope.workflow.flow import Flow
 from gluscope.workflow.forecast import announce
 from gluscope.workflow.hooks import around_jobs, when_planned, when_unlocked
+from gluscope.workflow.marks import marks_of
 from gluscope.workflow.restart import make_good, remove_damaged
 from gluscope.workflow.submitted import own_config, write_submitted
 from gluscope.workflow.targets import refuse_wrong, site_runs, to_open
@@ -59,13 +60,14 @@ class Start:
 
     def make_good(self) -> None:
         """After a start that died. Jobs get the config as it is now, however late they begin."""
-        make_good(_say, asked=self._targets())
+        make_good(_say, asked=self._targets(), marks=marks_of(self.workflow))
         watchdog.install()
         submitted = write_submitted(self.config, self.own, Path(STATE))
         self.workflow.config_settings.configfiles = [submitted]
 
     def remove_damaged(self) -> None:
-        remove_damaged(_say, Path(self.flow.results), asked=self._targets())
+        results, marks = Path(self.flow.results), marks_of(self.workflow)
+        remove_damaged(_say, results, asked=self._targets(), marks=marks)
 
     def look_at_targets(self) -> None:
         """End with one line for a target of the wrong shape."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import gluscope
 import pytest
+from gluscope.workflow.marks import FileMarks
 from gluscope.workflow.owners import OWNERS, Owner, forget_other_hosts, take_over
 from gluscope.workflow.queue import QueuedJob, parse_queue, wait_for_earlier_jobs
 from gluscope.workflow.restart import keep_finished_files, make_good
@@ -67,7 +68,7 @@ def test_finished_files_are_kept(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("whole")
     marks = {name: _mark(state, name) for name in (there, long, gone, other)}
-    assert keep_finished_files(state, tmp_path) == [there, long]
+    assert keep_finished_files(FileMarks(state), tmp_path) == [there, long]
     assert [name for name, mark in marks.items() if mark.exists()] == [gone, other]
 
 
