@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from gluscope.core.size import refuse_experts
 from gluscope.export.site_folder import title, write_site
 from gluscope.page.results import RunResults
 from gluscope.workflow.job import start
@@ -13,7 +12,6 @@ def main(smk: Any) -> None:
     """Write the folder of `smk.output[0]`."""
     with start(smk) as job:
         results = RunResults.open(smk.wildcards.run, smk.input)
-        refuse_experts(results.provenance.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
         model = title(results.provenance, results.run)
         folder = Path(smk.output[0]).parent
         written = write_site(folder, model, results.neurons(smk.params.settings["neurons"]))

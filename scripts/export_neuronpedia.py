@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gluscope.core.size import refuse_experts
 from gluscope.export.neuronpedia import Release, write_neuronpedia
 from gluscope.page.results import RunResults
 from gluscope.workflow.job import start
@@ -14,7 +13,6 @@ def main(smk: Any) -> None:
     """Write the folder of `smk.output[0]`."""
     with start(smk) as job:
         results = RunResults.open(smk.wildcards.run, smk.input)
-        refuse_experts(results.provenance.mixture, smk.output[0], "export/hf and export/neurons.parquet have experts")
         spec = results.spec
         release = Release(
             run=results.run,

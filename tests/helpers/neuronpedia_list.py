@@ -7,11 +7,29 @@ without direct feature attribution.
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from helpers.checkout import REPO
+from jsonschema import Draft202012Validator
+
 FAINTEST = 0.00005  # values up to this are not coloured
+SCHEMA = json.loads((REPO / "tests/unit/export/neuronpedia.schema.json").read_text(encoding="utf-8"))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file, each of which must fit its kind's schema."""
+    kind = path.parent.name if path.suffix == ".gz" else path.stem
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    found = [json.loads(line) for line in data.decode("ascii").splitlines()]
+    validator = Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{kind}"})
+    for line in found:
+        validator.validate(line)
+    return found
 
 
 @dataclass

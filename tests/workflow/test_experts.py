@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
+import pyarrow.parquet
 import pytest
 from gluscope.core.cases import CASES, Quantity
 from gluscope.core.neuron import NeuronId
@@ -107,6 +110,19 @@ def test_all_listed_neurons_have_pages_and_nothing_is_done_twice(made: Made) -> 
     files = sum(path.parent.name != "done" for path in written)  # markers of batches are not foreseen
     said = (room.folder / "logs/plan_shards/mine.log").read_text(encoding="utf-8")
     assert f" in {files:,} files under results/ " in said
+
+
+def test_every_export_names_the_expert(made: Made) -> None:
+    files = ("hf/state.json", "gluscope-site/pages.json", "neuronpedia/sources.json", "neurons.parquet")
+    done = made.room.snakemake(*(f"results/mine/export/{file}" for file in files))
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = made.room.folder / "results/mine/export"
+    assert datasets.load_from_disk(place / "hf").column_names[:3] == ["layer", "expert", "neuron"]
+    assert pyarrow.parquet.read_schema(place / "neurons.parquet").names[:3] == ["layer", "expert", "neuron"]
+    assert (place / "gluscope-site/mine/L1/E2-N3/vis.html").is_file()
+    assert (
+        json.loads((place / "neuronpedia/sources.json").read_text())["sources"]["1-gluscope-e2-gate-pos-in-pos"] == 24
+    )
 
 
 def test_the_cache_and_the_model_give_the_same_page(made: Made) -> None:

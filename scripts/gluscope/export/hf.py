@@ -3,13 +3,16 @@
 README.md               the data-set card
 data-00000-of-00003.arrow, dataset_info.json, state.json    as `save_to_disk` writes them: one row a neuron
 samples/layer-00.arrow    gate, in and post of every neuron at the sampled tokens, where the run has some; compressed
+
+Where the model has experts both have a column `expert`, and samples of a routed expert's neurons are of those sampled
+tokens that reach it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from gluscope.core.names import public_name
 from gluscope.core.provenance import RunProvenance
 from gluscope.core.size import Size
 from gluscope.export.neurons import names
-from gluscope.export.published import SKIPS, lists, skips_of, to_table
+from gluscope.export.published import SKIPS, skips_of, to_table
 from gluscope.store.atomic import new_folder
 from gluscope.store.listing import write_listing
 from gluscope.summary.file import SummaryReader
@@ -51,7 +54,7 @@ def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[s
     """Write `folder`, whole or not at all, in the refactored convention whatever the run's is. Memory: two layers."""
     reader = SummaryReader(summary)
     sign, sample, provenance = reader.sign(), reader.sample(), reader.provenance
-    function = act(provenance.act_fn)
+    function, size = act(provenance.act_fn), Size.of_results(provenance.mixture, reader.n_layers, reader.neurons)
 
     def layers() -> Iterator[LayerSummary]:
         for layer in range(reader.n_layers):
@@ -59,15 +62,15 @@ def write_hf(folder: str | Path, summary: str | Path, run: str, say: Callable[[s
 
     with new_folder(folder) as part:
         tables = (_named(to_table(n, whole, provenance.tokens), provenance, n) for n, whole in enumerate(layers()))
-        write_saved(part, tables, reader.n_layers, _fingerprint(reader.attributes), skips_of(provenance))
-        if len(sample.example) and provenance.mixture is None:  # other tools expect all tokens at every neuron
+        rows = [layer.count for layer in size.layers]
+        write_saved(part, tables, rows, _fingerprint(reader.attributes), skips_of(provenance))
+        if len(sample.example):
             (part / "samples").mkdir()
             for layer, part_of_run in enumerate(layers()):
                 path = part / "samples" / f"layer-{layer:02d}.arrow"
-                _write_samples(path, layer, part_of_run, sample, function)
+                _write_samples(path, layer, part_of_run, sample, function, provenance)
         (part / "README.md").write_text(_card(reader, run, len(sample.example)), encoding="utf-8")
         write_listing(part)
-    size = Size.of_results(provenance.mixture, reader.n_layers, reader.neurons)
     say(f"{size.neurons:,} neurons, {len(sample.example):,} sampled tokens")
 
 
@@ -75,24 +78,34 @@ def _named(table: pa.Table, provenance: RunProvenance, layer: int) -> pa.Table:
     """The table of a layer with a column `expert` behind `layer`, where the model has experts."""
     if provenance.mixture is None:
         return table
-    columns, count = (
-        names(provenance.mixture, layer, len(table)),
-        Size.of_results(provenance.mixture, layer + 1, len(table)).layers[layer].count,
-    )
-    table = table.set_column(1, "neuron", pa.array(columns["neuron"], pa.int64()))
-    return table.add_column(1, "expert", pa.array(columns["expert"], pa.string())).slice(0, count)
+    neuron, expert = _names(provenance, layer, len(table))
+    table = table.slice(0, len(neuron)).set_column(1, "neuron", pa.array(neuron))
+    return table.add_column(1, "expert", pa.array(expert, pa.string()))
+
+
+def _names(provenance: RunProvenance, layer: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number and expert of the neurons of a layer, whose axis is `width` long; experts are "" in a dense one."""
+    columns = names(provenance.mixture, layer, width)
+    count = Size.of_results(provenance.mixture, layer + 1, width).layers[layer].count
+    expert = columns.get("expert", np.full(width, "", object))
+    return columns["neuron"][:count].astype(np.int64), expert[:count]
 
 
 def write_saved(
-    folder: Path, tables: Iterator[pa.Table], count: int, fingerprint: str, skips: dict[str, Any] | None = None
+    folder: Path,
+    tables: Iterator[pa.Table],
+    rows: Sequence[int],
+    fingerprint: str,
+    skips: dict[str, Any] | None = None,
 ) -> None:
-    """`count` tables of about equal size as `save_to_disk` would write them, into an existing folder.
+    """Tables as `save_to_disk` would write them, into an existing folder.
 
-    skips: as `source.Published` has them; kept in the Arrow schema's metadata, which others overlook.
+    rows: of each table. skips: as `source.Published` has them; kept in the Arrow schema's metadata, which others overlook.
     """
     first = next(tables)
-    per_file = max(1, _FILE_BYTES // max(1, first.nbytes))
-    files = -(-count // per_file)
+    largest = first.nbytes * max(rows) // max(1, len(first))
+    per_file = max(1, _FILE_BYTES // max(1, largest))
+    files = -(-len(rows) // per_file)
     names = [f"data-{i:05d}-of-{files:05d}.arrow" for i in range(files)]
     features = {field.name: _feature(field.type) for field in first.schema}
     said = {SKIPS: json.dumps(skips)} if skips else {}
@@ -123,23 +136,39 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     return {"dtype": "float32" if pa.types.is_float32(kind) else str(kind), "_type": "Value"}
 
 
-def _write_samples(path: Path, layer: int, summary: LayerSummary, sample: SampleTokens, function: Activation) -> None:
+def _write_samples(
+    path: Path,
+    layer: int,
+    summary: LayerSummary,
+    sample: SampleTokens,
+    function: Activation,
+    provenance: RunProvenance,
+) -> None:
     options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, SAMPLES, options=options) as writer:
-        for begin in range(0, summary.neurons, _ROWS_AT_ONCE):
-            gate = summary.sample_gate[begin : begin + _ROWS_AT_ONCE]
-            in_ = summary.sample_in[begin : begin + _ROWS_AT_ONCE]
-            count = len(gate)
-            columns = [
-                pa.array(np.full(count, layer, np.int64)),
-                pa.array(np.arange(begin, begin + count, dtype=np.int64)),
-                lists(np.tile(sample.example.astype(np.int64), (count, 1))),
-                lists(np.tile(sample.position.astype(np.int64), (count, 1))),
-                lists(function(gate) * in_.astype(np.float32)),
-                lists(gate),
-                lists(in_),
-            ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=SAMPLES))
+    neuron, expert = _names(provenance, layer, summary.neurons)
+    schema = SAMPLES if provenance.mixture is None else SAMPLES.insert(1, pa.field("expert", pa.string()))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema, options=options) as writer:
+        for begin in range(0, len(neuron), _ROWS_AT_ONCE):
+            rows = slice(begin, min(begin + _ROWS_AT_ONCE, len(neuron)))
+            gate, in_ = summary.sample_gate[rows], summary.sample_in[rows]
+            there = np.ones(gate.shape, bool) if provenance.mixture is None else ~np.isnan(gate)
+            columns = {
+                "layer": pa.array(np.full(len(gate), layer, np.int64)),
+                "expert": pa.array(expert[rows], pa.string()),
+                "neuron": pa.array(neuron[rows]),
+                "sampled_examples": _ragged(np.broadcast_to(sample.example.astype(np.int64), gate.shape), there),
+                "sampled_positions": _ragged(np.broadcast_to(sample.position.astype(np.int64), gate.shape), there),
+                "mlp.hook_post": _ragged(function(gate) * in_.astype(np.float32), there),
+                "mlp.hook_pre": _ragged(gate, there),
+                "mlp.hook_pre_linear": _ragged(in_, there),
+            }
+            writer.write_table(pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema))
+
+
+def _ragged(rows: np.ndarray, there: np.ndarray) -> pa.ListArray:
+    """[neuron, sample] as a column of lists, of those that are there."""
+    offsets = np.concatenate([[0], np.cumsum(there.sum(1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows[there]))
 
 
 def _fingerprint(attributes: dict[str, Any]) -> str:
@@ -156,7 +185,7 @@ def _card(reader: SummaryReader, run: str, sampled: int) -> str:
             run=run,
             provenance=reader.provenance,
             layers=reader.n_layers,
-            neurons=reader.neurons,
+            neurons=Size.of_results(reader.provenance.mixture, reader.n_layers, reader.neurons).neurons,
             sampled=sampled,
             cases=[case.value for case in CASES],
         )

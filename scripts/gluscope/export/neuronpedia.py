@@ -1,4 +1,5 @@
 """Neurons in Neuronpedia's export layout, one source a layer and sign case: `v1/MODEL/5-gluscope-gate-pos-in-neg/`.
+Those of an expert have sources of their own, `5-gluscope-e12-gate-pos-in-neg`.
 
     release.jsonl  model.jsonl  sourceset.jsonl  source.jsonl     one line each
     features/batch-0.jsonl.gz                                     one line a neuron
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from gluscope.core.cases import CASES, Quantity, SignCase
+from gluscope.core.neuron import is_routed
 from gluscope.export.neuronpedia_source import Release, line, write_headers
 from gluscope.page.record import Extreme, NeuronPage
 from gluscope.store.atomic import new_folder
@@ -41,17 +43,17 @@ def write_neuronpedia(folder: str | Path, release: Release, neurons: Iterable[Ne
     """
     counts: dict[str, int] = {}
     with new_folder(folder) as part:
-        for layer, pages in groupby(neurons, lambda page: page.id.layer):
-            places = {case: part / "v1" / release.model / release.source(layer, case) for case in CASES}
+        for (layer, expert), pages in groupby(neurons, lambda page: (page.id.layer, page.id.expert)):
+            places = {case: part / "v1" / release.model / release.source(layer, case, expert) for case in CASES}
             for case, place in places.items():
                 for kind in ("features", "activations"):
                     (place / kind).mkdir(parents=True)
-                write_headers(place, release, layer, case)
+                write_headers(place, release, layer, case, expert)
             written = sum(
                 _write_batch(places, f"batch-{number}.jsonl.gz", batch, release)
                 for number, batch in enumerate(_batches(pages))
             )
-            counts |= {release.source(layer, case): written for case in CASES}
+            counts |= {release.source(layer, case, expert): written for case in CASES}
         content = {"model": release.model, "release": release.release, "sources": counts}
         (part / "sources.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         write_listing(part)
@@ -93,7 +95,7 @@ def feature(page: NeuronPage, case: SignCase, release: Release) -> dict[str, Any
     }  # fmt: skip
     return {
         "modelId": release.model,
-        "layer": release.source(page.id.layer, case),
+        "layer": release.source(page.id.layer, case, page.id.expert),
         "index": str(page.id.neuron),
         **release.common,
         "maxActApprox": _strongest(page, case),
@@ -101,7 +103,7 @@ def feature(page: NeuronPage, case: SignCase, release: Release) -> dict[str, Any
         "vector": [],
         "vectorLabel": None,
         "vectorDefaultSteerStrength": None,
-        "hookName": f"blocks.{page.id.layer}.mlp.hook_post",
+        "hookName": f"blocks.{page.id.layer}.{_hook_of(page.id.expert)}.hook_post",
         "topkCosSimIndices": [],
         "topkCosSimValues": [],
         **empty,
@@ -118,6 +120,13 @@ def feature(page: NeuronPage, case: SignCase, release: Release) -> dict[str, Any
     }
 
 
+def _hook_of(expert: str) -> str:
+    """Where TransformerLens hooks an MLP; of shared experts, for which it has no name, a like one."""
+    if not expert:
+        return "mlp"
+    return f"mlp.experts.{expert[1:]}" if is_routed(expert) else f"mlp.shared_experts.{expert[2:] or 0}"
+
+
 def activations(page: NeuronPage, case: SignCase, release: Release) -> Iterator[dict[str, Any]]:
     """A neuron's lines of activations/ in a case's source: a text of each place of the case's list of post."""
     for place in page.cases[case].extreme[Quantity.POST]:
@@ -129,7 +138,7 @@ def activations(page: NeuronPage, case: SignCase, release: Release) -> Iterator[
             "id": _id(release.model, page, case, place),
             "tokens": [_storable(token.text) for token in page.examples[place.example].tokens[kept]],
             "index": str(page.id.neuron),
-            "layer": release.source(page.id.layer, case),
+            "layer": release.source(page.id.layer, case, page.id.expert),
             "modelId": release.model,
             "maxValue": float(values.max()),
             "maxValueTokenIndex": int(values.argmax()),

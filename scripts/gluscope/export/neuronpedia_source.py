@@ -22,6 +22,11 @@ SETS = {
 _CREATOR = "clkht01d40000jv08hvalcvly"
 
 
+def set_name(case: SignCase, expert: str = "") -> str:
+    """Of a case, and of an expert in a mixture: its neurons are numbered anew in each. expert: as in NeuronId."""
+    return SETS[case].replace("-", f"-{expert.lower()}-", 1) if expert else SETS[case]
+
+
 @dataclass(frozen=True)
 class Release:
     """What all lines say of a run. provenance: of its summary. longest: tokens of the longest text."""
@@ -57,15 +62,16 @@ class Release:
     def dataset(self) -> str:
         return public_name(self.provenance.dataset)
 
-    def source(self, layer: int, case: SignCase) -> str:
-        return f"{layer}-{SETS[case]}"
+    def source(self, layer: int, case: SignCase, expert: str = "") -> str:
+        return f"{layer}-{set_name(case, expert)}"
 
 
-def write_headers(folder: Path, release: Release, layer: int, case: SignCase) -> None:
-    """The four files of the source of a layer and case, into its folder."""
+def write_headers(folder: Path, release: Release, layer: int, case: SignCase, expert: str = "") -> None:
+    """The four files of the source of a layer and case, and of an expert where the model has some, into its folder."""
     provenance = release.provenance
     name = f"{release.run if release.local else public_name(provenance.model)} by GLUScope"
-    what = f"MLP neurons in the sign case {case.value}: |post|, 0 outside the case"
+    whose = f"Neurons of expert {expert}" if expert else "MLP neurons"
+    what = f"{whose} in the sign case {case.value}: |post|, 0 outside the case"
     notes = f"GLUScope run {release.run}, {provenance.convention} sign convention, {provenance.tokens} tokens"
     headers: dict[str, dict[str, Any]] = {
         "release": {
@@ -93,7 +99,7 @@ def write_headers(folder: Path, release: Release, layer: int, case: SignCase) ->
         },
         "sourceset": {
             "modelId": release.model,
-            "name": SETS[case],
+            "name": set_name(case, expert),
             "description": what,
             "type": "neurons",
             "creatorName": "GLUScope",
@@ -102,9 +108,9 @@ def write_headers(folder: Path, release: Release, layer: int, case: SignCase) ->
             "hasDashboards": True,
         },
         "source": {
-            "id": release.source(layer, case),
+            "id": release.source(layer, case, expert),
             "modelId": release.model,
-            "setName": SETS[case],
+            "setName": set_name(case, expert),
             "dataset": release.dataset,
             "num_prompts": provenance.rows,
             "num_tokens_in_prompt": release.longest,

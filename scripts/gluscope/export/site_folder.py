@@ -4,6 +4,8 @@
     MODEL/L5/N7/vis.html                        a table of statistics and places for the texts
     MODEL/L5/N7/{case}_{hook}_example_{i}.json  {tokens, values [token][label], labels}
 
+The site's navigation knows three names, so a neuron of an expert is `MODEL/L5/E12-N7/` there.
+
 The site shows neurons in the refactored convention. Pages use the site's own assets (`assets/gluscope*`), which its
 older layout lacks: there they look as its pages did. Texts end two tokens after their extreme. Where theirs put -1e-7
 for a 0 among negative values, for the colour scale, ours have 0.
@@ -35,7 +37,7 @@ ORDER = (Quantity.POST, Quantity.IN, Quantity.GATE, Quantity.ACT)  # of columns,
 KEPT = 3  # tokens that a text keeps, from its extreme on
 PAGES = "pages.json"
 _PLAIN_DATA = "dolma-small"  # texts that the site's titles do not name
-_NUMBERED = re.compile(r"[LN](\d+)")
+_NUMBERED = re.compile(r"(?:L|(?:(E\d+|ES\d*)-)?N)(\d+)")
 
 
 def title(provenance: RunProvenance, run: str) -> str:
@@ -55,11 +57,21 @@ def write_site(folder: str | Path, model: str, neurons: Iterable[NeuronPage]) ->
     written: list[NeuronId] = []
     with new_folder(folder) as part:
         for page in neurons:
-            write_neuron(part / model / str(page.id), page, model)
+            write_neuron(part / model / folder_name(page.id), page, model)
             written.append(page.id)
         _save_pages(part / PAGES, merged([], entries(model, written)))
         write_listing(part)
     return len(written)
+
+
+def folder_name(neuron: NeuronId) -> str:
+    """Its folder below the model's."""
+    return f"L{neuron.layer}/{_name(neuron)}"
+
+
+def _name(neuron: NeuronId) -> str:
+    """What the site calls a neuron in its layer."""
+    return f"{neuron.expert}-N{neuron.neuron}" if neuron.expert else f"N{neuron.neuron}"
 
 
 def write_neuron(folder: Path, page: NeuronPage, model: str) -> None:
@@ -91,7 +103,8 @@ def example(page: NeuronPage, case: SignCase, quantity: Quantity, i: int) -> dic
     alone = [quantity]
     if case.gate_sign > 0 and quantity is Quantity.GATE:
         alone.append(Quantity.ACT)
-    columns = [np.where(inside, own[q], np.float32(0)) for q in alone] + [own[q] for q in ORDER]
+    columns = [np.where(inside, own[q], np.float32(0)) for q in alone]
+    columns += [np.nan_to_num(own[q], nan=0.0) for q in ORDER]  # 0 where a token does not reach the neuron's expert
     cut = slice(0, place.position + KEPT)
     return {
         "tokens": [token.text for token in page.examples[place.example].tokens[cut]],
@@ -104,7 +117,7 @@ def entries(model: str, neurons: Iterable[NeuronId]) -> list[dict[str, Any]]:
     """What pages.json says of a model's neurons."""
     layers: dict[int, list[dict[str, Any]]] = {}
     for neuron in neurons:
-        entry = {"title": f"N{neuron.neuron}", "url": f"{model}/{neuron}/vis.html"}
+        entry = {"title": _name(neuron), "url": f"{model}/{folder_name(neuron)}/vis.html"}
         layers.setdefault(neuron.layer, []).append(entry)
     return [{"title": model, "children": [{"title": f"L{n}", "children": children} for n, children in layers.items()]}]
 
@@ -129,7 +142,7 @@ def merge_into(folder: str | Path, site: str | Path) -> int:
     check_listed(folder, whole=True)
     more = _read_pages(folder / PAGES, "run the export")
     known = _read_pages(site / PAGES, "clone https://github.com/gluscope/gluscope.github.io and name that folder")
-    pages = sorted(folder.glob("*/L*/N*/vis.html"))
+    pages = sorted(folder.glob("*/L*/*N*/vis.html"))
     for page in pages:
         with new_folder(site / page.parent.relative_to(folder)) as part:
             shutil.copytree(page.parent, part, dirs_exist_ok=True)
@@ -150,9 +163,10 @@ def _save_pages(path: Path, pages: list[dict[str, Any]]) -> None:
     path.write_text(json.dumps(pages, indent=4), encoding="utf-8")
 
 
-def _by_number(name: str) -> tuple[int, str]:
+def _by_number(name: str) -> tuple[int, NeuronId, str]:
+    """Layers and neurons by their numbers, behind titles of models."""
     number = _NUMBERED.fullmatch(name)
-    return (int(number[1]), "") if number else (-1, name)
+    return (0, NeuronId(0, int(number[2]), number[1] or ""), "") if number else (-1, NeuronId(0, 0), name)
 
 
 def _vis(page: NeuronPage, model: str) -> str:

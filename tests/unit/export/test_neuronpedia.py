@@ -19,11 +19,9 @@ from gluscope.export.neuronpedia import BEFORE, WIDTH, write_neuronpedia
 from gluscope.export.neuronpedia_source import Release
 from gluscope.page.record import NeuronPage, Sample
 from helpers import pages
-from helpers.neuronpedia_list import FAINTEST, shown
+from helpers.neuronpedia_list import FAINTEST, lines, shown
 from helpers.published import ABOUT
-from jsonschema import Draft202012Validator
 
-SCHEMA = json.loads((Path(__file__).parent / "neuronpedia.schema.json").read_text(encoding="utf-8"))
 RELEASE = Release(
     run="demo",
     provenance=RunProvenance.of(ABOUT),
@@ -33,17 +31,6 @@ RELEASE = Release(
     longest=60,
     created=datetime(2026, 1, 2, 3, 4, 5),
 )
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file, each of which must fit its kind's schema."""
-    kind = path.parent.name if path.suffix == ".gz" else path.stem
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    found = [json.loads(line) for line in data.decode("ascii").splitlines()]
-    validator = Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{kind}"})
-    for line in found:
-        validator.validate(line)
-    return found
 
 
 def page(**changes: Any) -> NeuronPage:
