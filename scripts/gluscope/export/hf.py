@@ -100,7 +100,8 @@ def write_saved(
 ) -> None:
     """Tables as `save_to_disk` would write them, into an existing folder.
 
-    rows: of each table. skips: as `source.Published` has them; kept in the Arrow schema's metadata, which others overlook.
+    rows: of each table. skips: as `source.Published` has them; kept in the Arrow schema's metadata, which others
+    overlook.
     """
     first = next(tables)
     largest = first.nbytes * max(rows) // max(1, len(first))

@@ -73,7 +73,7 @@ STAGES: dict[str, Stage] = {
     "site_index": Stage(
         2, "the finder has the tokens of all lists; the live site opens every neuron", shows_with=PAGES
     ),
-    "export_hf": Stage(2, "the mean of an empty case is NaN, not null", shows_with=CARDS),
+    "export_hf": Stage(3, "a mixture of experts has samples too", shows_with=CARDS),
     "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),
     "export_neuronpedia": Stage(2, "a source for each sign case, |post| inside it", keys=("neurons",)),
     "export_neurons": Stage(1, ""),
