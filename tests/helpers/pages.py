@@ -134,8 +134,7 @@ def summarise(gate: list[np.ndarray], in_: list[np.ndarray], k: int, chosen: lis
         best: dict[Quantity, list[tuple[float, int, int, float]]] = {quantity: [] for quantity in QUANTITIES}
         for row, (g, u) in enumerate(zip(gate, in_, strict=True)):
             inside = np.flatnonzero((np.sign(g) == case.gate_sign) & (np.sign(u) == case.in_sign))
-            a = act("silu")(g)
-            values = {Quantity.GATE: g, Quantity.IN: u, Quantity.ACT: a, Quantity.POST: a * u}
+            values = {quantity: quantity.of(g, u, act("silu")) for quantity in QUANTITIES}
             out.count[0, case.index] += len(inside)
             for quantity, value in values.items():
                 out.sum[0, case.index, quantity.index] += value[inside].astype(float).sum()

@@ -18,7 +18,7 @@ from gluscope.dataset.sources import fetch
 from gluscope.model.describe import describe
 from gluscope.model.spec import ModelSpec
 from gluscope.scan.loop import Scanned, run_scan
-from gluscope.summary.types import LayerSummary
+from gluscope.summary.types import ADDED, LayerSummary
 from helpers.brute_scan import collect, copies_in, forward
 from helpers.settings import scan_settings, token_settings
 from helpers.summaries import read_layer
@@ -88,6 +88,7 @@ def agrees_with(
 
     Where two values are closer than float32 tells, either is right.
     """
+    assert ADDED == ("count", "sum"), "brute force has to know what is added up over texts"
     done = dict(enumerate(forward(case.folder, case.ids, act)))
     for layer, summary in enumerate(layers):
         for neuron in range(case.spec.d_mlp):

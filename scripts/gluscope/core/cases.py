@@ -6,8 +6,9 @@ The signs of g and u put every token into one of four cases; a token with g or u
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, assert_never
 
 
 class Quantity(Enum):
@@ -27,6 +28,24 @@ class Quantity(Enum):
     def hook(self) -> str:
         """Name of TransformerLens' hook, which published column names use as well."""
         return _HOOKS[self]
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether it changes its sign where w_in and w_out are negated."""
+        return self in (Quantity.IN, Quantity.POST)
+
+    def of(self, gate: Any, in_: Any, act: Callable[[Any], Any]) -> Any:
+        """Its values from those of gate and in. act: the model's activation function, in the format of the result."""
+        match self:
+            case Quantity.GATE:
+                return gate
+            case Quantity.IN:
+                return in_
+            case Quantity.ACT:
+                return act(gate)
+            case Quantity.POST:
+                return act(gate) * in_
+        assert_never(self)
 
 
 class SignCase(Enum):
@@ -59,11 +78,14 @@ class SignCase(Enum):
 
     def sign(self, quantity: Quantity) -> int:
         """Sign that `quantity` has at every token of this case: +1 or -1."""
-        if quantity is Quantity.IN:
-            return self.in_sign
-        if quantity is Quantity.POST:
-            return self.gate_sign * self.in_sign
-        return self.gate_sign
+        match quantity:
+            case Quantity.GATE | Quantity.ACT:
+                return self.gate_sign
+            case Quantity.IN:
+                return self.in_sign
+            case Quantity.POST:
+                return self.gate_sign * self.in_sign
+        assert_never(quantity)
 
     def holds(self, gate: Any, in_: Any) -> Any:
         """Whether tokens are in this case: bool, as the arrays (numpy's or torch's) of their gate and in."""

@@ -22,7 +22,7 @@ _PAGE_BYTES, _REPLAY_BYTES = 8 + 11, 4
 
 @dataclass(frozen=True)
 class ModelSize:
-    """n_layers, d_model, d_mlp: as in DESIGN. attention: numbers of a layer's attention weights. dtype: of the stored
+    """n_layers, d_model, d_mlp: the model's. attention: numbers of a layer's attention weights. dtype: of the stored
     weights, empty where nobody said. Of a model with experts: neurons, all there are; active, those that a token goes
     through, in all layers; chosen, experts that a token is sent to; expert, neurons of the largest expert."""
 

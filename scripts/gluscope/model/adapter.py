@@ -65,7 +65,7 @@ TESTED = (
     "BambaForCausalLM",
 )
 WORKS = "use one of " + ", ".join(name.removesuffix("ForCausalLM") for name in TESTED)
-# Gated by their adapters, but what the adapter calls gate, in and post is not what DESIGN's notation says.
+# Gated by their adapters, but what the adapter calls gate, in and post is not what docs/notation.md means by it.
 _OTHERWISE = {
     "BitNetForCausalLM": "an MLP with a norm before its last projection",
     "FalconH1ForCausalLM": "an MLP that scales its gate",

@@ -267,8 +267,8 @@ class GatedModel:
         def hand_out(_: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
             if act_name is None:
                 seen["act"] = self._act(seen["gate"])
-            x, gate_, in_2, act = (seen.pop(name) for name in ("x", "gate", "in", "act"))
-            on_layer(layer, x, gate_, in_2, act, args[0])
+            x, gate_values, in_values, act = (seen.pop(name) for name in ("x", "gate", "in", "act"))
+            on_layer(layer, x, gate_values, in_values, act, args[0])
 
         handles = [gate.register_forward_hook(keep_gate), out.register_forward_pre_hook(hand_out)]
         if not fused:

@@ -89,17 +89,21 @@ def build_page(
         effect=None if effect is None else effect_view(effect, texts, convention == "refactored" and sign < 0),
         descriptions=descriptions,
     )
+    return _with_provenance(page, recomputed, tokens, summary.k)
+
+
+def _with_provenance(page: NeuronPage, recomputed: Recomputed, tokens: int, k: int) -> NeuronPage:
     absolute, relative = largest_difference(page)
-    found = replace(
-        provenance,
+    known = replace(
+        page.provenance,
         source=recomputed.source,
         cache_dtype="" if recomputed.source == "model" else recomputed.dtype,
         tokens=tokens,
-        k=summary.k,
+        k=k,
         difference=absolute,
         relative_difference=relative,
     )
-    return replace(page, provenance=found)
+    return replace(page, provenance=known)
 
 
 def _sampled(summary: LayerSummary, sample: SampleTokens, contexts: Contexts) -> Sample:

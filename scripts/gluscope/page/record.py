@@ -18,8 +18,6 @@ from gluscope.page.effect_view import EffectView
 from gluscope.page.tokens import Token
 from gluscope.page.weights_view import WeightsView
 
-_NEGATED = (Quantity.IN, Quantity.POST)
-
 
 @dataclass(frozen=True)
 class Extreme:
@@ -173,10 +171,10 @@ class NeuronPage:
         """All four quantities of an example, float32 [token]; 0 at tokens that the run skips, which have no value."""
         example = self.examples[row]
         a = np.where(example.skipped, np.float32(0), self.act(example.gate))
-        return {Quantity.GATE: example.gate, Quantity.IN: example.in_, Quantity.ACT: a, Quantity.POST: a * example.in_}
+        return {quantity: quantity.of(example.gate, example.in_, lambda gate: a) for quantity in QUANTITIES}
 
     def window(self) -> dict[str, Any]:
-        """What the open page offers as `window.neuron`, as far as DESIGN fixes it; undefined means, and the values of
+        """What every open page has as `window.neuron`, beside more (page/data.js); undefined means, and the values of
         skipped tokens, are None."""
         return {
             "run": self.run,
@@ -217,9 +215,9 @@ def _unless(skipped: np.ndarray, values: np.ndarray) -> list[float | None]:
 
 
 def _turned(stats: CaseStats) -> CaseStats:
-    mean = {q: (-m if q in _NEGATED and m is not None else m) for q, m in stats.mean.items()}
+    mean = {q: (-m if q.is_turned and m is not None else m) for q, m in stats.mean.items()}
     extreme = {
-        q: tuple(replace(place, value=-place.value) for place in places) if q in _NEGATED else places
+        q: tuple(replace(place, value=-place.value) for place in places) if q.is_turned else places
         for q, places in stats.extreme.items()
     }
     return replace(stats, mean=mean, extreme=extreme)

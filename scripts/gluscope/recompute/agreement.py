@@ -44,7 +44,7 @@ def agreement(summary: LayerSummary, found: Recomputed, act: Activation, dtype: 
             continue
         listed = summary.extreme_value[at][filled].astype(np.float64)
         gate, in_ = found.values(*_tokens(found, rows, positions))
-        value = _value(quantity, gate, in_, act)
+        value = quantity.of(gate, in_, lambda values: act(values).astype(np.float64))
         difference = np.abs(listed - value)
         i = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
         bad = np.flatnonzero(~(difference <= _explained(quantity, gate, in_, found, act, dtype)))
@@ -65,15 +65,6 @@ def _tokens(found: Recomputed, rows: np.ndarray, positions: np.ndarray) -> tuple
         if not found.has(row, position):
             raise _apart(found, "a token that the neuron's lists name", "none", row, position)
     return rows, positions
-
-
-def _value(quantity: Quantity, gate: np.ndarray, in_: np.ndarray, act: Activation) -> np.ndarray:
-    if quantity is Quantity.GATE:
-        return gate
-    if quantity is Quantity.IN:
-        return in_
-    activated = act(gate).astype(np.float64)
-    return activated if quantity is Quantity.ACT else activated * in_
 
 
 def _explained(
@@ -97,6 +88,7 @@ def _explained(
     act_error = act_error + u * np.abs(here) + 1e-6 * gate_error
     if quantity is Quantity.ACT:
         return np.asarray(act_error)
+    assert quantity is Quantity.POST
     return np.asarray(act_error * (np.abs(in_) + in_error) + np.abs(here) * in_error + u * np.abs(here * in_))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from gluscope.core.activation import Activation
-from gluscope.core.cases import LISTS, Quantity
+from gluscope.core.cases import LISTS, QUANTITIES
 from gluscope.recompute.types import Recomputed
 from gluscope.summary.types import EMPTY_EXAMPLE, EMPTY_POSITION, EMPTY_VALUE, LayerSummary
 
@@ -29,7 +29,7 @@ def with_positions(neuron: LayerSummary, found: Recomputed, act: Activation) -> 
     texts = {
         int(row): slice(int(end - n), int(end)) for row, end, n in zip(found.rows, ends, found.lengths, strict=True)
     }
-    sizes = _sizes(found, act)
+    sizes = {quantity: np.abs(quantity.of(found.gate, found.in_, act)) for quantity in QUANTITIES}
     for case, quantity in LISTS:
         at = (0, case.index, quantity.index)
         inside = case.holds(found.gate, found.in_)
@@ -44,15 +44,3 @@ def with_positions(neuron: LayerSummary, found: Recomputed, act: Activation) -> 
             array[at] = array[at][order]
     position[example < 0] = EMPTY_POSITION
     return replace(neuron, extreme_value=value, extreme_example=example, extreme_position=position)
-
-
-def _sizes(found: Recomputed, act: Activation) -> dict[Quantity, np.ndarray]:
-    """|value| of each quantity at every recomputed token."""
-    activated = np.abs(act(found.gate))
-    in_ = np.abs(found.in_)
-    return {
-        Quantity.GATE: np.abs(found.gate),
-        Quantity.IN: in_,
-        Quantity.ACT: activated,
-        Quantity.POST: activated * in_,
-    }

@@ -11,7 +11,7 @@ import torch
 from gluscope.core.neuron import SHARED
 from gluscope.core.size import Size
 from gluscope.scan.reduce import PartsReducer
-from gluscope.summary.types import LayerSummary
+from gluscope.summary.types import ADDED, LISTED, LayerSummary
 
 Make = Callable[[int, int, bool], PartsReducer]  # (layers, neurons, whether tokens are parts of texts)
 
@@ -101,7 +101,7 @@ class MixtureReducer:
                 part = self._shared[int(stretch.expert.removeprefix(SHARED) or 0)].layer_summary(layer)
             else:
                 part = self._routed.layer_summary(layer * self._experts + int(stretch.expert[1:]))
-            for name in ("count", "sum", "extreme_value", "extreme_example", "extreme_position"):
+            for name in (*ADDED, *LISTED):
                 getattr(whole, name)[stretch.begin : stretch.end] = getattr(part, name)
         return whole
 

@@ -26,9 +26,6 @@ from gluscope.scan.skip import skipped_by
 from gluscope.summary.file import write_summary
 from gluscope.summary.types import LayerSummary, SampleTokens
 
-# Threads that write the cache. A GPU's passes give x faster than one thread writes it, and leave all cores but one, or
-# one and a part of another; a CPU's passes need the cores.
-
 
 @dataclass(frozen=True)
 class ScanSettings:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gluscope.scan.reduce import PartsReducer
-from gluscope.summary.types import LayerSummary
+from gluscope.summary.types import ADDED, LayerSummary
 
 
 class OnceReducer:
@@ -62,4 +62,4 @@ class OnceReducer:
     def layer_summary(self, layer: int) -> LayerSummary:
         """See `Reducer.layer_summary`."""
         first, others = self._first.layer_summary(layer), self._others.layer_summary(layer)
-        return replace(first, count=first.count + others.count, sum=first.sum + others.sum)
+        return replace(first, **{name: getattr(first, name) + getattr(others, name) for name in ADDED})

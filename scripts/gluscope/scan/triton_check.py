@@ -9,10 +9,10 @@ import torch
 
 from gluscope.core.errors import ModelError, one_line
 from gluscope.scan.reduce import Reducer, TorchReducer
-from gluscope.summary.types import LayerSummary
+from gluscope.summary.types import LISTED, LayerSummary
 
 _LENGTHS = (130, 1, 7, 64, 33, 2, 129, 3)  # tokens of texts: segments and tiles that are full, cut and single
-_EXACT = ("count", "extreme_value", "extreme_example", "extreme_position")
+_EXACT = ("count", *LISTED)
 
 
 def triton_problem(

@@ -10,6 +10,7 @@ from typing import Any
 from gluscope.core.errors import GluscopeError, StoreError, WrongFile
 
 MISSING = "run the command that makes it"
+NOTHING_THERE = "nothing there"  # what is found where a file or an array is missing
 
 
 class Damaged(Exception):
@@ -65,4 +66,4 @@ def refused(store: Path, part: str) -> Iterator[None]:
     except Damaged as error:
         raise as_error(error, store, where) from error
     except (FileNotFoundError, KeyError) as error:
-        raise to_redo(StoreError, store, where, "this part of it", "nothing there") from error
+        raise to_redo(StoreError, store, where, "this part of it", NOTHING_THERE) from error

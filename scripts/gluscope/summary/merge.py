@@ -8,9 +8,7 @@ import numba
 import numpy as np
 
 from gluscope.core.errors import ShardMismatch
-from gluscope.summary.types import LayerSummary
-
-_LISTS = ("extreme_value", "extreme_example", "extreme_position")
+from gluscope.summary.types import ADDED, LISTED, LayerSummary
 
 
 def add(total: LayerSummary, more: LayerSummary) -> None:
@@ -24,15 +22,15 @@ def add(total: LayerSummary, more: LayerSummary) -> None:
         expected = f"{total.neurons} neurons with k {total.k}"
         raise ShardMismatch("merge", expected, f"{more.neurons} neurons with k {more.k}", "scan both alike")
     lists = [
-        np.ascontiguousarray(getattr(part, name)).reshape(-1, total.k) for part in (total, more) for name in _LISTS
+        np.ascontiguousarray(getattr(part, name)).reshape(-1, total.k) for part in (total, more) for name in LISTED
     ]
     twice = _join(*lists)
     if twice >= 0:
         raise _twice(twice)
-    for name, merged in zip(_LISTS, lists, strict=False):
+    for name, merged in zip(LISTED, lists, strict=False):
         getattr(total, name)[...] = merged.reshape(total.extreme_value.shape)
-    total.count += more.count
-    total.sum += more.sum
+    for name in ADDED:
+        getattr(total, name)[...] += getattr(more, name)
 
 
 def in_order(summary: LayerSummary) -> LayerSummary:
@@ -47,7 +45,7 @@ def in_order(summary: LayerSummary) -> LayerSummary:
     size = np.abs(summary.extreme_value).view(np.uint32)  # bits of floats that are not negative grow with the value
     keys = (~size).astype(np.uint64) << np.uint64(32) | summary.extreme_example.astype(np.uint32)
     best = np.argsort(np.where(summary.extreme_example < 0, np.uint64(2**64 - 1), keys), axis=-1)
-    found = {name: np.take_along_axis(getattr(summary, name), best, -1) for name in _LISTS}
+    found = {name: np.take_along_axis(getattr(summary, name), best, -1) for name in LISTED}
     return replace(summary, sum=summary.sum + 0.0, **found)
 
 

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gluscope.core.cases import CASES, QUANTITIES, Quantity
+from gluscope.core.cases import CASES, QUANTITIES
 
-_NEGATED = [Quantity.IN.index, Quantity.POST.index]
+# Fields of a LayerSummary by how those of disjoint texts are joined: added up, or merged with one another.
+ADDED = ("count", "sum")
+LISTED = ("extreme_value", "extreme_example", "extreme_position")
+_SIGNED = ("sum", "extreme_value")  # that have a quantity's sign
+_TURNED = [quantity.index for quantity in QUANTITIES if quantity.is_turned]
 _FLIPPED = [case.flipped.index for case in CASES]
 EMPTY_VALUE, EMPTY_EXAMPLE, EMPTY_POSITION = np.float32("nan"), -1, -1
 
@@ -65,11 +69,11 @@ class LayerSummary:
     def turned(self, flip: np.ndarray) -> LayerSummary:
         """With w_in and w_out negated for some neurons (bool [neuron]); see `core.convention`."""
         fields = {name: getattr(self, name).copy() for name in self.__dataclass_fields__}
-        for name in ("count", "sum", "extreme_value", "extreme_example", "extreme_position"):
+        for name in (*ADDED, *LISTED):
             fields[name][flip] = fields[name][flip][:, _FLIPPED]
-        for name in ("sum", "extreme_value"):
+        for name in _SIGNED:
             part = fields[name][flip]
-            part[:, :, _NEGATED] *= -1
+            part[:, :, _TURNED] *= -1
             fields[name][flip] = part + 0.0  # no -0.0 for empty cases
         fields["sample_in"][flip] *= -1
         return LayerSummary(**fields)

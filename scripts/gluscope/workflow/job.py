@@ -22,6 +22,7 @@ from gluscope.core.errors import GluscopeError, StoreError, WrongFile, one_line
 from gluscope.core.paths import RESULTS, results_in
 from gluscope.model.unchanged import models_unchanged
 from gluscope.stages.made import refuse_old
+from gluscope.store.damage import NOTHING_THERE
 from gluscope.workflow.claims import claimed
 from gluscope.workflow.damaged import NOTES, note, why_noted
 from gluscope.workflow.whole import check_whole
@@ -102,6 +103,8 @@ def _noted(error: Exception) -> Exception:
             for store in error.redo:
                 check_whole(store)
             step = "run the same command again: a second look found it whole, so a disk or the memory may be failing"
+            if error.found == NOTHING_THERE:
+                step = "the file is whole without: other code made it, whose stage needs a new version (make stages)"
             return type(error)(error.where, error.expected, error.found, step)
     except StoreError:
         pass  # twice: that is what is on the disk

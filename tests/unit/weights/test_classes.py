@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gluscope.weights.classes import RW_CLASSES, RWClass, rw_class, rw_classes
 
-# in_out, gate_out, gate_in, name: written out from DESIGN's table, cosines on both sides of the threshold.
+# in_out, gate_out, gate_in, name: the table of docs/notation.md written out, cosines on both sides of the threshold.
 BY_HAND = [
     (0.9, 0.8, 0.7, "strengthening"),
     (0.9, -0.8, -0.7, "strengthening"),
@@ -45,7 +45,7 @@ def test_by_hand_has_every_class() -> None:
 
 
 def definition(in_out: float, gate_out: float, gate_in: float) -> tuple[int, int, int]:
-    """DESIGN's sentence, word by word."""
+    """The sentence of docs/notation.md, word by word."""
 
     def r(x: float) -> int:
         if x > 0.5:

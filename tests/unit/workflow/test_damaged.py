@@ -121,6 +121,14 @@ def test_damage_that_is_on_the_disk_is_noted(shard: Path, capsys: pytest.Capture
     assert not shard.exists()
 
 
+def test_a_whole_store_without_an_array_that_is_asked_for(shard: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(lambda path: SummaryReader(path).read("square_sum", 0), capsys)
+    assert said.startswith(f"error: {shard}: square_sum: expected this part of it, found nothing there. ")
+    assert said.endswith("whole without: other code made it, whose stage needs a new version (make stages).\n")
+    assert not remove_noted()
+    assert shard.exists()
+
+
 def test_damage_that_a_second_look_does_not_find_is_not_noted(shard: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What came from the disk was not what is on it: the store is whole, and stays."""
 

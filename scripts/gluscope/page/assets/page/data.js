@@ -102,7 +102,7 @@ function caseOf(gate, in_) {
   return `gate${gate > 0 ? "+" : "-"}_in${in_ > 0 ? "+" : "-"}`;
 }
 
-/** What `window.neuron` offers: DESIGN's keys in plain arrays, and the rest of the record. */
+/** What `window.neuron` offers: what `NeuronPage.window` has and more of the record, in plain arrays. */
 function plainNeuron(data) {
   const view = viewOf(data, data.convention);
   const examples = {};
