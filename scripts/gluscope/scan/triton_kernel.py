@@ -23,6 +23,7 @@ import triton.language as tl
 from gluscope.core.cases import CASES, LISTS, QUANTITIES
 
 N_LISTS, N_SUMS, N_CASES = len(LISTS), len(CASES) * len(QUANTITIES), len(CASES)
+assert (N_LISTS, N_SUMS, N_CASES) == (14, 16, 4), "tuples from `_starts` to `reduce_splits` are written for these"
 
 # One neuron a thread and 4 warps: 128 registers hold state and addresses, so that 16 warps share an SM of an A100 or
 # H100, each with UNROLL times four loads of 64 bytes (bf16) on their way: 16 KiB an SM, about what memory's speed times
@@ -38,8 +39,9 @@ CHUNK = 8  # splits whose hits it takes in together
 SCAN = 8  # tokens looked at together in the search for a position
 
 _LISTS = tl.constexpr(N_LISTS)
-_SUMS = tl.constexpr(N_SUMS + N_CASES)
-_ROWS = tl.constexpr(2**32 - 1)
+N_ADDED = N_SUMS + N_CASES
+_ADDED = tl.constexpr(N_ADDED)
+_LAST_ROW = tl.constexpr(2**32 - 1)
 _FULL = tl.constexpr(2**63 - 1)
 _NO_SPLIT = tl.constexpr(2**31 - 1)
 
@@ -247,7 +249,7 @@ def reduce_splits(
         bits = _all_beaten(best, own, bits, bit, bars, to, neurons, column, mask)
         bit *= 2
         counts = (counts[0] + own[0], counts[1] + own[1], counts[2] + own[2], counts[3] + own[3])
-    to = partial + split.to(tl.int64) * _SUMS * neurons + column
+    to = partial + split.to(tl.int64) * _ADDED * neurons + column
     for i in tl.static_range(16):
         tl.store(to + i * neurons, sums[i], mask=mask)
     for i in tl.static_range(4):
@@ -349,9 +351,9 @@ def merge_hits(
                     value_bits &= -SEGMENT
                     # The mark of a magnitude of 0 may be that of a token of another case.
                     position = tl.where(value_bits > 0, known, position)
-                entry = (value_bits.to(tl.int64) << 32) | (_ROWS - row)
+                entry = (value_bits.to(tl.int64) << 32) | (_LAST_ROW - row)
                 # A text that is there already, by another segment, keeps one place; another one takes the last.
-                own = real & (key >= 0) & ((key & _ROWS) == (entry & _ROWS)[None, :])
+                own = real & (key >= 0) & ((key & _LAST_ROW) == (entry & _LAST_ROW)[None, :])
                 own_place = tl.max(tl.where(own, place, -1), 0)
                 last = tl.min(key, 0)
                 last_place = tl.max(tl.where(key == last[None, :], place, -1), 0)

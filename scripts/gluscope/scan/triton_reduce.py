@@ -148,7 +148,6 @@ class _Launch:
         return self.placed[device]
 
 
-_ROWS_OF = kernel.N_SUMS + kernel.N_CASES
 _WORDS = 128  # what a part's beginning is a multiple of, so that kernels are compiled for one alignment
 
 
@@ -161,7 +160,7 @@ class _Scratch:
     def __init__(self, neurons: int, device: torch.device) -> None:
         self._neurons, self._device = neurons, device
         self._words = self._nothing()
-        self.added = torch.empty(_ROWS_OF, neurons, dtype=torch.float64, device=device)
+        self.added = torch.empty(kernel.N_ADDED, neurons, dtype=torch.float64, device=device)
 
     def reserve(self, launches_: list[_LaunchOnDevice]) -> None:
         """Memory for each of these."""
@@ -175,7 +174,8 @@ class _Scratch:
         segments, splits = len(launch.segments), len(launch.splits) - 1
         sizes = list(self._sizes(launch))
         parts = self._words[: sum(sizes)].split(sizes)
-        shapes = (segments, kernel.N_LISTS), (splits, kernel.N_LISTS), (splits, _ROWS_OF), (splits, _ROWS_OF)
+        lists, added = kernel.N_LISTS, kernel.N_ADDED
+        shapes = (segments, lists), (splits, lists), (splits, added), (splits, added)
         types = torch.float32, torch.int32, torch.float32, torch.float64
         found, hits, partial, wide = (
             part.view(dtype)[: math.prod(shape) * self._neurons].view(*shape, self._neurons)
@@ -189,7 +189,8 @@ class _Scratch:
     def _sizes(self, launch: _LaunchOnDevice) -> Iterator[int]:
         """Words of each part."""
         segments, splits = len(launch.segments), len(launch.splits) - 1
-        for rows in (segments * kernel.N_LISTS, splits * kernel.N_LISTS, splits * _ROWS_OF, splits * _ROWS_OF * 2):
+        lists, added = kernel.N_LISTS, kernel.N_ADDED
+        for rows in (segments * lists, splits * lists, splits * added, splits * added * 2):
             yield -(-rows * self._neurons // _WORDS) * _WORDS
 
 
