@@ -30,11 +30,12 @@ def wanted(smk: Any) -> dict[NeuronId, str]:
     """The file of each page that is to be made."""
     if hasattr(smk.wildcards, "neuron"):
         return {NeuronId.parse(smk.wildcards.neuron): smk.output[0]}
-    paths, effects = RunPaths(smk.wildcards.run), list(smk.input.effect)
-    shared = [file for file in smk.input if file not in (smk.input.neurons, *effects)]
+    paths, effects, words = RunPaths(smk.wildcards.run), list(smk.input.effect), list(smk.input.explanation)
+    shared = [file for file in smk.input if file not in (smk.input.neurons, *effects, *words)]
 
     def made_from(neuron: NeuronId) -> list[str]:
-        return [*shared, paths.neuron(neuron), *([paths.effect(neuron)] if effects else [])]
+        own = [paths.neuron(neuron)] + [paths.effect(neuron)] * bool(effects)
+        return [*shared, *own] + [paths.explanation(neuron)] * bool(words)
 
     size, layer = ModelSpec.read(smk.input.model).size, int(smk.wildcards.layer)
     files = {(neuron := size.neuron(layer, n)): paths.page(neuron) for n in from_ranges(smk.params.neurons)}

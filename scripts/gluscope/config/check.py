@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gluscope.config.keys import ConfigFile, DatasetConfig, RunConfig, Section
+from gluscope.config.keys import ConfigFile, DatasetConfig, ExplainConfig, RunConfig, Section
 from gluscope.core.errors import ConfigError
 
 _EXPECTED = {"bool_type": "true or false", "list_type": "a list"}
@@ -64,6 +64,8 @@ def _told(
 def _section(loc: tuple[str | int, ...]) -> type[Section]:
     """The class whose key the last part of a place in the config is."""
     entries: dict[str | int, type[Section]] = {"datasets": DatasetConfig, "runs": RunConfig}
+    if len(loc) > 3 and loc[0] == "runs" and loc[2] == "explain":
+        return ExplainConfig
     return entries[loc[0]] if len(loc) > 1 else ConfigFile
 
 

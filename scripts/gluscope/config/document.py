@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from gluscope.config.keys import ConfigFile, DatasetConfig, RunConfig, Section
+from gluscope.config.keys import ConfigFile, DatasetConfig, ExplainConfig, RunConfig, Section
 
 FOLDER = Path(__file__).parents[3] / "config"
-SECTIONS: dict[str, type[Section]] = {cls.__name__: cls for cls in (ConfigFile, DatasetConfig, RunConfig)}
+SECTIONS: dict[str, type[Section]] = {
+    cls.__name__: cls for cls in (ConfigFile, DatasetConfig, RunConfig, ExplainConfig)
+}
 _BLOCK = re.compile(r"(<!-- keys of (\w+) -->\n).*?(<!-- end -->)", re.S)
 
 

@@ -61,6 +61,14 @@ Skipped = Annotated[
 ]
 Samples = Annotated[int, Field(ge=0, le=1_000_000), Words("a whole number from 0 to 1000000")]
 Effect = Annotated[bool | Annotated[int, Field(ge=1)], Words("true, false, or a whole number of at least 1")]
+Address = Annotated[
+    Annotated[str, Field(pattern=r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$(?!\n)")],
+    Words("an address such as http://localhost:8000/v1, with no key in it", "text"),
+]
+Variable = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")],
+    Words("the name of an environment variable, not the key itself", "text"),
+]
 Variables = Annotated[dict[Any, Any], Words("names with values")]
 DatasetName = Annotated[str, Field(pattern=f"^{NAME}"), Words(NAMED, "name")]
 RunName = Annotated[
@@ -144,6 +152,36 @@ class DatasetConfig(Section):
         return DatasetPaths(self.name)
 
 
+class ExplainConfig(Section):
+    """Who puts a run's neurons into words, the key `explain` of the run."""
+
+    address: Address
+    """Where an OpenAI-compatible server answers, without `/chat/completions`: `http://localhost:8000/v1`."""
+    model: Text
+    """The model's name there."""
+    key_from: Variable | None = None
+    """Name of the environment variable that holds the key for the server. The key itself is kept nowhere."""
+    prompts: Text | None = None
+    """Folder of your own `explain.md`, `detect.md`, `fuzz.md`; what it lacks is as shipped."""
+    texts: AtLeast1 = 8
+    """Most texts of a sign case to explain from, and most of each kind to judge by."""
+    answer_tokens: AtLeast1 = 1000
+    """Most tokens of an answer. More for models that think aloud."""
+    options: Variables | None = None
+    """What else to send with each request, such as `{top_p: 0.9}`; null leaves out what is sent otherwise, such as
+    `{seed: null}`."""
+    at_once: AtLeast1 = 4
+    """Most requests that are open at a time."""
+    max_requests: AtLeast1 = 2000
+    """Most requests that the run may ever pay for. What would go beyond stops before the first one."""
+    max_tokens: AtLeast1 = 2_000_000
+    """The same for tokens of requests and answers."""
+    timeout: AtLeast1 = 120
+    """Seconds to wait for an answer."""
+    tries: AtLeast1 = 6
+    """How often a request is sent before the job gives up; pauses grow, or are what the server asks for."""
+
+
 class RunConfig(Section):
     """A model on a data set, an entry under `runs:`. Its name is the entry's, and its folder's under `results/`."""
 
@@ -185,6 +223,8 @@ class RunConfig(Section):
     effect: Effect = False
     """Measure what the listed neurons do: the model runs with and without each at its strongest tokens by post of every
     sign case, and at as many typical ones (docs/reading-a-page.md). `true`: at `k` of each; a number: at so many."""
+    explain: ExplainConfig | None = None
+    """Put each sign case of the listed neurons into words by a language model, with scores (docs/explain.md)."""
     samples: Samples = 4096
     """Number of tokens at which gate and in of every neuron are kept, for the page's scatter plot."""
     cache_dtype: Literal["float16", "bfloat16"] = "float16"

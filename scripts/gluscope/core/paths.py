@@ -130,6 +130,20 @@ class RunPaths:
         """What one neuron does to predictions, measured."""
         return f"{self.root}/effect/{neuron}.npz"
 
+    def explanation(self, neuron: NeuronId | str) -> str:
+        """Words for each sign case of one neuron, with scores."""
+        return f"{self.root}/explain/{neuron}.json"
+
+    @property
+    def explained(self) -> str:
+        """Empty file: all listed neurons are explained."""
+        return f"{self.root}/done/explain"
+
+    @property
+    def answers(self) -> str:
+        """JSON lines: every answer of a language model that was paid for."""
+        return f"{self.root}/explain/answers.jsonl"
+
     def version(self, stage: str) -> str:
         """JSON of version and keys of `stage`; what is made in bulk is compared with its age."""
         return f"{self.root}/versions/{stage}.json"

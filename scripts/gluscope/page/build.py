@@ -16,6 +16,7 @@ from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
 from gluscope.core.size import Size
 from gluscope.effect.types import Effect
+from gluscope.explain.types import Explanation
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.descriptions_view import DescriptionsView
 from gluscope.page.effect_view import effect_view
@@ -58,14 +59,15 @@ def build_page(
     size: Size | None = None,
     effect: Effect | None = None,
     descriptions: DescriptionsView | None = None,
+    explained: Explanation | None = None,
 ) -> NeuronPage:
     """Everything that one page shows.
 
     summary: of this neuron alone (1 neuron), in `convention`. sign: the neuron's, -1 = the refactored convention
     negates w_in and w_out. contexts: of `sample`. tokens: all real tokens scanned, by which frequencies are counts
-    over tokens. weights, effect: in the raw convention. provenance: source, cache_dtype, tokens, k and the differences
-    are filled in here. reached: see NeuronPage. descriptions: in `convention`. size: of a model with experts, to name
-    other neurons.
+    over tokens. weights, effect, explained: in the raw convention. provenance: source, cache_dtype, tokens, k and the
+    differences are filled in here. reached: see NeuronPage. descriptions: in `convention`. size: of a model with
+    experts, to name other neurons.
     Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
     raw = _examples(run, neuron, recomputed, dataset, texts)
@@ -88,6 +90,7 @@ def build_page(
         reached=reached,
         effect=None if effect is None else effect_view(effect, texts, convention == "refactored" and sign < 0),
         descriptions=descriptions,
+        explained=explained and view(explained, sign, "raw", convention),
     )
     return _with_provenance(page, recomputed, tokens, summary.k)
 

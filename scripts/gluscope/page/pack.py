@@ -23,6 +23,7 @@ from gluscope.core.convention import CONVENTIONS
 from gluscope.page.contexts import AFTER, BEFORE, cut
 from gluscope.page.headline import headline
 from gluscope.page.record import NeuronPage, stats_as_json
+from gluscope.page.words_view import words_as_json
 
 FORMAT = 1
 LIMIT = 870_000  # characters; with the page's own code a file stays below 1 MB
@@ -206,6 +207,7 @@ def _header(page: NeuronPage) -> dict[str, Any]:
         "provenance": asdict(page.provenance),
         **({"effect": asdict(page.effect)} if page.effect else {}),
         **({"descriptions": page.descriptions.as_json()} if page.descriptions else {}),
+        **({"explained": words_as_json(page.explained)} if page.explained else {}),
     }
 
 

@@ -12,6 +12,7 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity, SignCase
 from gluscope.core.convention import negated, view
 from gluscope.core.neuron import NeuronId
+from gluscope.explain.types import Explanation
 from gluscope.page.contexts import Contexts
 from gluscope.page.descriptions_view import DescriptionsView
 from gluscope.page.effect_view import EffectView
@@ -138,6 +139,7 @@ class NeuronPage:
     reached: int | None = None
     effect: EffectView | None = None
     descriptions: DescriptionsView | None = None
+    explained: Explanation | None = None
 
     def in_convention(self, convention: str) -> NeuronPage:
         """The same neuron in another convention; nothing changes unless its sign is -1."""
@@ -152,6 +154,7 @@ class NeuronPage:
             sample=replace(self.sample, in_=negated(self.sample.in_)),
             effect=self.effect and self.effect.flipped,
             descriptions=self.descriptions and self.descriptions.turned(flip),
+            explained=self.explained and self.explained.turned(flip),
         )
 
     @property

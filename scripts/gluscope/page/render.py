@@ -20,6 +20,7 @@ from gluscope.page.headline import headline, peaks, plain, tokens_named
 from gluscope.page.numbers import clipped, label, number, percent
 from gluscope.page.pack import LIMIT, Precision, pack
 from gluscope.page.record import NeuronPage
+from gluscope.page.words_view import words_of_cases
 from gluscope.store.sealed import seal
 
 CARD = "what a page says of its neuron"
@@ -127,8 +128,14 @@ def card(page: NeuronPage) -> dict[str, Any]:
         "case": first.case.value if first else None,
         "frequency": {case.value: page.cases[case].frequency for case in CASES},
         "rw_class": page.weights[page.convention].rw_class if page.weights else None,
-        **({"said": [one.words for one in page.descriptions.said]} if page.descriptions else {}),
+        **({"said": _said(page)} if page.descriptions or page.explained else {}),
     }
+
+
+def _said(page: NeuronPage) -> list[str]:
+    """What is said of the neuron, by others and by a language model: for the search among pages."""
+    others = [one.words for one in page.descriptions.said] if page.descriptions else []
+    return [*others, *(words_of_cases(page.explained) if page.explained else [])]
 
 
 def inert_json(value: Any) -> Markup:

@@ -21,6 +21,7 @@ from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.special import tokenizer_folder
 from gluscope.descriptions.types import Descriptions
 from gluscope.effect.types import Effect
+from gluscope.explain.types import Explanation
 from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.contexts import Contexts
@@ -38,8 +39,8 @@ from gluscope.weights.file import WeightsReader
 class RunResults:
     """The results of a run.
 
-    weights: the path of its weight statistics. with_effect: neurons have measured effects. described: the path of what
-    others say of them; none for a run without.
+    weights: the path of its weight statistics. with_effect: neurons have measured effects. with_words: a language model
+    has put them into words. described: the path of what others say of them; none for a run without.
     """
 
     run: str
@@ -50,20 +51,19 @@ class RunResults:
     sample: SampleTokens
     weights: str
     with_effect: bool = False
+    with_words: bool = False
     described: str | None = None
 
     @classmethod
     def open(cls, run: str, files: Any) -> RunResults:
-        """files: has the run's `model`, `tokens`, `summary`, `weights`, and `effect` if effects are to be shown,
-        `descriptions` if the run has some."""
+        """files: has the run's `model`, `tokens`, `summary`, `weights`, and `effect`, `explanation` where these are to
+        be shown, `descriptions` if the run has some."""
         spec, summary = ModelSpec.read(files.model), SummaryReader(files.summary)
         texts = TokenTexts.read(tokenizer_folder(files.tokens, spec.folder), summary.provenance.skipped_ids)
         dataset = TokenDataset.open(Path(files.tokens).parent)
-        with_effect, described = (
-            bool(getattr(files, "effect", ())),
-            next(iter(getattr(files, "descriptions", ())), None),
-        )
-        return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights, with_effect, described)
+        effect, words = (bool(getattr(files, name, ())) for name in ("effect", "explanation"))
+        described = next(iter(getattr(files, "descriptions", ())), None)
+        return cls(run, spec, dataset, texts, summary, summary.sample(), files.weights, effect, words, described)
 
     @cached_property
     def contexts(self) -> Contexts:
@@ -91,9 +91,9 @@ class RunResults:
 
         Raises StoreError where its recomputed values are missing, damaged or of other texts.
         """
-        provenance, place = self.provenance, (neuron.layer, self.spec.size.place(neuron))
+        paths, provenance, place = RunPaths(self.run), self.provenance, (neuron.layer, self.spec.size.place(neuron))
         weights = WeightsReader.of_run(self.weights, provenance).neuron(*place)
-        recomputed = recomputed or Recomputed.read(RunPaths(self.run).neuron(neuron), neuron)
+        recomputed = recomputed or Recomputed.read(paths.neuron(neuron), neuron)
         in_convention = view(recomputed, weights.sign, "raw", provenance.convention)
         return build_page(
             run=self.run,
@@ -112,7 +112,8 @@ class RunResults:
             weights=weights,
             reached=self._reached(neuron),
             size=self.spec.size if self.spec.mixture else None,
-            effect=Effect.read(RunPaths(self.run).effect(neuron), neuron) if self.with_effect else None,
+            effect=Effect.read(paths.effect(neuron), neuron) if self.with_effect else None,
+            explained=Explanation.read(paths.explanation(neuron), neuron) if self.with_words else None,
             descriptions=self._said(*place, weights.sign),
         )
 

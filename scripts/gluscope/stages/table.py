@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+PROMPTS = ("explain/prompts",)
 PAGES = ("page/templates", "page/assets")
 CARDS = ("export/templates",)
 
@@ -64,6 +65,7 @@ STAGES: dict[str, Stage] = {
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
     "effect": Stage(1, "", keys=("effect",)),
+    "explain": Stage(1, "", keys=("explain",), shows_with=PROMPTS),
     "page": Stage(
         5,
         "pages can stand side by side; a page shows the measured effect, for runs with `effect`",

@@ -17,11 +17,11 @@ from gluscope.core.errors import ConfigError, GluscopeError
 from gluscope.core.paths import RunPaths, results_in
 from gluscope.stages.lock import digest_of
 from gluscope.stages.table import STAGES
-from gluscope.workflow.asked.effects import Effects
+from gluscope.workflow.asked.explanations import Explanations
 from gluscope.workflow.forecast import Asked
 
 
-class Flow(Effects):
+class Flow(Explanations):
     """The config, and what follows from it: settings and versions of stages, on top of the questions of `asked/`."""
 
     def reference_of(self, run: str, reference: str) -> str:
@@ -56,6 +56,7 @@ class Flow(Effects):
             "model": self.model, "activations": self.activations,
             "sampled_activations": self.sampled_activations, "neurons": self.listed_ranges,
             "source": self.source, "tokenizer": self.tokenizer, "descriptions": self.descriptions,
+            "explain": self.explained_by,
         }  # fmt: skip
         found = {key: stands_for[key](name) if key in stands_for else getattr(entry, key) for key in about.keys}
         if isinstance(entry, DatasetConfig) and entry.messages_column is None:

@@ -193,7 +193,7 @@ def test_schema_is_a_schema_and_holds_defaults_that_it_allows() -> None:
         for key, part in entry["properties"].items():
             assert ("default" in part) != (key in entry["required"])
             if "default" in part:
-                jsonschema.validate(part["default"], part)
+                jsonschema.validate(part["default"], {**part, "$defs": SCHEMA["$defs"]})
 
 
 def test_defaults_are_values_that_are_allowed() -> None:

@@ -27,14 +27,15 @@ function viewOf(data, convention) {
   return {
     convention, cases: casesIn(data, convention), sample: full(data.sample),
     examples: new Map([...data.examples].map(([row, example]) => [row, full(example)])),
-    headline: data.headline[convention], effect: effectIn(data, convention), descriptions: descriptionsIn(data, convention), weights: data.weights?.[convention] ?? null,
+    headline: data.headline[convention], effect: byCaseIn(data, data.effect, convention), explained: byCaseIn(data, data.explained, convention),
+    descriptions: descriptionsIn(data, convention), weights: data.weights?.[convention] ?? null,
   };
 }
 
-/** The measured effect by case in `convention`; null where none was measured. */
-function effectIn(data, convention) {
-  if (!data.effect || !isTurned(data, convention)) return data.effect ?? null;
-  return { ...data.effect, cases: Object.fromEntries(CASES.map((name) => [name, data.effect.cases[flippedCase(name)]])) };
+/** What was found by case (measured effects, words) in `convention`; null where there is none. */
+function byCaseIn(data, found, convention) {
+  if (!found || !isTurned(data, convention)) return found ?? null;
+  return { ...found, cases: Object.fromEntries(CASES.map((name) => [name, found.cases[flippedCase(name)]])) };
 }
 
 /** What others say by case in `convention`; null where nobody says anything. */

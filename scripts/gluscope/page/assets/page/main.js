@@ -72,6 +72,7 @@ function redraw(changed, data) {
     drawHeadline(view);
     view.plane = drawPlane($("plane"), view, data);
     drawCards($("cards"), view, data, (changes, move) => { setState({ ...OTHER_TEXTS, ...changes }); if (move) showExamples(); });
+    drawWords($("cards"), view);
     drawWeights($("weights"), view.weights);
     drawMeasured($("measured"), view);
   }
