@@ -9,36 +9,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from gluscope.workflow.marks import in_database
-from gluscope.workflow.why import PlannedJob, explained
+from gluscope.workflow.why import PlannedJob, explained, planned
 from snakemake.cli import main as snakemake
 from snakemake.workflow import Workflow
 
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
-
-
-def planned(workflow: Workflow, job: Any) -> PlannedJob:
-    """What Snakemake's plan says of a job that would run."""
-    reason, records = workflow.dag.reason(job), workflow.persistence
-    wildcards = dict(job.wildcards_dict)
-    kind = next((kind for kind in ("run", "dataset") if kind in wildcards), None)
-    changed = reason.params_changed
-    recorded = {file for output in job.output for file in records.input(output) or ()}
-    # Snakemake compares the names of inputs as it has written them down.
-    inputs = set(records._input(job)) if reason.input_changed else set()
-    what = dict(job.params.items()) if changed else {}
-    return PlannedJob(
-        rule=job.rule.name,
-        owner=f"{'data set' if kind == 'dataset' else kind} {wildcards[kind]}" if kind else "",
-        before=sorted(changed.only_old) if changed else (),
-        now={name: value for name, value in what.items() if repr(value) in changed.only_new},
-        missing=[str(file) for file in reason.missing_output],
-        newer=[str(file) for file in reason.updated_input],
-        come=sorted(inputs - recorded) if inputs else (),
-        gone=sorted(recorded - inputs) if inputs else (),
-        follows=bool(reason.updated_input_run),
-        forced=bool(reason.forced),
-        rest=" ".join(str(reason).split()),
-    )
 
 
 def main(arguments: list[str]) -> int:
@@ -50,7 +25,7 @@ def main(arguments: list[str]) -> int:
         done = execute(self, *args, **options)
         rules = [rule.name for rule in self.rules]
         found = sorted(self.dag.needrun_jobs(exclude_finished=False), key=lambda job: rules.index(job.rule.name))
-        jobs.extend(planned(self, job) for job in found)
+        jobs.extend(planned(self.dag, self.persistence, job) for job in found)
         return done
 
     Workflow.execute = and_look

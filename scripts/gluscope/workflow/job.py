@@ -31,6 +31,9 @@ THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS",
 )  # fmt: skip
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+# How long a thread of a CPU's forward pass asks for work before it sleeps; GNU's own 300,000 rounds take the cores from
+# the threads that it waits for, wherever a machine has more to do than cores. docs/performance.md
+_SPINS = "10000"
 _AGAIN = "run the same command again: only it is made anew"
 
 
@@ -56,6 +59,8 @@ def start(smk: Any, *, online: bool = False) -> Iterator[Job]:
     log = str(smk.log[0]) if getattr(smk, "log", None) else None
     environment, streams = dict(os.environ), (sys.stdout, sys.stderr)
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(smk.threads)))
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     os.environ.setdefault(GIVEN, os.environ.get("SLURM_CPUS_PER_TASK", ""))
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if smk.threads > 1 else "false"
     if not online:

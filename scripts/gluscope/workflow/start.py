@@ -24,6 +24,7 @@ from gluscope.workflow.marks import marks_of
 from gluscope.workflow.restart import make_good, remove_damaged
 from gluscope.workflow.submitted import own_config, write_submitted
 from gluscope.workflow.targets import refuse_wrong, site_runs, to_open
+from gluscope.workflow.why import again
 
 # Stages whose output is one of several files that a list beside them names.
 _WITH_LIST = frozenset({"site_index", "export_hf", "export_gluscope_site", "export_neuronpedia", "export_neurons"})
@@ -102,8 +103,13 @@ class Start:
                 _say(f"{why}: it is made again.")
 
     def announce(self) -> None:
-        """Say what the jobs that are due will take; end with one line where that is more than they may."""
+        """Say what is made again and why, and what the jobs that are due will take.
+
+        Ends with one line where that is more than they may.
+        """
         with _one_line():
+            for line in again(self.workflow.dag, self.workflow.persistence):
+                _say(line)
             due = [(self._stage(job), job.wildcards_dict) for job in self.workflow.dag.needrun_jobs()]
             announce(self.flow, due, _say)
 

@@ -12,6 +12,7 @@ from gluscope.stages.made import in_words
 from gluscope.stages.table import STAGES
 
 _SHOWN = 3  # names in a list of files
+_LINES = 8  # of what a start makes again
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,42 @@ class PlannedJob:
     follows: bool = False
     forced: bool = False
     rest: str = ""
+
+
+def planned(dag: Any, records: Any, job: Any) -> PlannedJob:
+    """What Snakemake's plan says of a job that would run. dag, records: the workflow's, `records` its persistence."""
+    reason = dag.reason(job)
+    wildcards = dict(job.wildcards_dict)
+    kind = next((kind for kind in ("run", "dataset") if kind in wildcards), None)
+    changed = reason.params_changed
+    recorded = {file for output in job.output for file in records.input(output) or ()}
+    # Snakemake compares the names of inputs as it has written them down.
+    inputs = set(records._input(job)) if reason.input_changed else set()
+    what = dict(job.params.items()) if changed else {}
+    return PlannedJob(
+        rule=job.rule.name,
+        owner=f"{'data set' if kind == 'dataset' else kind} {wildcards[kind]}" if kind else "",
+        before=sorted(changed.only_old) if changed else (),
+        now={name: value for name, value in what.items() if repr(value) in changed.only_new},
+        missing=[str(file) for file in reason.missing_output],
+        newer=[str(file) for file in reason.updated_input],
+        come=sorted(inputs - recorded) if inputs else (),
+        gone=sorted(recorded - inputs) if inputs else (),
+        follows=bool(reason.updated_input_run),
+        forced=bool(reason.forced),
+        rest=" ".join(str(reason).split()),
+    )
+
+
+def again(dag: Any, records: Any) -> list[str]:
+    """Lines for what a start makes again for a reason of its own, though it is there."""
+    found: Counter[tuple[str, str]] = Counter()
+    for job in dag.needrun_jobs():
+        reason = dag.reason(job)
+        is_new = reason.missing_output or reason.forced or reason.noio
+        if not is_new and (why := reasons(planned(dag, records, job))):
+            found[job.rule.name, "; ".join(why)] += 1
+    return [f"{_times(rule, count)} again: {why}." for (rule, why), count in found.most_common(_LINES)]
 
 
 def explained(jobs: Iterable[PlannedJob]) -> list[str]:

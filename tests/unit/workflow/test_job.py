@@ -84,6 +84,19 @@ def test_threads_and_hub(smk: SimpleNamespace) -> None:
         assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
+@pytest.mark.parametrize("theirs", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "ACTIVE"}])
+def test_threads_that_wait_go_to_sleep_soon(
+    smk: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, str]
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    with start(smk):
+        found = {name: os.environ[name] for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if name in os.environ}
+    assert found == (theirs or {"GOMP_SPINCOUNT": "10000"})
+
+
 def test_a_fetch_may_reach_the_hub(smk: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with start(smk, online=True):
