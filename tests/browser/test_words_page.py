@@ -48,7 +48,7 @@ def test_each_case_has_its_words_and_scores_in_both_conventions(open_page: Open,
     found = heads(tab)
     assert found["gate+_in+"].splitlines() == [
         "`None` after “is” or “is not”, in a condition",
-        "finds texts 0.88 (8+8) · against near misses 0.69 (8+4) · marked token 1.00 (8+7)",
+        "finds texts 0.88 (8+8) · near misses 0.69 (8+4) · marked token 1.00 (8+7)",
     ]
     assert "<script>window.hacked=1</script>" in found["gate+_in-"]
     assert "finds texts 0.50 (2+2)" in found["gate+_in-"]

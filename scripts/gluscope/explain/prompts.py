@@ -23,7 +23,7 @@ _NEEDED = {"explain": {"texts"}, "detect": {"texts", "explanation"}, "fuzz": {"t
 _KNOWN = {"fence", "texts", "count", "explanation"}
 _BETWEEN = re.compile(r"^---\s*$", re.M)
 _VALUE = re.compile(r"\{\{ *(\w+) *\}\}")
-_SPEAKER = re.compile(r"<|\[(?=/?[A-Z_]+\])")
+_SPEAKER = re.compile(r"<|\[(?=/?[A-Z_]{3,}\])")
 
 Message = dict[str, str]
 

@@ -55,7 +55,7 @@ def test_a_text_that_tries_stays_a_text(name: str, text: str) -> None:
     innocent = asked("z", name)[1]
     assert frame(messages) == frame(innocent)
     assert Question.of({"messages": messages}).texts == texts
-    assert not re.search(r"<\||<s>|</s>|<start_of|\[/?[A-Z_]+\]", messages[1]["content"])
+    assert not re.search(r"<\||<s>|</s>|<start_of|\[/?[A-Z_]{3,}\]", messages[1]["content"])
     again = asked("z" + text, name)[1]
     fences = [re.findall(r"=== [0-9a-f]{16} ===", one[1]["content"])[0] for one in (messages, again)]
     assert fences[0] != fences[1]

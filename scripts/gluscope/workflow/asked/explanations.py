@@ -49,10 +49,14 @@ class Explanations(Effects):
         return RunPaths(run).neuron(neuron)
 
     def explained_from_all(self, run: str) -> list[str]:
-        """The same of all listed neurons."""
+        """The same of all listed neurons. Has their marker made again where a file has gone that it stands for."""
         if self.run(run).explain is None:
             where, step = RunPaths(run).explained, "docs/explain.md says how"
             raise ConfigError(where, f"`explain` in the run {run}", "none, its default", step)
+        paths, names = RunPaths(run), functools.cache(names_in)
+        neurons = (neuron for batch in stretches(self.listed(run)) for neuron in self.neurons_of(run, batch))
+        if os.path.exists(paths.explained) and not all(is_there(paths.explanation(one), names) for one in neurons):
+            self.make_again([paths.explained])
         return self.neuron_files(run)
 
     def explanation_of_neuron(self, run: str, neuron: str) -> list[str]:
@@ -66,10 +70,4 @@ class Explanations(Effects):
 
     def explanations(self, run: str) -> list[str]:
         """The marker of the listed neurons' words, if the run has any."""
-        if self.run(run).explain is None:
-            return []
-        paths, names = RunPaths(run), functools.cache(names_in)
-        neurons = (neuron for batch in stretches(self.listed(run)) for neuron in self.neurons_of(run, batch))
-        if os.path.exists(paths.explained) and not all(is_there(paths.explanation(one), names) for one in neurons):
-            self.make_again([paths.explained])
-        return [paths.explained]
+        return [] if self.run(run).explain is None else [RunPaths(run).explained]

@@ -1,7 +1,7 @@
 // What a language model says of each case, at the head of its card, with its scores. Drawn only if it was asked.
 const SCORES = {
   detection: ["finds texts", "Told which texts to look for by these words alone, a model finds them among texts drawn at random"],
-  "near misses": ["against near misses", "The same among texts with the same token in another case"],
+  "near misses": ["near misses", "The same among texts with the same token in another case"],
   fuzzing: ["marked token", "Told so, a model knows whether the token that is marked is the right one or another of the text"],
 };
 

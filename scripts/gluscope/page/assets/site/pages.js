@@ -32,7 +32,7 @@ function pageRow(card, words) {
     h("a.name", { href: address(card) }, spoken(card)),
     h("span.peak", {}, card.token ? tokenChip(card.token) : null, " ", h("span.muted", {}, number(card.value, { plus: true }))),
     plot(card.frequency),
-    h("span.line", {}, unhide(card.headline), said ? h("q.said", { dir: "auto" }, unhide(clipped(said, 120))) : null));
+    h("span.line", {}, unhide(card.headline), said ? " " : null, said ? h("q.said", { dir: "auto" }, unhide(clipped(said, 120))) : null));
 }
 
 /** The four frequencies as areas, where the cases lie in the plane. */
