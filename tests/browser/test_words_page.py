@@ -1,8 +1,10 @@
-"""A language model's words on a page: at the head of each case's card, with scores, in both conventions, as text."""
+"""A language model's words on a page, at the head of each case's card, with scores; and in the start page's search."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ from gluscope.core.cases import CASES
 from gluscope.core.neuron import NeuronId
 from gluscope.explain.score import Tally
 from gluscope.explain.types import CaseWords, Explanation
-from gluscope.page.render import render_page
+from gluscope.page.render import card, render_page
+from gluscope.page.site import render_index
+from helpers.finder_data import model
 from helpers.pages import HOSTILE, make, weights
 
 Open = Callable[..., Any]
@@ -81,3 +85,65 @@ def test_a_page_without_words_has_no_trace_of_them(open_page: Open, tmp_path: Pa
     path = tmp_path / "page.html"
     path.write_text(render_page(make().build(weights=weights(41))), encoding="utf-8")
     assert open_page(path).locator(".in-words, .words-by").count() == 0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """index.html of a site with two neurons that are put into words, and one that is not."""
+    folder = tmp_path_factory.mktemp("site")
+    cards = [card(replace(make().build(), id=NeuronId(0, 12)))]
+    for neuron, words in ((NeuronId(1, 7), ["names of Capitals", "<b>x</b>"]), (NeuronId(2, 0), ["a comma", "rivers"])):
+        cases = dict.fromkeys(CASES, CaseWords("", 0)) | {
+            case: CaseWords(said, 8, SAID) for case, said in zip(CASES, words, strict=False)
+        }
+        said = Explanation(neuron, "a/model", {}, cases, 9, 9)
+        cards.append(card(replace(make().build(explained=said), id=neuron)))
+    index = folder / "index.html"
+    html = render_index(
+        run="demo", model="org/model", n_layers=3, d_mlp=40, cards=cards, finder=model().write(folder), facts=[]
+    )
+    index.write_text(html, encoding="utf-8")
+    return index
+
+
+def named(tab: Any) -> list[str]:
+    """The neurons that the finder's table shows."""
+    return [row.inner_text() for row in tab.locator("#finder-table tbody tr td:nth-child(2)").all()]
+
+
+def test_words_are_searched_among_pages_and_among_all_neurons(open_page: Open, site: Path) -> None:
+    tab = open_page(site, ready="html.finder-ready")
+    tab.select_option("#ask-how", "words")
+    tab.fill("#search", "capitals")
+    tab.locator("#asked", has_text="1 neuron by words about them").wait_for()
+    assert named(tab) == ["N7"]
+    assert tab.locator("#pages .row").count() == 1
+    assert tab.locator("#finder-table td.found-lists").inner_text().strip('"“”') == "names of Capitals"
+    again = open_page(site, tab.evaluate("location.hash"), ready="html.finder-ready")
+    again.locator("#asked", has_text="1 neuron by words about them").wait_for()
+    assert named(again) == ["N7"]
+    with tab.expect_download() as download:
+        tab.click("#take-csv")
+    rows = list(csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines()))
+    assert [(row["layer"], row["neuron"], row["words"]) for row in rows] == [("1", "7", "names of Capitals")]
+    tab.fill("#search", "<B>")
+    tab.locator("#finder-table td.found-lists", has_text="<b>x</b>").wait_for()
+    tab.fill("#search", "mountains")
+    tab.locator("#finder-empty:not([hidden])").wait_for()
+    assert tab.locator("#finder-empty").inner_text() == ("No words about a neuron that has a page contain “mountains”.")
+    tab.select_option("#ask-how", "token")
+    tab.fill("#search", "aren")
+    tab.locator("#asked", has_text="1 token").wait_for()
+    assert len(named(tab)) > 10
+
+
+def test_without_words_the_choice_is_not_there(open_page: Open, tmp_path: Path) -> None:
+    index = tmp_path / "index.html"
+    cards = [card(replace(make().build(), id=NeuronId(0, 12)))]
+    data = model().write(tmp_path)
+    index.write_text(
+        render_index(run="demo", model="m", n_layers=3, d_mlp=40, cards=cards, finder=data), encoding="utf-8"
+    )
+    tab = open_page(index, "#search=aren&how=words", ready="html.finder-ready")
+    assert tab.locator("#ask-how option").count() == 2
+    assert tab.locator("#ask-how").input_value() == "token"

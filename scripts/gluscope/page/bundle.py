@@ -99,6 +99,7 @@ START_PAGE = Bundle(
         "site/finder-columns",
         "site/finder-scatter",
         "site/finder-address",
+        "site/finder-words",
         "site/finder-ask",
         "site/finder-take",
         "site/finder",

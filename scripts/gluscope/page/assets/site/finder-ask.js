@@ -30,6 +30,7 @@ async function ask(site, table, done) {
   const { index } = listsAsked(site);
   const run = ++asked.run;
   if (!asksTokens(text)) { asked.answer = null; return done(); }
+  if (how === "words") { asked.answer = answerInWords(site, text); $("finder").classList.remove("asking"); return done(); }
   const known = asked.answer;
   if (known?.counts && known.text === text && known.how === how && known.index === index) return done();
   const ids = tokensMeant(table, text, how);
@@ -55,6 +56,7 @@ async function ask(site, table, done) {
 function fillTimes(site, table) {
   const { columns } = table;
   const { answer } = asked;
+  if (answer?.rows) return fillSaid(site, table, answer);
   if (!answer?.counts) { delete columns.times; table.timesOf = null; return; }
   const { index, lists } = listsAsked(site);
   if (index !== answer.index) return;
@@ -93,6 +95,7 @@ function emptyAnswer(site, table, filters) {
   const { answer } = asked;
   const shown = (text) => `“${clipped(text.replaceAll(" ", "·"), 40)}”`;
   const others = [filters.class !== "" && "the class", (filters.from !== null || filters.to !== null) && "the layers", filters.ranges.length && "the ranges"].filter(Boolean);
+  if (answer?.rows) return others.length && answer.rows.size ? `No neuron passes: ${others.join(" and ")} leave none. Clear them at the left.` : `No words about a neuron that has a page contain ${shown(answer.text)}.`;
   if (answer && !answer.ids.length) {
     return answer.how === "part" ? `No token that the lists or weights of this run name contains ${shown(answer.text)}.`
       : `No token that the lists or weights of this run name is ${shown(answer.text)}. Tokens that contain it: choose “part of a token”.`;
@@ -127,6 +130,7 @@ function sayAnswer(site, pages, neurons) {
     }
     const { answer } = asked;
     if (answer?.failed) parts.push(answer.failed);
+    else if (answer?.rows && neurons !== null) parts.push(h("span", {}, jump(`${grouped(neurons)} neuron${neurons === 1 ? "" : "s"}`, "finder"), " by words about them"));
     else if (answer?.counts && neurons !== null) {
       const named = answer.ids.slice(0, 6).map((id) => tokenChip(site.table.tokens[id]));
       parts.push(h("span", {}, jump(`${grouped(neurons)} neuron${neurons === 1 ? "" : "s"}`, "finder"), " by ",
@@ -138,6 +142,7 @@ function sayAnswer(site, pages, neurons) {
 
 /** Choices of lists and cases. */
 function nameLists(site) {
+  offerWords(site);
   const { lists, ends, k } = site.finder;
   const quantities = ["post", "in", "gate", "act"];
   $("ask-list").replaceChildren(h("option", { value: "" }, "any list"), ...quantities.map((name) => h("option", { value: name }, `extremes of ${name}`)),

@@ -5,13 +5,14 @@ const picked = new Set(); // rows
 /** The table as lists of cells: a head, then each row. */
 function cellsTaken(site, table, rows) {
   const names = Object.keys(table.columns).filter((name) => !["layer", "neuron", "token", "class", "times"].includes(name));
-  const answer = table.columns.times && asked.answer;
+  const answer = table.columns.times && asked.answer?.counts && asked.answer;
+  const words = table.columns.times && asked.answer?.rows;
   const { index, lists } = listsAsked(site);
-  const head = ["layer", ...(MIXTURE ? ["expert"] : []), "neuron", ...(answer ? ["times", ...lists.map((list) => `times ${index.lists[list]}`)] : []), "token", ...names, ...(table.columns.class ? ["class"] : [])];
+  const head = ["layer", ...(MIXTURE ? ["expert"] : []), "neuron", ...(answer ? ["times", ...lists.map((list) => `times ${index.lists[list]}`)] : []), ...(words ? ["words"] : []), "token", ...names, ...(table.columns.class ? ["class"] : [])];
   const cells = Array.from(rows, (row) => [
     table.columns.layer[row], ...(MIXTURE ? [placeOf(table, row).expert ?? ""] : []), placeOf(table, row).neuron,
     ...(answer ? [table.columns.times[row], ...lists.map((list) => answer.counts[row * index.lists.length + list])] : []),
-    table.tokens[table.columns.token[row]] ?? "", ...names.map((name) => Number(table.columns[name][row].toPrecision(4))),
+    ...(words ? [words.get(row) ?? ""] : []), table.tokens[table.columns.token[row]] ?? "", ...names.map((name) => Number(table.columns[name][row].toPrecision(4))),
     ...(table.columns.class ? [site.finder.classes[table.columns.class[row]]] : [])]);
   return [head, ...cells];
 }

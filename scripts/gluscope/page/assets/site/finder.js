@@ -115,7 +115,7 @@ function readFilters(form, table) {
   const ranges = finderState.ranges.map(({ column, low, high }) => ({
     column, low: low === "" ? -Infinity : Number(low), high: high === "" ? Infinity : Number(high),
   }));
-  const times = asked.answer ? (table.columns.times ? timesAsked() : Infinity) : null;
+  const times = asked.answer ? (table.columns.times ? (asked.answer.rows ? 1 : timesAsked()) : Infinity) : null;
   return { class: elements.class?.value ?? "", times: table.columns.times || asked.answer?.failed || asked.answer && !asked.answer.ids.length ? times : null, from: whole(elements.from), to: whole(elements.to), ranges };
 }
 
@@ -187,6 +187,7 @@ function drawTable(site, table, order, changed) {
 
 /** Where the tokens that were searched stand, the fullest lists first. */
 function timesCell(site, row) {
+  if (asked.answer.rows) return h("q", { dir: "auto" }, unhide(clipped(asked.answer.rows.get(row), 120)));
   const lists = listsFound(site, row);
   return lists.slice(0, 3).flatMap((one, i) => [i ? h("span.muted", {}, " · ") : "", i ? h("span.muted", {}, listLabel(site, one)) : h("strong", {}, listLabel(site, one))])
     .concat(lists.length > 3 ? h("span.muted", {}, ` · ${lists.length - 3} more`) : "");
