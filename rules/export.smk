@@ -59,6 +59,7 @@ rule export_neurons:
         summary="results/{run}/summary.zarr/zarr.json",
         weights="results/{run}/weights.zarr/zarr.json",
         effects=of(flow.effect_files),
+        explanations=of(flow.explanations),
         descriptions=of(flow.taken_descriptions),
     output:
         "results/{run}/export/neurons.parquet",

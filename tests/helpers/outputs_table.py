@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from gluscope.core import schema
 from gluscope.export.columns import Column
 from gluscope.export.described import DESCRIPTION_COLUMNS
+from gluscope.export.in_words import WORDS_COLUMNS
 from gluscope.export.neurons import COLUMNS, EFFECT_COLUMNS
 from helpers.checkout import REPO
 
@@ -45,7 +46,7 @@ def filled(text: str) -> str:
     """The page with every table as the schema has it."""
     tables = {name: table(arrays) for name, arrays in TABLES.items()}
     tables |= {"neurons": neurons_table(COLUMNS), "effects": neurons_table(EFFECT_COLUMNS)}
-    tables |= {"descriptions": neurons_table(DESCRIPTION_COLUMNS)}
+    tables |= {"descriptions": neurons_table(DESCRIPTION_COLUMNS), "words": neurons_table(WORDS_COLUMNS)}
     for name, rows in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text, found = re.subn(pattern, lambda m, rows=rows: m[1] + rows + m[2], text, flags=re.S)

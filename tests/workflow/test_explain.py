@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet
 import pytest
 from gluscope.core.cases import CASES
 from gluscope.core.neuron import NeuronId
@@ -48,7 +50,7 @@ def room(tmp_path_factory: pytest.TempPathFactory, talker: Talker) -> Iterator[R
     room.write_texts()
     room.write_config(explain=explain(talker), refactor_glu=True)
     os.environ["GLUSCOPE_TEST_KEY"] = KEY
-    done = room.snakemake("all", "results/mine/site/L1/N9.html")
+    done = room.snakemake("all", "results/mine/site/L1/N9.html", "results/mine/export/neurons.parquet")
     assert done.returncode == 0, done.stdout + done.stderr
     yield room
     del os.environ["GLUSCOPE_TEST_KEY"]
@@ -80,6 +82,24 @@ def test_files_pages_and_cards_say_the_same(room: Room) -> None:
             assert bool(own.words) == bool(about["cases"][case.value]["extreme"]["post"])
             assert not own.words or own.words in card["said"]
     assert any(read(room, "L1/N7").cases[case].scores for case in CASES)
+
+
+def test_the_table_of_neurons_says_the_same(room: Room) -> None:
+    table = pyarrow.parquet.read_table(room.folder / "results/mine/export/neurons.parquet").to_pylist()
+    rows = {f"L{row['layer']}/N{row['neuron']}": row for row in table}
+    some = 0
+    for name in ("L0/N3", "L1/N7", "L1/N9"):
+        found, flip = read(room, name), header(room, name)["sign"] < 0
+        for case in CASES:
+            own, said = rows[name], found.cases[case.flipped if flip else case]
+            assert own[f"{case.value}_words"] == (said.words or None)
+            assert (own[f"{case.value}_words_judged"] is None) == (not said.words)
+            for score in ("detection", "near misses", "fuzzing"):
+                value = said.scores[score].value if score in said.scores else None
+                assert own[f"{case.value}_words_{score.replace(' ', '_')}"] == (value and np.float32(value))
+                some += value is not None
+    assert some > 4
+    assert rows["L0/N4"]["gate+_in+_words"] is None
 
 
 def test_nothing_is_paid_twice_and_what_has_gone_is_made_again(room: Room, talker: Talker) -> None:

@@ -19,8 +19,10 @@ from gluscope.core.provenance import RunProvenance
 from gluscope.core.size import Size
 from gluscope.descriptions.types import Descriptions
 from gluscope.effect.types import Effect, mean_and_spread
+from gluscope.explain.types import Explanation
 from gluscope.export.columns import Column, of_case, type_of
 from gluscope.export.described import description_columns, description_fields
+from gluscope.export.in_words import words_columns, words_fields
 from gluscope.store.atomic import new_file
 from gluscope.store.listing import list_file
 from gluscope.summary.types import LayerSummary
@@ -80,8 +82,8 @@ EFFECT_COLUMNS = (
 _COSINES = {Cosine.IN_OUT: "cos_in_out", Cosine.GATE_OUT: "cos_gate_out", Cosine.GATE_IN: "cos_gate_in"}
 
 
-def schema(with_effects: bool = False, with_descriptions: bool = False) -> pa.Schema:
-    """All columns, cases and quantities written out; at the end those of measured effects and of descriptions."""
+def schema(with_effects: bool = False, with_descriptions: bool = False, with_words: bool = False) -> pa.Schema:
+    """All columns, cases and quantities written out; at the end those of measured effects, descriptions and words."""
     fields: list[tuple[str, pa.DataType]] = []
     per_case = [column for column in COLUMNS if "{case}" in column.name]
     for column in COLUMNS:
@@ -93,6 +95,8 @@ def schema(with_effects: bool = False, with_descriptions: bool = False) -> pa.Sc
         fields += _effect_fields()
     if with_descriptions:
         fields += description_fields()
+    if with_words:
+        fields += words_fields()
     return pa.schema(fields)
 
 
@@ -103,20 +107,21 @@ def write_neurons(
     provenance: RunProvenance,
     effects: Mapping[int, Mapping[int, Effect]] | None = None,
     described: Descriptions | None = None,
+    explained: Mapping[int, Mapping[int, Explanation]] | None = None,
     say: Callable[[str], None] = print,
 ) -> int:
     """Write the table; whole or not at all. Returns its rows. Memory: about two layers.
 
     layers: statistics in the run's convention, which is `provenance.convention`, and weights (raw, as stored).
     effects: measured, in the raw convention, by layer and place; None for a run that measures none.
-    described: what others say of them; None for a run without.
+    described: what others say of them; explained: what a language model says, as effects; None for a run without.
     provenance: of the summary; model, data set and convention go into the table's metadata.
     """
     named = {name: str(getattr(provenance, name)) for name in ("model_revision", "dataset_fingerprint", "tokens")}
     named |= {"skip_tokens": json.dumps(list(provenance.skip_tokens))}
     named |= {name: public_name(getattr(provenance, name)) for name in ("model", "dataset")}
     named |= {"convention": provenance.convention}
-    kept = schema(effects is not None, described is not None).with_metadata(named)
+    kept = schema(effects is not None, described is not None, explained is not None).with_metadata(named)
     if provenance.mixture is not None:
         kept = kept.insert(1, pa.field("expert", pa.string()))
     rows = 0
@@ -130,6 +135,8 @@ def write_neurons(
                     columns |= _effects(effects.get(layer, {}), weights.sign, provenance.convention)
                 if described is not None:
                     columns |= description_columns(described, layer, weights.sign, provenance.convention)
+                if explained is not None:
+                    columns |= words_columns(explained.get(layer, {}), weights.sign, provenance.convention)
                 table = pa.Table.from_arrays([_array(columns[field.name], field.type) for field in kept], schema=kept)
                 count = Size.of_results(provenance.mixture, layer + 1, summary.neurons).layers[layer].count
                 writer.write_table(table.slice(0, count), row_group_size=max(1, count))
