@@ -120,6 +120,20 @@ def test_nothing_is_paid_twice_and_what_has_gone_is_made_again(room: Room, talke
     assert "1 neurons: 0 requests sent, 0 tokens paid" in log
 
 
+def test_an_altered_file_is_named_and_made_again_without_asking(room: Room, talker: Talker) -> None:
+    asked, file = len(talker.bodies), room.folder / "results/mine/explain/L1/N7.json"
+    before = file.read_bytes()
+    file.write_bytes(before.replace(b'"judged": ', b'"judged": 1', 1))
+    (room.folder / "results/mine/site/L1/N7.html").unlink()
+    done = room.snakemake()
+    assert done.returncode != 0
+    assert "results/mine/explain/L1/N7.json: expected an explanation of a neuron as it was written" in done.stderr
+    done = room.snakemake()
+    assert done.returncode == 0, done.stderr
+    assert file.read_bytes() == before
+    assert len(talker.bodies) == asked
+
+
 def test_where_and_how_fast_is_asked_makes_nothing_new_and_what_is_asked_does(room: Room, talker: Talker) -> None:
     same = {"address": "https://other.example/v1", "key_from": None, "at_once": 9, "max_tokens": 5, "tries": 1}
     room.write_config(explain=explain(talker, **same), refactor_glu=True)

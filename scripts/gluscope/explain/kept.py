@@ -7,10 +7,13 @@ it was. It has no key, and no address.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +91,20 @@ class Kept:
             self._put(name, Answer(**content))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.damaged += 1
+
+
+@contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Inside, no other job adds to these answers: the budget is of all of them together, and one waits for another.
+
+    Where a file system has no locks, none is taken.
+    """
+    lock = Path(f"{path}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _digest(content: Any) -> str:

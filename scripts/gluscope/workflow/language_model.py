@@ -12,7 +12,7 @@ from gluscope.core.errors import ConfigError
 from gluscope.core.paths import RunPaths
 from gluscope.explain.asker import Asker, Budget
 from gluscope.explain.client import Client
-from gluscope.explain.kept import Kept
+from gluscope.explain.kept import Kept, alone
 from gluscope.explain.prompts import Prompt, read_prompts
 
 
@@ -33,13 +33,11 @@ def language_model(smk: Any) -> Iterator[tuple[Asker, dict[str, Prompt], int]]:
             raise ConfigError(f"{where}: prompts", "prompts as they were at the start", f"another {name}.md", step)
     client = Client(keys.address, _key(keys.key_from, where), keys.timeout, keys.tries)
     budget = Budget(keys.max_requests, keys.max_tokens)
-    kept = Kept(RunPaths(run).answers)
+    answers, options = RunPaths(run).answers, asked["options"] or {}
     try:
-        yield (
-            Asker(client, kept, asked["model"], budget, asked["answer_tokens"], asked["options"] or {}, where),
-            prompts,
-            keys.at_once,
-        )
+        with alone(answers):
+            asker = Asker(client, Kept(answers), asked["model"], budget, asked["answer_tokens"], options, where)
+            yield asker, prompts, keys.at_once
     finally:
         client.close()
 

@@ -4,6 +4,7 @@ label that nobody gave."""
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from gluscope.explain.answers import verdicts_of, words_of
 from gluscope.explain.asker import Budget, OverBudget
 from gluscope.explain.client import ServerError, retry_after
-from gluscope.explain.kept import Answer, Kept
+from gluscope.explain.kept import Answer, Kept, alone
 from gluscope.explain.prompts import Message, read_prompts
 from gluscope.explain.questions import Questions
 from gluscope.explain.types import Explanation
@@ -189,6 +190,21 @@ def test_what_is_kept_is_what_was_said(tmp_path: Path) -> None:
     kept, answer = Kept(tmp_path / "a/answers.jsonl"), Answer("\udc80\n{}\u2028", 3, 4, "m")
     kept.add("name", answer, {"messages": ASKED})
     assert Kept(tmp_path / "a/answers.jsonl").get("name") == answer
+
+
+def test_two_jobs_of_a_run_ask_one_after_the_other(tmp_path: Path) -> None:
+    file, order = tmp_path / "explain/answers.jsonl", []
+
+    def job(name: str) -> None:
+        with alone(file):
+            order.append(f"{name} begins")
+            time.sleep(0.2)
+            order.append(f"{name} ends")
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(job, "abc"))
+    assert [one.split()[1] for one in order] == ["begins", "ends"] * 3
+    assert order[0][0] == order[1][0] != order[2][0] == order[3][0]
 
 
 def test_the_budget_holds_also_for_what_was_not_foreseen(tmp_path: Path) -> None:
