@@ -24,7 +24,8 @@ import pytest
 from gluscope.recompute.types import Recomputed
 from helpers.checkout import BIN, REPO, user_environment
 from helpers.room import Room
-from helpers.tiny_models import make
+from helpers.tiny_experts import make_experts
+from helpers.tiny_models import make, make_tokenizer
 
 TEXT = "the cat sat on the mat and the dog sat by the door ."
 WAIT = 60
@@ -218,6 +219,36 @@ def test_own_text_shows_the_values_that_the_page_has_of_the_same_text(
         tab.locator('[data-set="convention=refactored"]').click()
         assert (rows.nth(1).inner_text() == before) == (sign > 0)
         assert tab.locator("#own-dots path").count() == counted
+
+
+def test_own_text_in_a_mixture_of_experts(tmp_path: Path, open_live: Callable[..., Any]) -> None:
+    """Tokens that do not reach the page's expert are plain; the strongest neurons have their expert's name."""
+    room = Room(tmp_path)
+    make_tokenizer(room.folder / "my-model")
+    make_experts("OlmoeForCausalLM", room.folder / "my-model", vocab=320)
+    room.write_texts()
+    room.write_config(k=2, neurons=["L1/E2/N3"])
+    done = room.snakemake("results/mine/site/index.html")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with running(room.folder, "mine", "--model", "--configfile", "mine.yaml") as server:
+        tab = open_live(server, "/site/L1/E2/N3.html", ready="html.own-ready")
+        tab.fill("#own-text", TEXT)
+        tab.click("text=What this neuron does")
+        tab.wait_for_selector(".own .text .t")
+        stored = Recomputed.read(room.folder / "results/mine/neurons/L1/E2/N3.npz")
+        begin = int((np.cumsum(stored.lengths) - stored.lengths)[stored.rows.tolist().index(0)])
+        assert stored.weight is not None
+        weight = stored.weight[begin : begin + tab.locator(".own .text .t").count()]
+        elsewhere = tab.locator(".own .text .t").evaluate_all("(all) => all.map((t) => t.matches('.elsewhere'))")
+        assert elsewhere == np.isnan(weight).tolist()
+        assert f"{(~np.isnan(weight)).sum()} of which reach E2" in tab.locator(".own p").first.inner_text()
+        tab.click("text=Neurons that answer most strongly")
+        tab.wait_for_selector(".own-case td a")
+        name = tab.locator(".own-case td a").first.inner_text()
+        assert re.fullmatch(r"L\d/E\d/N\d+", name)
+        tab.locator(".own-case td a").first.click()
+        tab.wait_for_selector("html.own-ready")
+        assert tab.url == f"{server.origin}/site/{name}.html"
 
 
 def test_the_strongest_neurons_lead_to_their_pages(server: Server, open_live: Callable[..., Any]) -> None:

@@ -81,16 +81,3 @@ def test_a_run_that_measures_nothing_says_so(room: Room) -> None:
     room.write_config(effect=3, refactor_glu=True)
     assert done.returncode != 0
     assert "error: results/mine/effect/L0/N3.npz: expected `effect: true` in the run mine" in done.stdout + done.stderr
-
-
-def test_a_mixture_of_experts_is_refused_before_any_job(room: Room) -> None:
-    make("OlmoeForCausalLM", folder=room.folder / "experts")
-    room.write_config(model="experts/", neurons=["L0/E1/N3"], effect=True)
-    done = room.snakemake("--dry-run")
-    room.write_config(effect=3, refactor_glu=True)
-    assert done.returncode != 0
-    expected = (
-        "error: `effect` of the run mine: expected a dense model, found a mixture of experts. Next: leave `effect` out."
-    )
-    assert expected in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr

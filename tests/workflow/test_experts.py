@@ -12,11 +12,15 @@ import datasets
 import numpy as np
 import pyarrow.parquet
 import pytest
+import yaml
 from gluscope.core.cases import CASES, Quantity
 from gluscope.core.neuron import NeuronId
 from gluscope.dataset.reader import TokenDataset
+from gluscope.effect.types import Effect
+from gluscope.model.describe import describe
 from gluscope.page.pack import unpack
 from gluscope.recompute.types import Recomputed
+from helpers.brute_effect import BruteForceExperts
 from helpers.brute_experts import Brute, brute
 from helpers.room import Room
 from helpers.tiny_experts import make_experts
@@ -145,6 +149,53 @@ def test_the_cache_and_the_model_give_the_same_page(made: Made) -> None:
             ]
     finally:
         room.write_config(neurons=NEURONS, pages_from="replay", k=4)
+
+
+def test_effects_are_measured_with_the_routers_choice_as_it_was(made: Made) -> None:
+    room, neuron = made.room, NeuronId.parse("L1/E2/N3")
+    room.write_config(neurons=NEURONS, pages_from="replay", k=4, effect=2, dtype="float32")
+    try:
+        done = room.snakemake(PAGE, "results/mine/export/neurons.parquet")
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        room.write_config(neurons=NEURONS, pages_from="replay", k=4)
+    found, about = Effect.read(room.folder / "results/mine/effect/L1/E2/N3.npz", neuron), header(room.folder / PAGE)
+    table = pyarrow.parquet.read_table(room.folder / "results/mine/export/neurons.parquet").to_pylist()
+    (row,) = (row for row in table if (row["layer"], row["expert"], row["neuron"]) == (1, "E2", 3))
+    slow, seen = BruteForceExperts(describe(str(room.folder / "my-model"), None)), 0
+    for case, group, i in np.argwhere(found.row >= 0):
+        ids, at = made.ids[found.row[case, group, i]], int(found.position[case, group, i])
+        before, after = (slow.log_probabilities(ids, neuron, zero)[at] for zero in (frozenset(), {at}))
+        assert found.kl[0, case, group, i] == pytest.approx(
+            (np.exp(before) * (before - after)).sum(), rel=1e-3, abs=1e-6
+        )
+        seen += 1
+    assert seen > 6
+    for case in CASES:
+        if (found.row[case.index, 0] >= 0).any():
+            mean = float(np.nanmean(found.kl[0, case.index, 0].astype(np.float64)))
+            assert about["effect"]["cases"][case.value]["position"]["strongest"]["kl"][0] == pytest.approx(mean)
+            assert row[f"{case.value}_effect_kl"] == pytest.approx(mean)
+
+
+def test_two_runs_and_two_neurons_are_compared(made: Made) -> None:
+    room = made.room
+    room.write_config(neurons=NEURONS, pages_from="replay", k=4)
+    config = yaml.safe_load((room.folder / "mine.yaml").read_text(encoding="utf-8"))
+    config["runs"]["other"] = {**config["runs"]["mine"], "dtype": "bfloat16"}
+    (room.folder / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    places = ("mine.json", "mine/L1/E2/N3.html", "mine/L1/E2/N3-L0/E0/N5.html")
+    try:
+        done = room.snakemake(*(f"results/other/compare/{place}" for place in places))
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        room.write_config(neurons=NEURONS, pages_from="replay", k=4)
+    found = json.loads((room.folder / "results/other/compare/mine.json").read_text(encoding="utf-8"))
+    assert 0 <= found["sample"]["routed_elsewhere_share"] < 0.1
+    assert all(re.fullmatch(r"L\d/E\d/N\d+", one["neuron"]) for one in found["most_changed"])
+    html = (room.folder / "results/other/compare/mine/L1/E2/N3.html").read_text(encoding="utf-8")
+    assert "L1/E2/N3 of other" in html
+    assert "L1/E2/N3 of mine" in html
 
 
 @pytest.mark.parametrize(

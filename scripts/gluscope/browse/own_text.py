@@ -15,10 +15,10 @@ from gluscope.browse.served import Served
 from gluscope.browse.strongest import Peaks, Strongest, strongest_of
 from gluscope.core.cases import Quantity
 from gluscope.core.errors import ModelError
-from gluscope.core.neuron import NeuronId
+from gluscope.core.neuron import NeuronId, is_routed
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.special import tokenizer_folder
-from gluscope.model.capture import GatedModel
+from gluscope.model.capture import GatedModel, Mixed
 from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
 from gluscope.page.tokens import TokenKind, TokenTexts
@@ -55,21 +55,30 @@ class OwnText:
         """A neuron's values at every token, in the raw convention: lists by quantity, of numbers.
 
         tokens: [text, kind, skipped] of each, as in `page.tokens.Token`; a skipped one has no values (None). cut:
-        whether the text was longer than the data set's may be. Raises ModelError for a neuron of a mixture of experts.
+        whether the text was longer than the data set's may be. Of a routed expert weight: what the router multiplies
+        its output with at each token; None, as values are, where a token does not reach it.
         """
         ids, cut = self._ids(text)
-        layer, place = neuron.layer, self._model.spec.size.place(neuron)
-        self._refuse_mixture(layer)
-        said = self._said(ids, cut)
-        skipped = [token[2] for token in said["tokens"]]
+        layer, said = neuron.layer, self._said(ids, cut)
+        nowhere = np.array([token[2] for token in said["tokens"]])
         values: dict[str, list[float | None]] = {}
 
         def keep(_: int, x: torch.Tensor, *tensors: torch.Tensor) -> None:
-            for quantity, tensor in zip(Quantity, tensors, strict=True):
-                found = tensor[0, :, place].float().tolist()
-                values[quantity.value] = [None if skip else v for skip, v in zip(skipped, found, strict=True)]
+            take(torch.stack([tensor[0, :, neuron.neuron] for tensor in tensors]), nowhere)
 
-        with self._model.capture([layer], keep):
+        def keep_expert(_: int, x: torch.Tensor, mixed: Mixed) -> None:
+            elsewhere = nowhere
+            if is_routed(neuron.expert):
+                weight = mixed.routed.weight_of(int(neuron.expert[1:])).cpu().numpy()
+                values["weight"] = _known(weight, np.isnan(weight))
+                elsewhere = nowhere | np.isnan(weight)
+            take(mixed.neuron(neuron.expert, neuron.neuron), elsewhere)
+
+        def take(four: torch.Tensor, unknown: np.ndarray) -> None:
+            for quantity, found in zip(Quantity, four.float().cpu().numpy(), strict=True):
+                values[quantity.value] = _known(found, unknown)
+
+        with self._model.capture([layer], keep, keep_expert):
             self._model.forward(ids[None], stop_at_layer=layer)
         return {**said, **values}
 
@@ -77,20 +86,20 @@ class OwnText:
         """The neurons whose post is largest in the text beside the last value of their own list, by case.
 
         cases: by name, entries as `Strongest` has them, in the run's convention. left_out: of each case, neurons that
-        have it in the text and whose list has fewer than k texts, so that anything would enter it. Layers of
-        mixtures of experts are left out, named in `layers_left_out`.
+        have it in the text and whose list has fewer than k texts, so that anything would enter it.
         """
         ids, cut = self._ids(text)
         spec, peaks = self._model.spec, Peaks()
-        layers = [layer for layer in range(spec.n_layers) if not spec.is_mixture(layer)]
         counted = torch.from_numpy(self._counted(ids))
 
         def take(layer: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, *rest: torch.Tensor) -> None:
             peaks.add(layer, gate[0], in_[0], rest[1][0], counted.to(gate.device))
 
-        if layers:
-            with self._model.capture(layers, take):
-                self._model.forward(ids[None], stop_at_layer=layers[-1])
+        def take_experts(layer: int, x: torch.Tensor, mixed: Mixed) -> None:
+            peaks.add_experts(layer, spec.size.layers[layer], mixed, counted.to(x.device))
+
+        with self._model.capture(range(spec.n_layers), take, take_experts):
+            self._model.forward(ids[None], stop_at_layer=spec.n_layers - 1)
         found, left_out = strongest_of(peaks, self._last_listed, self._summary, spec.size)
         cases = {case.value: [self._entry(one, ids) for one in entries] for case, entries in found.items()}
         return {
@@ -98,7 +107,6 @@ class OwnText:
             "convention": self._summary.attributes.get("convention", "raw"),
             "cases": cases,
             "left_out": {case.value: count for case, count in left_out.items()},
-            "layers_left_out": [layer for layer in range(spec.n_layers) if spec.is_mixture(layer)],
         }
 
     @cached_property
@@ -137,10 +145,9 @@ class OwnText:
             "k": one.k, "position": one.position,
         }  # fmt: skip
 
-    def _refuse_mixture(self, layer: int) -> None:
-        if self._model.spec.is_mixture(layer):
-            found = f"a mixture of experts in layer {layer}"
-            raise ModelError(self._model.spec.model, "a dense layer, for a text of your own", found, "choose another")
+
+def _known(values: np.ndarray, unknown: np.ndarray) -> list[float | None]:
+    return [None if gone else value for value, gone in zip(values.tolist(), unknown.tolist(), strict=True)]
 
 
 def around(dataset: TokenDataset, texts: TokenTexts) -> tuple[list[int], list[int]]:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from gluscope.core.cases import CASES, Quantity, SignCase
-from gluscope.core.neuron import NeuronId
-from gluscope.core.size import Size
+from gluscope.core.neuron import NeuronId, is_routed, shared_number
+from gluscope.core.size import LayerNeurons, Size
+from gluscope.model.capture import Mixed
 from gluscope.summary.file import SummaryReader
 
 MOST = 25  # neurons of each case
@@ -45,14 +46,38 @@ class Peaks:
 
     def add(self, layer: int, gate: torch.Tensor, in_: torch.Tensor, post: torch.Tensor, counted: torch.Tensor) -> None:
         """gate, in_, post: [token, neuron]. counted: bool [token], those that may be a peak. The first one is."""
-        magnitude, sizes, positions = post.float().abs(), [], []
-        for case in CASES:
-            inside = case.holds(gate, in_) & counted[:, None]
-            size, position = torch.where(inside, magnitude, -1.0).max(dim=0)
-            sizes.append(size)
-            positions.append(position)
-        self.size[layer] = torch.stack(sizes).cpu().numpy()
-        self.position[layer] = torch.stack(positions).cpu().numpy()
+        self.size[layer], self.position[layer] = _peaks(gate, in_, post, counted)
+
+    def add_experts(self, layer: int, neurons: LayerNeurons, mixed: Mixed, counted: torch.Tensor) -> None:
+        """The same of a mixture of experts, at whose neurons are those tokens that reach their expert."""
+        size = np.full((len(CASES), neurons.count), -1, np.float32)
+        position = np.zeros(size.shape, np.int64)
+        for stretch in neurons.stretches():
+            own = slice(stretch.begin, stretch.end)
+            if not is_routed(stretch.expert):
+                shared = mixed.shared[shared_number(stretch.expert)]
+                size[:, own], position[:, own] = _peaks(shared.gate[0], shared.in_[0], shared.post[0], counted)
+                continue
+            routed, pairs = mixed.routed, mixed.routed.pairs_of(int(stretch.expert[1:]))
+            token = routed.token[pairs]
+            if len(token):
+                parts = routed.gate[pairs], routed.in_[pairs], routed.post[pairs], counted[token]
+                size[:, own], among = _peaks(*parts)
+                position[:, own] = token.cpu().numpy()[among]
+        self.size[layer], self.position[layer] = size, position
+
+
+def _peaks(
+    gate: torch.Tensor, in_: torch.Tensor, post: torch.Tensor, counted: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """The largest |post| of each case and its token, float32 and int64 [case, neuron]."""
+    magnitude, sizes, positions = post.float().abs(), [], []
+    for case in CASES:
+        inside = case.holds(gate, in_) & counted[:, None]
+        size, position = torch.where(inside, magnitude, -1.0).max(dim=0)
+        sizes.append(size)
+        positions.append(position)
+    return torch.stack(sizes).cpu().numpy(), torch.stack(positions).cpu().numpy()
 
 
 def strongest_of(

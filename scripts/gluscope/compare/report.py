@@ -40,6 +40,9 @@ def lines(found: Comparison) -> Iterator[str]:
             f"signs: {_percent(changed)} of gates and ins changed at the sampled tokens, where their size was "
             f"{_number(at.quantile(0.5))} (median) and {_number(at.quantile(0.99))} (99 %) of the neuron's RMS"
         )
+        if found.sample.elsewhere is not None:
+            elsewhere = share(found.sample.elsewhere, found.sample.routed)
+            yield f"experts: sampled tokens miss {_percent(elsewhere)} of what they reach in the reference"
         for name, spread in found.sample.decorrelation.items():
             middle, largest = _number(spread.quantile(0.5)), _number(spread.largest)
             yield f"1 - correlation of {name}: {middle} (median neuron), {largest} (largest)"

@@ -18,7 +18,7 @@ from gluscope.core.errors import GluscopeError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.precision import UNIT_ROUNDOFF
 from gluscope.core.provenance import RunProvenance
-from gluscope.core.size import refuse_experts
+from gluscope.core.size import LayerNeurons, Size
 from gluscope.summary.file import SummaryReader
 from gluscope.summary.types import LayerSummary
 
@@ -110,35 +110,56 @@ def compare(reference: SummaryReader, other: SummaryReader, say: Callable[[str],
 
     Raises CompareError if the two saw other tokens, or differ in layers or neurons a layer.
     """
-    for reader in (reference, other):
-        refuse_experts(reader.provenance.mixture, str(reader.path), "compare their tables (export/neurons.parquet)")
     _refuse_unlike(reference, other)
+    size = Size.of_results(reference.provenance.mixture, reference.n_layers, reference.neurons)
     found = Comparison((reference.provenance, other.provenance))
     found.skip_alike = _skipped(reference) == _skipped(other)
-    found.sample = SampleAgreement() if _same_sample(reference, other) else None
+    if _same_sample(reference, other):
+        found.sample = SampleAgreement(elsewhere=0 if reference.provenance.mixture else None)
     signs = [reference.sign(), other.sign()]
-    found.signs = share(int((signs[0] != signs[1]).sum()), signs[0].size)
+    here = np.arange(size.widest) < np.array([[layer.count] for layer in size.layers])
+    found.signs = share(int((signs[0] != signs[1])[here].sum()), size.neurons)
     k = min(run.k for run in found.runs)
     tokens = reference.provenance.tokens
     for layer in range(reference.n_layers):
-        one, two = (_raw(each, layer, sign[layer], k) for each, sign in zip((reference, other), signs, strict=True))
+        count = size.layers[layer].count
+        one, two = (
+            _first(_raw(each, layer, sign[layer], k), count)
+            for each, sign in zip((reference, other), signs, strict=True)
+        )
         totals = np.zeros((one.neurons, 2), np.int64)
         for case, quantity in LISTS:
             changes = found.lists[case, quantity].add(one, two, case, quantity)
             totals += 0 if quantity is Quantity.ACT else changes
         changed = totals[:, 1] / np.maximum(1, totals[:, 0])
         found.changed_by_layer.append(share(int(totals[:, 1].sum()), int(totals[:, 0].sum())))
-        found.moved_case.add(np.abs(one.count - two.count).sum(-1) / 2 / tokens)
+        found.moved_case.add(_moved(one.count - two.count, size.layers[layer]) / tokens)
         alike = found.sample.add(one, two).min(-1) if found.sample else np.full(one.neurons, np.nan)
-        _keep(found, layer, alike, changed)
+        _keep(found, size, layer, alike, changed)
         say(f"layer {layer + 1} of {reference.n_layers}")
     return found
 
 
-def _keep(found: Comparison, layer: int, alike: np.ndarray, changed: np.ndarray) -> None:
+def _moved(more: np.ndarray, neurons: LayerNeurons) -> np.ndarray:
+    """float64 [neuron]: the least number of tokens that must have changed their case. more: int64 [neuron, case].
+
+    Those of a routed expert may have left its cases, or come to them, as the router sent them.
+    """
+    moved: np.ndarray = np.abs(more).sum(-1) / 2
+    first = neurons.first_routed
+    moved[first:] = np.maximum(np.maximum(more, 0).sum(-1), np.maximum(-more, 0).sum(-1))[first:]
+    return moved
+
+
+def _first(summary: LayerSummary, count: int) -> LayerSummary:
+    """The first `count` neurons of a layer: those that there are."""
+    return replace(summary, **{name: getattr(summary, name)[:count] for name in LayerSummary.__dataclass_fields__})
+
+
+def _keep(found: Comparison, size: Size, layer: int, alike: np.ndarray, changed: np.ndarray) -> None:
     """Name the neurons that differ most: by correlation, and where there is none by their lists."""
     order = np.lexsort((-changed, np.nan_to_num(alike, nan=2.0)))[:_KEPT]
-    new = [ChangedNeuron(float(alike[n]), float(changed[n]), NeuronId(layer, int(n))) for n in order]
+    new = [ChangedNeuron(float(alike[n]), float(changed[n]), size.neuron(layer, int(n))) for n in order]
     least = heapq.nsmallest(_KEPT, [*found.most_changed, *new], key=_rank)
     found.most_changed = [replace(one) for one in least]
 
@@ -175,6 +196,17 @@ def _refuse_unlike(reference: SummaryReader, other: SummaryReader) -> None:
     counts = [reader.provenance.tokens + reader.provenance.skipped for reader in (reference, other)]
     if counts[0] != counts[1]:
         raise CompareError(where, f"{counts[0]} tokens scanned", str(counts[1]), "scan the same shards with both")
-    sizes = [f"{reader.n_layers} layers of {reader.neurons} neurons" for reader in (reference, other)]
+    sizes = [
+        f"{reader.n_layers} layers of {reader.neurons} neurons{_experts(reader.provenance)}"
+        for reader in (reference, other)
+    ]
     if sizes[0] != sizes[1]:
         raise CompareError(where, sizes[0], sizes[1], "compare models of one size, such as checkpoints of one model")
+
+
+def _experts(run: RunProvenance) -> str:
+    """The experts of a mixture, as part of what a model's size is."""
+    if run.mixture is None:
+        return ""
+    known = {name: run.mixture[name] for name in ("layers", "experts", "each", "shared")}
+    return f", a mixture of {', '.join(f'{name} {value}' for name, value in known.items())}"

@@ -18,6 +18,11 @@ def is_routed(expert: str) -> bool:
     return bool(expert) and not expert.startswith(SHARED)
 
 
+def shared_number(expert: str) -> int:
+    """Which of a layer's shared experts this name is of, from 0."""
+    return int(expert.removeprefix(SHARED) or 0)
+
+
 @total_ordering
 @dataclass(frozen=True)
 class NeuronId:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from gluscope.core.errors import ConfigError, ModelError
+from gluscope.core.errors import ConfigError
 from gluscope.core.neuron import SHARED, NeuronId
 
 
@@ -155,17 +155,6 @@ class Size:
             whose = "each expert" if neuron.expert else "each layer"
             expected = f"a neuron from 0 to {width - 1} ({whose} has {width})"
             raise ConfigError(where, expected, f"neuron {neuron.neuron}", "correct the neuron's name")
-
-
-def refuse_experts(mixture: Mapping[str, Any] | None, where: str, step: str) -> None:
-    """Raise ModelError for results of a mixture of experts. mixture: of RunProvenance. step: what to do instead."""
-    if mixture is not None:
-        raise ModelError(where, "the results of a dense model", "those of a mixture of experts", step)
-
-
-def refuse_effects(where: str) -> NoReturn:
-    """Raise ModelError for a mixture of experts: effects of its neurons are not measured."""
-    raise ModelError(where, "a dense model", "a mixture of experts", "leave `effect` out")
 
 
 def _mlps(layer: LayerNeurons, number: int) -> str:

@@ -3,6 +3,8 @@
 What stands before the neuron's MLP is as it was, so a pass without the neuron starts at its block, from the residual
 stream that the pass with it had there: the blocks before hand on what they are given. Where that does not give the same
 logits to the last bit (blocks that take more than the stream from earlier ones), such passes are whole.
+
+In a mixture of experts routers choose, without the neuron, the experts that they chose with it.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from gluscope.core.neuron import NeuronId
-from gluscope.model.capture import GatedModel
+from gluscope.core.neuron import NeuronId, is_routed
+from gluscope.model.capture import GatedModel, Mixed
+from gluscope.model.experts import Routed, edit
+from gluscope.model.routing import Routers
 from gluscope.scan.memory import is_out_of_memory
 
 
@@ -42,22 +46,28 @@ class Ablation:
         self._model, self._layer = model, layer
         self._blocks: list[nn.Module] = list(model.blocks.children())
         self._stream: torch.Tensor | None = None
+        self._routers = Routers(model)
         self.passes = {"whole": 0, "from the layer on": 0}
         self.from_layer: bool | None = None
 
     def as_it_is(self, texts: Texts, neuron: NeuronId) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits [example, vocab], and gate, in, post [3, example, position] of the neuron."""
+        """Logits [example, vocab], and gate, in, post [3, example, position] of the neuron; 0 where a token does not
+        reach its expert."""
         seen: list[torch.Tensor] = []
 
         def on_layer(_: int, x: torch.Tensor, gate: torch.Tensor, in_: torch.Tensor, *more: torch.Tensor) -> None:
             seen.append(torch.stack([part[..., neuron.neuron] for part in (gate, in_, more[1])]))
+
+        def on_mixture(_: int, x: torch.Tensor, mixed: Mixed) -> None:
+            values = mixed.neuron(neuron.expert, neuron.neuron).reshape(4, *texts.ids.shape)
+            seen.append(values[[0, 1, 3]])
 
         def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._stream = args[0] if args else kwargs["hidden_states"]
 
         handle = self._blocks[self._layer].register_forward_pre_hook(keep, with_kwargs=True)
         try:
-            with self._model.capture([self._layer], on_layer):
+            with self._model.capture([self._layer], on_layer, on_mixture), self._routers.noted():
                 logits = self._model.logits(texts.ids, texts.lengths, texts.at)
         finally:
             handle.remove()
@@ -73,8 +83,9 @@ class Ablation:
             return self._again(texts, bool(self.from_layer))
 
     def forget(self) -> None:
-        """Let go of the residual stream of the last batch."""
+        """Let go of what is kept of the last batch."""
         self._stream = None
+        self._routers.forget()
 
     def _is_same(self, logits: torch.Tensor, texts: Texts) -> bool:
         """Whether passes from the layer on give what whole ones do."""
@@ -87,7 +98,7 @@ class Ablation:
 
     def _again(self, texts: Texts, from_layer: bool) -> torch.Tensor:
         self.passes["from the layer on" if from_layer else "whole"] += 1
-        with self._skipped() if from_layer else ExitStack():
+        with self._skipped() if from_layer else ExitStack(), self._routers.held():
             return self._model.logits(texts.ids, texts.lengths, texts.at)
 
     @contextmanager
@@ -121,7 +132,21 @@ class Ablation:
             post[..., number] = flat
             return (post, *args[1:])
 
-        handle = self._model.linear(neuron.layer, "out").register_forward_pre_hook(zero)
+        def zero_routed(routed: Routed) -> torch.Tensor:
+            post, pairs = routed.post.clone(), routed.pairs_of(int(neuron.expert[1:]))
+            there = where.to(post.device).flatten()[routed.token[pairs]]
+            post[pairs, number] = post[pairs, number].masked_fill(there, 0)
+            return post
+
+        if is_routed(neuron.expert):
+            experts = self._model.experts(neuron.layer)
+            edit(experts, zero_routed)
+            try:
+                yield
+            finally:
+                edit(experts, None)
+            return
+        handle = self._model.out_map(neuron.layer, neuron.expert).register_forward_pre_hook(zero)
         try:
             yield
         finally:

@@ -13,7 +13,6 @@ from gluscope.core.convention import view
 from gluscope.core.cost import BATCH_TOKENS
 from gluscope.core.errors import ShardMismatch
 from gluscope.core.neuron import NeuronId
-from gluscope.core.size import refuse_effects
 from gluscope.dataset.reader import TokenDataset
 from gluscope.effect.choose import Chosen, choose
 from gluscope.model.spec import ModelSpec
@@ -58,13 +57,11 @@ def measure_effects(
 ) -> None:
     """Write the effects of neurons of one layer, each to its file in `outputs`; the model is loaded once for them.
 
-    Raises ModelError as `load` does, for a mixture of experts, for a text that does not fit into memory, and for logits
-    that are not finite; ShardMismatch for results of another model.
+    Raises ModelError as `load` does, for a router that does not choose by topk, for a text that does not fit into
+    memory, and for logits that are not finite; ShardMismatch for results of another model.
     """
     if not outputs:
         return
-    if spec.mixture:
-        refuse_effects(f"`effect` with {spec.model}")
     from gluscope.effect.measure import Measure
     from gluscope.model.load import load_model
 

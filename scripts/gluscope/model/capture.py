@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gluscope.core.errors import ModelError
-from gluscope.core.neuron import SHARED
+from gluscope.core.neuron import SHARED, is_routed, shared_number
 from gluscope.model.attention import without_plans
 from gluscope.model.experts import Routed, listen
 from gluscope.model.rope import alone_beyond, forget
@@ -42,6 +42,17 @@ class Mixed:
 
     routed: Routed
     shared: tuple[SharedExpert, ...]
+
+    def neuron(self, expert: str, number: int) -> torch.Tensor:
+        """gate, in, act and post of one neuron, [4, token]; 0 at tokens that do not reach its expert."""
+        if not is_routed(expert):
+            own = self.shared[shared_number(expert)]
+            return torch.stack([part[..., number].flatten() for part in (own.gate, own.in_, own.act, own.post)])
+        routed, pairs = self.routed, self.routed.pairs_of(int(expert[1:]))
+        found = routed.gate.new_zeros(4, len(routed.chosen))
+        parts = routed.gate, routed.in_, routed.act, routed.post
+        found[:, routed.token[pairs]] = torch.stack([part[pairs, number] for part in parts])
+        return found
 
 
 class GatedModel:
@@ -177,6 +188,18 @@ class GatedModel:
             )
         return found
 
+    def mlp(self, layer: int) -> nn.Module:
+        """A layer's MLP, or mixture of experts."""
+        return self._mlps[layer]
+
+    def out_map(self, layer: int, expert: str) -> nn.Module:
+        """What multiplies w_out with post in an MLP of no router, named as in NeuronId."""
+        if not expert:
+            return self.linear(layer, "out")
+        assert self.spec.mixture is not None
+        own: nn.Module = self._shared(layer)[shared_number(expert)]
+        return own.get_submodule(self.spec.mixture.modules["out"])
+
     def experts(self, layer: int) -> Any:
         """The module of a mixture's routed experts."""
         assert self.spec.mixture is not None
@@ -187,7 +210,7 @@ class GatedModel:
         mixture = self.spec.mixture
         assert mixture is not None
         if expert.startswith(SHARED):
-            own = self._shared(layer)[int(expert.removeprefix(SHARED) or 0)]
+            own = self._shared(layer)[shared_number(expert)]
             gate, in_, out = (own.get_submodule(mixture.modules[part]).weight for part in ("gate", "in", "out"))
             return gate[number], in_[number], out[:, number]
         routed, at = self.experts(layer), int(expert[1:])

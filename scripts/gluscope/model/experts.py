@@ -17,7 +17,7 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS, _default_apply_
 from gluscope.model.mixture import CLAMPED, PLAIN
 
 NAME = "gluscope"  # of this implementation, in transformers' interface
-_LISTENER = "_gluscope_listener"
+_LISTENER, _EDITOR = "_gluscope_listener", "_gluscope_editor"
 _ALPHA = 1.702
 
 
@@ -39,6 +39,16 @@ class Routed:
     act: torch.Tensor
     post: torch.Tensor
 
+    def pairs_of(self, expert: int) -> slice:
+        """The pairs of one expert."""
+        first, count = int(self.pairs[:expert].sum()), int(self.pairs[expert])
+        return slice(first, first + count)
+
+    def weight_of(self, expert: int) -> torch.Tensor:
+        """float32 [token], what multiplies its output; NaN where a token does not reach it."""
+        here = self.chosen == expert
+        return torch.where(here, self.weight, 0).sum(1).float().masked_fill(~here.any(1), torch.nan)
+
 
 def run_experts(
     experts: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
@@ -56,8 +66,13 @@ def run_experts(
     both = linear(hidden_states[token], experts.gate_up_proj, bias, pairs, experts.is_transposed)
     gate, in_, act, post = gated(experts, both)
     listener: Callable[[Routed], None] | None = experts.__dict__.get(_LISTENER)
-    if listener is not None:
-        listener(Routed(top_k_index, top_k_weights, token, pairs, gate, in_, act, post))
+    editor: Callable[[Routed], torch.Tensor] | None = experts.__dict__.get(_EDITOR)
+    if listener is not None or editor is not None:
+        routed = Routed(top_k_index, top_k_weights, token, pairs, gate, in_, act, post)
+        if listener is not None:
+            listener(routed)
+        if editor is not None:
+            post = editor(routed)
     out = linear(post, experts.down_proj, experts.down_proj_bias if experts.has_bias else None, pairs,
                  experts.is_transposed)  # fmt: skip
     weighted = out * top_k_weights.reshape(-1)[order].unsqueeze(-1)
@@ -72,6 +87,12 @@ ALL_EXPERTS_FUNCTIONS.register(NAME, run_experts)
 def listen(experts: Any, listener: Callable[[Routed], None] | None) -> None:
     """Hand `listener` what `experts` compute from now on; None: no more."""
     experts.__dict__[_LISTENER] = listener
+
+
+def edit(experts: Any, editor: Callable[[Routed], torch.Tensor] | None) -> None:
+    """From now on `experts` multiply w_out with what `editor` makes of what they compute, in place of post, [pair,
+    neuron]; None: with post."""
+    experts.__dict__[_EDITOR] = editor
 
 
 def is_experts(module: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gluscope.core.neuron import SHARED
+from gluscope.core.neuron import SHARED, shared_number
 from gluscope.model.spec import ModelSpec
 
 Place = int | slice
@@ -54,7 +54,7 @@ def stored_part(spec: ModelSpec, part: str, layer: int, expert: str) -> StoredPa
         bias = name.removesuffix("weight") + "bias" if spec.bias and part != "out" else ""
         return StoredPart(name, width, None, first, 1, part == "out", bias)
     if expert.startswith(SHARED):
-        number = int(expert.removeprefix(SHARED) or 0)
+        number = shared_number(expert)
         names = {"gate": mixture.shared_gate, "in": mixture.shared_in, "out": mixture.shared_out}[part]
         return StoredPart(names[number], mixture.shared[number], column=part == "out")
     number, width = int(expert[1:]), mixture.each

@@ -67,8 +67,8 @@ STAGES: dict[str, Stage] = {
     "effect": Stage(1, "", keys=("effect",)),
     "explain": Stage(1, "", keys=("explain",), shows_with=PROMPTS),
     "page": Stage(
-        5,
-        "pages can stand side by side; a page shows the measured effect, for runs with `effect`",
+        6,
+        "a neuron of an expert: the router's numbers in the size of their neighbours",
         keys=("descriptions",),
         shows_with=PAGES,
     ),

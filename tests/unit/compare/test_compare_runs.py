@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gluscope.compare.report import lines
 from gluscope.compare.runs import CompareError, Comparison, compare
 from gluscope.compare.spread import Spread
 from gluscope.core.cases import LISTS, Quantity
 from gluscope.core.precision import UNIT_ROUNDOFF, dtype_note
+from gluscope.model.describe import describe
 from gluscope.summary.file import SummaryReader, write_summary
 from gluscope.summary.shards import merge_shards
 from gluscope.summary.types import LayerSummary
 from gluscope.weights.folded import signs_of
 from helpers.scan_case import Case, prepare
 from helpers.summaries import random_layer, random_sample
+from safetensors.torch import load_file, save_file
 
 LAYERS, NEURONS, K, SAMPLES, ROWS = 2, 5, 4, 30, range(40)
 ALL_TEXTS = 32  # a k with which lists hold every text that has the case
@@ -241,3 +246,78 @@ def test_runs_that_skip_other_tokens_are_said_to_differ(write: Write) -> None:
         assert not any("Not the same" in line for line in lines(alike))
     with pytest.raises(CompareError, match="tokens scanned"):
         compare(write(), write(**(skips | {"skipped": 41})), quiet)
+
+
+@pytest.fixture(scope="module")
+def routed_otherwise(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, SummaryReader, SummaryReader]:
+    """A mixture of experts, and the same with noise on the routers' weights."""
+    case, runs = prepare(tmp_path_factory.mktemp("experts"), "DeepseekV3ForCausalLM"), []
+    for name in ("as it is", "other routers"):
+        own = case
+        if name != "as it is":
+            shutil.copytree(case.folder, folder := case.folder.parent / "other")
+            weights = load_file(folder / "model.safetensors")
+            generator = torch.Generator().manual_seed(3)
+            for key in (key for key in weights if key.endswith("mlp.gate.weight")):
+                weights[key] += 0.05 * torch.randn(weights[key].shape, generator=generator)
+            save_file(weights, folder / "model.safetensors", {"format": "pt"})
+            own = replace(case, folder=folder, spec=describe(str(folder), None))
+        own.scan(case.folder.parent / f"{name}.zarr.zip", reducer="numba", samples=200)
+        merge_shards(
+            [case.folder.parent / f"{name}.zarr.zip"], path := case.folder.parent / name, sign=signs_of(own.spec)
+        )
+        runs.append(SummaryReader(path))
+    return case, runs[0], runs[1]
+
+
+def test_experts_are_compared_where_tokens_reach_them_in_both(
+    routed_otherwise: tuple[Case, SummaryReader, SummaryReader],
+) -> None:
+    """By loops over neurons and tokens."""
+    case, left, right = routed_otherwise
+    found = compare(left, right, quiet)
+    assert found.sample is not None
+    routed = elsewhere = values = 0
+    least: dict[str, float] = {}
+    for layer, own in enumerate(case.spec.size.layers):
+        one, two = left.layer(layer), right.layer(layer)
+        for place in range(own.count):
+            reach = [~np.isnan(each.sample_gate[place]) for each in (one, two)]
+            routed += int(reach[0].sum())
+            elsewhere += int((reach[0] & ~reach[1]).sum())
+            both = reach[0] & reach[1]
+            values += 2 * int(both.sum())
+            pairs = [
+                (getattr(one, f"sample_{n}")[place][both], getattr(two, f"sample_{n}")[place][both])
+                for n in ("gate", "in")
+            ]
+            if both.sum() > 1 and all(np.ptp(part) > 0 for pair in pairs for part in pair):
+                least[str(own.neuron(layer, place))] = min(np.corrcoef(*map(np.float64, pair))[0, 1] for pair in pairs)
+    assert 0 < elsewhere < routed / 2
+    assert (found.sample.elsewhere, found.sample.routed, found.sample.values) == (elsewhere, routed, values)
+    assert found.as_json()["sample"]["routed_elsewhere_share"] == elsewhere / routed
+    assert (
+        f"experts: sampled tokens miss {100 * elsewhere / routed:.3g} % of what they reach in the reference"
+        in "\n".join(lines(found))
+    )
+    named = {str(one.id): one.correlation for one in found.most_changed}
+    for name, correlation in named.items():
+        assert correlation == pytest.approx(least[name], abs=1e-6)
+    assert min(least.values()) == pytest.approx(min(named.values()), abs=1e-6)
+    assert any("/E" in name for name in named)
+    assert found.signs == 0
+    moved = np.abs(left.layer(2).count - right.layer(2).count).sum(-1).max()
+    assert moved / 2 / left.provenance.tokens <= found.moved_case.largest <= moved / left.provenance.tokens
+
+
+def test_experts_that_changed_nothing_and_models_of_other_experts(
+    routed_otherwise: tuple[Case, SummaryReader, SummaryReader], tmp_path: Path
+) -> None:
+    _, left, _ = routed_otherwise
+    found = compare(left, left, quiet)
+    assert found.changed_share == found.sample.signs == found.sample.elsewhere == found.moved_case.largest == 0
+    other = prepare(tmp_path, "Glm4MoeForCausalLM")
+    other.scan(tmp_path / "0000.zarr.zip", reducer="numba")
+    merge_shards([tmp_path / "0000.zarr.zip"], tmp_path / "summary", sign=signs_of(other.spec))
+    with pytest.raises(CompareError, match=r"a mixture of layers .*shared \[32\].*, found .*shared \[16\]"):
+        compare(left, SummaryReader(tmp_path / "summary"), quiet)

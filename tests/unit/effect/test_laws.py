@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, Quantity
 from gluscope.core.errors import ModelError, StoreError
 from gluscope.core.neuron import NeuronId
+from gluscope.effect.ablate import Ablation, Texts
 from gluscope.effect.choose import Chosen, choose
 from gluscope.effect.measure import Measure
-from gluscope.effect.stage import Asked, Results, measure_effects
 from gluscope.effect.types import Effect, mean_and_spread
 from gluscope.model.capture import GatedModel
 from gluscope.model.describe import describe
@@ -21,7 +22,8 @@ from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import TokenEnds, TokenScore
-from helpers.brute_effect import BruteForce, by_case, ends, texts
+from helpers.brute_effect import BruteForce, BruteForceExperts, by_case, ends, texts
+from helpers.tiny_experts import make_experts
 from helpers.tiny_models import make
 
 LAYERS, LAST = 3, NeuronId(2, 4)
@@ -153,14 +155,61 @@ def test_skipped_tokens_keep_their_post_in_the_scope_of_the_case_as_the_definiti
     assert np.nanmax(np.abs(found.change[1] - plain.change[1])) > 1e-3  # leaving them out matters
 
 
-def test_mixtures_of_experts_are_refused_before_any_work(tmp_path: Path) -> None:
-    mixed = describe(str(make("OlmoeForCausalLM", tmp_path / "model")), None)
-    none = Results(tmp_path / "none", tmp_path / "none", tmp_path / "none", lambda neuron: "none")
-    with pytest.raises(
-        ModelError, match=r"expected a dense model, found a mixture of experts\. Next: leave `effect` out"
-    ):
-        measure_effects(mixed, none, {NeuronId(0, 1, "E1"): tmp_path / "out.npz"}, Asked())
-    assert not (tmp_path / "out.npz").exists()
+LAST_EXPERTS = [
+    ("OlmoeForCausalLM", NeuronId(2, 4, "E1")),
+    ("Qwen2MoeForCausalLM", NeuronId(2, 4, "E1")),
+    ("Qwen2MoeForCausalLM", NeuronId(2, 4, "ES")),  # whose output a weight multiplies
+    ("GptOssForCausalLM", NeuronId(2, 4, "E1")),  # clamps, biases, interleaved weights
+    ("Ernie4_5_MoeForCausalLM", NeuronId(1, 4, "E1")),
+]
+
+
+@pytest.mark.parametrize(("architecture", "neuron"), LAST_EXPERTS, ids=str)
+def test_without_a_neuron_of_an_expert_is_as_without_its_weights(
+    architecture: str, neuron: NeuronId, tmp_path: Path
+) -> None:
+    """Behind the last mixture no router chooses: the model with w_out set to 0 gives the same to rounding."""
+    spec = describe(str(make_experts(architecture, tmp_path / "model")), None)
+    model, data = load_model(spec, "cpu", "float32"), texts(spec.n_vocab)
+    lengths = data.lengths
+    ids = np.zeros((len(lengths), lengths.max()), np.int64)
+    for row, text in enumerate(data.ids):
+        ids[row, : len(text)] = text
+    ablation = Ablation(model, neuron.layer)
+    _, values = ablation.as_it_is(Texts(ids, lengths, lengths - 1), neuron)
+    real = torch.arange(ids.shape[1]) < torch.from_numpy(lengths)[:, None]
+    strongest = (values[2].abs() * real).argmax(1).numpy()  # at the last mixture no other token matters there
+    batch = Texts(ids, lengths, strongest)
+    before, values = ablation.as_it_is(batch, neuron)
+    after = ablation.without(batch, neuron, torch.ones(ids.shape, dtype=torch.bool))
+    assert ablation.from_layer
+    reached = values[0] != 0
+    assert reached.all() if neuron.expert == "ES" else 0 < reached.float().mean() < 1
+    again, _ = ablation.as_it_is(batch, neuron)
+    assert torch.equal(again, before), "something stayed changed"
+    with torch.inference_mode():
+        model.vectors(neuron.layer, neuron.expert, neuron.neuron)[2].zero_()
+    expected, other = ablation.as_it_is(batch, neuron)
+    torch.testing.assert_close(after, expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(values, other)
+    assert (after - before).abs().max() > 1e-3
+
+
+def test_a_router_that_does_not_choose_by_topk_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = describe(str(make_experts("OlmoeForCausalLM", tmp_path / "model", vocab=90)), None)
+    model, data, neuron = load_model(spec, "cpu", "float32"), texts(90), NeuronId(0, 5, "E1")
+    chosen, written = by_case(BruteForceExperts(spec), data, neuron), ends(spec, 0, spec.size.place(neuron))
+
+    def route(own: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        logits = x @ own.weight.T
+        places = logits.argsort(-1, descending=True)[:, :2]
+        return logits, logits.softmax(-1).gather(1, places), places
+
+    monkeypatch.setattr(type(model.mlp(2).gate), "forward", route)
+    with pytest.raises(ModelError, match=r"expected a router that chooses experts by topk, found OlmoeForCausalLM"):
+        run(model, neuron, chosen, written)
 
 
 def test_the_file(tmp_path: Path, spec: ModelSpec) -> None:

@@ -15,7 +15,8 @@ from gluscope.effect.types import SCOPES, Effect
 from gluscope.model.describe import describe
 from gluscope.model.load import load_model
 from gluscope.model.spec import ModelSpec
-from helpers.brute_effect import BruteForce, Texts, by_case, ends, texts
+from helpers.brute_effect import BruteForce, BruteForceExperts, Texts, by_case, ends, texts
+from helpers.tiny_experts import make_experts
 from helpers.tiny_models import make
 
 CLASSES: dict[str, dict[str, Any]] = {
@@ -47,7 +48,7 @@ def measured(
     if double:
         model.hf_model.double()
     measure = Measure(model, data, neuron.layer, "float64" if double else "float32", tokens)  # type: ignore[arg-type]
-    return measure(neuron, chosen, ends(spec, neuron.layer, neuron.neuron)), measure
+    return measure(neuron, chosen, ends(spec, neuron.layer, spec.size.place(neuron))), measure
 
 
 def expected(brute: BruteForce, data: Texts, neuron: NeuronId, chosen: Chosen) -> dict[str, np.ndarray]:
@@ -101,3 +102,27 @@ def test_effects_are_those_of_the_definition(architecture: str, tmp_path: Path) 
         single = check(measured(spec, data, neuron, chosen, double=False)[0], wanted, FLOAT32)
         print(f"{architecture} {neuron} float64 {exact:.1e} float32 {single:.1e} {measure.ablation.passes}")
         assert np.nanmax(np.abs(wanted["change"])) > 100 * FLOAT32  # there is something to be seen
+
+
+EXPERTS = {
+    "OlmoeForCausalLM": [NeuronId(0, 5, "E1"), NeuronId(2, 2, "E4")],
+    "Qwen3MoeForCausalLM": [NeuronId(0, 5, "E0"), NeuronId(1, 2, "E3")],
+    "DeepseekV3ForCausalLM": [NeuronId(0, 7), NeuronId(1, 3, "ES"), NeuronId(1, 5, "E6")],
+}
+
+
+@pytest.mark.parametrize("architecture", EXPERTS)
+def test_effects_of_experts_keep_the_routers_choice(architecture: str, tmp_path: Path) -> None:
+    """Later routers would choose others at some tokens, and are held to what they chose."""
+    spec = describe(str(make_experts(architecture, tmp_path / "model", vocab=90)), None)
+    data, brute = texts(spec.n_vocab), BruteForceExperts(spec)
+    for neuron in EXPERTS[architecture]:
+        chosen = by_case(brute, data, neuron)
+        wanted = expected(brute, data, neuron, chosen)
+        found, measure = measured(spec, data, neuron, chosen)
+        exact = check(found, wanted, EXACT)
+        single = check(measured(spec, data, neuron, chosen, double=False)[0], wanted, FLOAT32)
+        passes = f"{measure.ablation.passes}, held {brute.moved}"
+        print(f"{architecture} {neuron} float64 {exact:.1e} float32 {single:.1e} {passes}")
+        assert np.nanmax(np.abs(wanted["change"])) > 100 * FLOAT32  # there is something to be seen
+    assert brute.moved > 0

@@ -30,7 +30,8 @@ function turned() {
   const flip = data.sign < 0 && state.convention === "refactored" ? -1 : 1;
   const known = (values, sign = 1) => values.map((value) => (value === null ? NaN : value === 0 ? 0 : sign * value));
   const ids = shown.tokens.map((_, i) => i);
-  return { ids, gate: known(shown.gate), in: known(shown.in, flip), act: known(shown.act), post: known(shown.post, flip) };
+  const weight = shown.weight ? known(shown.weight) : undefined; // the router's, of a neuron of an expert
+  return { ids, weight, gate: known(shown.gate), in: known(shown.in, flip), act: known(shown.act), post: known(shown.post, flip) };
 }
 
 function draw() {
@@ -42,12 +43,15 @@ function draw() {
   const strongest = sizes.indexOf(Math.max(...sizes));
   const heat = heatText(example, { from: 0, to: example.ids.length, mark: strongest, quantity: state.color, scale, breaks: true, label: "Your text", data: own });
   const cases = example.ids.map((i) => (own.isSkipped(i) ? null : caseOf(example.gate[i], example.in[i])));
+  const reached = example.weight?.filter((weight) => !Number.isNaN(weight)).length;
   const count = (name) => cases.filter((one) => one === name).length;
   const shares = [...new Set(cases)].filter(Boolean).sort().map((name) => `${caseLabel(name)} ${count(name)}`).join(", ");
   const cut = shown.cut ? ` The text was cut there.` : "";
-  const line = h("p", {}, `${example.ids.length} tokens: ${shares}.${cut} Strongest post ${number(example.post[strongest], { plus: true })} at `,
-    tokenChip(own.text(strongest)), `. Colours: ${state.color}, full at the strongest listed value, ${number(scale)}.`);
   const outside = drawInPlane(example, cases);
+  if (reached === 0) return shown.result.replaceChildren(h("p", {}, `${example.ids.length} tokens, none of which reaches ${data.expert}.${cut}`), heat);
+  const where = reached === undefined ? "" : `, ${reached} of which reach ${data.expert}`;
+  const line = h("p", {}, `${example.ids.length} tokens${where}: ${shares}.${cut} Strongest post ${number(example.post[strongest], { plus: true })} at `,
+    tokenChip(own.text(strongest)), `. Colours: ${state.color}, full at the strongest listed value, ${number(scale)}.`);
   if (outside) line.append(` ${outside} tokens lie outside the plane and stand at its edge.`);
   shown.result.replaceChildren(line, heat, valueTable(example, cases));
 }
@@ -56,10 +60,12 @@ function valueTable(example, cases) {
   const heads = ["", "token", "gate", "in", "act", "post", "case"].map((head) => h("th", { scope: "col" }, head));
   const rows = example.ids.map((i) => h("tr", {}, h("td", {}, String(i)), h("td", {}, tokenChip(own.text(i))),
     ["gate", "in", "act", "post"].map((quantity) => h("td", {}, number(own.isSkipped(i) ? null : example[quantity][i], { plus: true }))),
-    h("td", {}, own.isSkipped(i) ? "skipped" : cases[i] ? caseLabel(cases[i]) : "none")));
+    h("td", {}, own.isSkipped(i) ? "skipped" : cases[i] ? caseLabel(cases[i]) : isElsewhere(example, i) ? "elsewhere" : "none")));
   return h("details", {}, h("summary", {}, "All values"),
     h("div.own-values", { tabindex: 0, role: "region", "aria-label": "All values" }, h("table", {}, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows))));
 }
+
+const isElsewhere = (example, i) => Boolean(example.weight) && Number.isNaN(example.weight[i]);
 
 /** A diamond for each token; returns how many lie outside of what the plane shows. */
 function drawInPlane(example, cases) {
@@ -68,7 +74,7 @@ function drawInPlane(example, cases) {
   const group = svg("g", { id: "own-dots" });
   const within = (value, [low, high]) => Math.min(high, Math.max(low, value));
   let outside = 0;
-  example.ids.filter((i) => !own.isSkipped(i)).forEach((i) => {
+  example.ids.filter((i) => !own.isSkipped(i) && !isElsewhere(example, i)).forEach((i) => {
     const [g, u] = [within(example.gate[i], plane.gates), within(example.in[i], plane.ins)];
     if (g !== example.gate[i] || u !== example.in[i]) outside++;
     const [x, y] = [plane.x(g), plane.y(u)];

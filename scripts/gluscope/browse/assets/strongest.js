@@ -51,7 +51,6 @@ async function showStrongest(text, result) {
   const note = [`Neurons whose post is largest beside the last of the k values in their own list (1× would just enter it), in the ${found.convention} convention.`];
   const without = Object.values(found.left_out).reduce((a, b) => a + b, 0);
   if (without) note.push(`${without.toLocaleString("en-US")} whose list is not full are left out.`);
-  if (found.layers_left_out.length) note.push(`Mixtures of experts (${found.layers_left_out.length} layers) are left out.`);
   if (found.cut) note.push(`The text was cut to ${found.tokens.length} tokens.`);
   result.replaceChildren(h("p.muted", {}, note.join(" ")), h("div.own-cases", {}, IN_THE_PLANE.map((name) => caseTable(name, found))));
 }

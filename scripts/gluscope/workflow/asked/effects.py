@@ -9,7 +9,6 @@ from gluscope.config.neurons import Batch, in_batch, stretches
 from gluscope.core.errors import ConfigError
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
-from gluscope.core.size import refuse_effects
 from gluscope.workflow.asked.pages import SitePages, is_there, names_in
 
 
@@ -17,12 +16,8 @@ class Effects(SitePages):
     """Whether a run measures effects, and the files that stand for them."""
 
     def measures(self, run: str) -> bool:
-        """Whether a run measures effects. Raises ModelError where its model is known as a mixture of experts."""
-        asked = bool(self.run(run).effect)
-        size = self.size(run) if asked else None
-        if size is not None and any(layer.experts for layer in size.layers):
-            refuse_effects(f"`effect` of the run {run}")
-        return asked
+        """Whether a run measures effects."""
+        return bool(self.run(run).effect)
 
     def effect_files(self, run: str) -> list[str]:
         """Markers of the measured effects of the listed neurons; none for a run that measures none."""
