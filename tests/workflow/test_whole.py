@@ -251,7 +251,7 @@ def test_exports_and_a_run_from_them(room: Room) -> None:
     asked = re.compile(r"^snakemake --cores 2 (\S+) --configfile mine.yaml.*\n", re.M)
     # All in one call: what each needs is what the others have made.
     targets = [*asked.findall(script), "results/taken/export/{hf/state,gluscope-site/pages}.json"]
-    assert len(targets) == 5
+    assert len(targets) == 6
     config, copying = asked.sub("", script).split("python scripts/")
     script = f"{config}snakemake --snakefile {room.repo}/Snakefile --cores 2 {' '.join(targets)}"
     script += f" --configfile mine.yaml taken.yaml\npython {room.repo}/scripts/{copying}"

@@ -187,6 +187,11 @@ class RunPaths:
         return f"{self.export}/neuronpedia/sources.json"
 
     @property
+    def export_explainers(self) -> str:
+        """One of the files of a folder for programs that explain and score; they appear together."""
+        return f"{self.export}/explainers/examples.jsonl"
+
+    @property
     def neurons_table(self) -> str:
         """Statistics of every neuron, a row each."""
         return f"{self.export}/neurons.parquet"

@@ -78,6 +78,7 @@ STAGES: dict[str, Stage] = {
     "export_hf": Stage(3, "a mixture of experts has samples too", shows_with=CARDS),
     "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),
     "export_neuronpedia": Stage(2, "a source for each sign case, |post| inside it", keys=("neurons",)),
+    "export_explainers": Stage(1, "", keys=("neurons",)),
     "export_neurons": Stage(1, ""),
     "compare": Stage(2, "says whether two runs skip the same tokens"),
     "side_by_side": Stage(1, "", shows_with=PAGES),

@@ -22,7 +22,7 @@ _RECORDS = (
     "datasets/*.source.json",
     "datasets/*/tokens.json",
 )
-_EXPORTS = ("hf", "gluscope-site", "neuronpedia", "neurons.parquet")
+_EXPORTS = ("hf", "gluscope-site", "neuronpedia", "explainers", "neurons.parquet")
 
 
 def altered(results: Path, asked: Sequence[str]) -> Iterator[tuple[Path, str]]:

@@ -27,7 +27,9 @@ from gluscope.workflow.targets import refuse_wrong, site_runs, to_open
 from gluscope.workflow.why import again
 
 # Stages whose output is one of several files that a list beside them names.
-_WITH_LIST = frozenset({"site_index", "export_hf", "export_gluscope_site", "export_neuronpedia", "export_neurons"})
+_WITH_LIST = frozenset(
+    {"site_index", "export_hf", "export_gluscope_site", "export_neuronpedia", "export_explainers", "export_neurons"}
+)
 _ALONE = frozenset({"index.html", "neurons.parquet"})  # outputs that a list names by themselves, not by their folder
 
 

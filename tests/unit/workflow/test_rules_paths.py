@@ -17,7 +17,8 @@ KNOWN = {
     RUN.done("effect", "{layer}", "{low}", "{high}"), RUN.explanation("{neuron}"), RUN.explained,
     RUN.version("explain"), RUN.index, RUN.page("{neuron}"),
     RUN.export_hf, RUN.export_site, RUN.export_neuronpedia,
-    RUN.neurons_table, RUN.compared("{reference}"), *SIDES, RUN.sampled_activations, RUN.descriptions,
+    RUN.neurons_table, RUN.compared("{reference}"), *SIDES, RUN.sampled_activations,
+    RUN.descriptions, RUN.export_explainers,
     DATASET.tokens, DATASET.source, "results/sources/python-docs.jsonl",
 }  # fmt: skip
 
