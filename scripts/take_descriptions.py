@@ -15,7 +15,8 @@ def main(smk: Any) -> None:
         if place is None:
             step = "set it in your config file"
             raise ConfigError(smk.output[0], f"`descriptions` in the run {smk.wildcards.run}", "none", step)
-        taken = read_descriptions(place, ModelSpec.read(smk.input.model).size)
+        convention = "refactored" if smk.params.settings["refactor_glu"] else "raw"
+        taken = read_descriptions(place, ModelSpec.read(smk.input.model).size, convention)
         taken.save(smk.output[0])
         count = sum(map(len, taken.found.values()))
         whose = f" of {taken.model}" if taken.model else ""

@@ -204,7 +204,7 @@ class RunConfig(Section):
     hub id, or a `sample_refactored.pt` (docs/exports.md)."""
     descriptions: Text | None = None
     """What others say of the model's neurons in words, for pages, the search of a site and the table of neurons:
-    a file or folder of Transluce's neuron descriptions (docs/exports.md)."""
+    a file or folder of Transluce's neuron descriptions, or of Neuronpedia's explanations (docs/exports.md)."""
     refactor_glu: bool = False
     """Show neurons with cos(w_gate, w_in) < 0 with w_in and w_out negated. Needs no new scan."""
     skip_tokens: list[Skipped] = ["bos"]

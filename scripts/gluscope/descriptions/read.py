@@ -14,7 +14,9 @@ from gluscope.core.errors import DatasetError
 from gluscope.core.names import public_name
 from gluscope.core.neuron import NeuronId
 from gluscope.core.size import Size
-from gluscope.descriptions.transluce import BY, CONFIG, Foreign, read_record
+from gluscope.descriptions.fields import Foreign
+from gluscope.descriptions.neuronpedia import is_beside_explanations, is_explanation, read_explanation
+from gluscope.descriptions.transluce import BY, CONFIG, read_record
 from gluscope.descriptions.types import Description, Descriptions
 
 _LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
@@ -22,8 +24,9 @@ _READ = (".json", *_LINES)
 _AGAIN = "docs/exports.md says which files are read; correct it, or leave it out"
 
 
-def read_descriptions(place: str | Path, size: Size) -> Descriptions:
-    """All descriptions of a file or folder. size: of the model that they are of.
+def read_descriptions(place: str | Path, size: Size, convention: str = "raw") -> Descriptions:
+    """All descriptions of a file or folder. size: of the model that they are of. convention: of the run, in which what
+    is about its exports is understood.
 
     Of a neuron described twice in the same words the better scored stays. Raises DatasetError, which names file and
     line, for what is damaged, says something else, or is of a neuron that the model lacks.
@@ -35,15 +38,16 @@ def read_descriptions(place: str | Path, size: Size) -> Descriptions:
     for file in description_files(place):
         for where, record in _records(file, digest):
             try:
-                said = list(read_record(record, by))
+                known_form = read_explanation(record, convention) if is_explanation(record) else read_record(record, by)
+                said = list(known_form)
             except Foreign as error:
                 raise _refused(where, str(error)) from None
             for neuron, one in said:
                 _check_name(place, file, where, neuron)
                 known = found.setdefault((neuron.layer, _place(where, neuron, size)), {})
-                before = known.setdefault((one.cases, one.words), one)
-                if _rank(one) > _rank(before):
-                    known[one.cases, one.words] = one
+                key = one.cases, one.convention, one.words
+                if _rank(one) > _rank(known.setdefault(key, one)):
+                    known[key] = one
     if not found:
         raise _refused(str(place), f"descriptions of neurons in files of {', '.join(_READ)}, found none")
     ordered = {at: tuple(sorted(ones.values(), key=_order)) for at, ones in found.items()}
@@ -54,7 +58,8 @@ def description_files(place: Path) -> list[Path]:
     """The files that are read, in order."""
     if not place.is_dir():
         return [place]
-    files = (file for file in place.rglob("*") if file.name.endswith(_READ) and file.name != CONFIG)
+    files = [file for file in place.rglob("[!.]*") if file.name.endswith(_READ) and file.name != CONFIG]
+    files = [file for file in files if not is_beside_explanations(file)]
     return sorted(files, key=lambda file: [(len(part), part) for part in file.parts])
 
 

@@ -4,6 +4,7 @@ Those of an expert have sources of their own, `5-gluscope-e12-gate-pos-in-neg`.
     release.jsonl  model.jsonl  sourceset.jsonl  source.jsonl     one line each
     features/batch-0.jsonl.gz                                     one line a neuron
     activations/batch-0.jsonl.gz                                  one line a text
+    explanations/batch-0.jsonl.gz                                 one line for what is said in words, if anything is
 
 Neuronpedia knows one value a token, and takes it to be at least 0: it frames the largest, colours by size, sorts by it.
 A gated neuron has four cases, so each is a source of its own, whose value is |post| inside the case and 0 outside. The
@@ -25,7 +26,8 @@ import numpy as np
 
 from gluscope.core.cases import CASES, Quantity, SignCase
 from gluscope.core.neuron import is_routed
-from gluscope.export.neuronpedia_source import Release, line, write_headers
+from gluscope.export.neuronpedia_source import Release, line, storable, write_headers
+from gluscope.export.neuronpedia_words import explanations
 from gluscope.page.record import Extreme, NeuronPage
 from gluscope.store.atomic import new_folder
 from gluscope.store.listing import write_listing
@@ -75,10 +77,16 @@ def _write_batch(places: dict[SignCase, Path], name: str, pages: Iterable[Neuron
             return stack.enter_context(gzip.GzipFile("", "wb", 5, stack.enter_context(open(path, "wb")), mtime=0))
 
         files = {case: (file(at / "features" / name), file(at / "activations" / name)) for case, at in places.items()}
+        words: dict[SignCase, gzip.GzipFile] = {}  # files that are there where somebody says something
         for page in pages:
             for case, (features, texts) in files.items():
                 features.write(line(feature(page, case, release)))
                 texts.writelines(line(one) for one in activations(page, case, release))
+                for said in explanations(page, case, release):
+                    if case not in words:
+                        (places[case] / "explanations").mkdir(exist_ok=True)
+                        words[case] = file(places[case] / "explanations" / name)
+                    words[case].write(line(said))
             written += 1
     return written
 
@@ -136,7 +144,7 @@ def activations(page: NeuronPage, case: SignCase, release: Release) -> Iterator[
         values = values[kept]
         yield {
             "id": _id(release.model, page, case, place),
-            "tokens": [_storable(token.text) for token in page.examples[place.example].tokens[kept]],
+            "tokens": [storable(token.text) for token in page.examples[place.example].tokens[kept]],
             "index": str(page.id.neuron),
             "layer": release.source(page.id.layer, case, page.id.expert),
             "modelId": release.model,
@@ -183,7 +191,7 @@ def _written(page: NeuronPage, case: SignCase) -> tuple[list[tuple[str, float]],
     out = page.weights[page.convention].vectors["out"]
     sign = case.sign(Quantity.POST)
     ends = (out.top, out.bottom) if sign > 0 else (out.bottom, out.top)
-    promoted, suppressed = ([(_storable(text), sign * score) for text, score in end] for end in ends)
+    promoted, suppressed = ([(storable(text), sign * score) for text, score in end] for end in ends)
     return promoted, suppressed
 
 
@@ -196,11 +204,6 @@ def _histogram(page: NeuronPage, case: SignCase) -> tuple[list[float], list[floa
     post = np.abs(page.act(gate[inside]).astype(np.float64) * in_[inside])
     heights, edges = np.histogram(post, _BARS)
     return heights.astype(float).tolist(), ((edges[1:] + edges[:-1]) / 2).tolist()
-
-
-def _storable(text: str) -> str:
-    """Text without lone surrogates, which the importer's database refuses."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _id(model: str, page: NeuronPage, case: SignCase, place: Extreme) -> str:

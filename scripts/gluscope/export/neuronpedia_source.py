@@ -127,3 +127,8 @@ def write_headers(folder: Path, release: Release, layer: int, case: SignCase, ex
 def line(content: dict[str, Any]) -> bytes:
     """A line of a file, ASCII."""
     return (json.dumps(content, allow_nan=False) + "\n").encode("ascii")
+
+
+def storable(text: str) -> str:
+    """Text without lone surrogates, which the importer's database refuses."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -60,7 +60,7 @@ STAGES: dict[str, Stage] = {
     "take_activations": Stage(
         2, "signs of folded weights", keys=("activations", "sampled_activations", "k", "dtype", "tf32", "refactor_glu")
     ),
-    "take_descriptions": Stage(1, "", keys=("descriptions",)),
+    "take_descriptions": Stage(1, "", keys=("descriptions", "refactor_glu")),
     "weights": Stage(2, "signs and cosines are of folded weights"),
     "replay": Stage(1, "", keys=("neurons",)),
     "recompute": Stage(1, "", keys=("pages_from",)),
