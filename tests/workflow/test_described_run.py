@@ -10,10 +10,14 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 from gluscope.core.cases import CASES, Quantity, SignCase
+from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import RunPaths
+from gluscope.export.explainers import module_name
+from gluscope.export.neuronpedia_source import SETS
 from gluscope.page.pack import unpack
 from gluscope.page.refresh import start_page
 from helpers.checkout import REPO
+from helpers.neuronpedia_list import lines
 from helpers.room import Room
 from helpers.tiny_models import make
 
@@ -36,7 +40,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
     path.write_text(found[2], encoding="utf-8")
     described(room)
     targets = asked.split(" --configfile")[0].split()
-    done = room.snakemake("all", *targets)
+    exports = [RunPaths("mine").export_neuronpedia, RunPaths("mine").export_explainers]
+    done = room.snakemake("all", *targets, *exports)
     assert done.returncode == 0, done.stdout + done.stderr
     return room
 
@@ -76,6 +81,21 @@ def test_page_search_and_table_say_the_same(room: Room) -> None:
     html = (room.folder / "results/mine/site/L1/N7.html").read_text(encoding="utf-8")
     assert f"“{WORDS}” (Transluce)" in html
     assert "<dt>descriptions</dt><dd>transluce (sha256 " in html
+
+
+def test_exports_have_the_words_by_case(room: Room) -> None:
+    own, export = expected_cases(header(room)["sign"]), room.folder / RunPaths("mine").export
+    found = {file.parent.parent.name: lines(file) for file in export.rglob("neuronpedia/**/explanations/*.gz")}
+    assert set(found) == {f"1-{SETS[SignCase(case)]}" for case in own}
+    assert {(line["index"], line["description"]) for said in found.values() for line in said} == {("7", WORDS)}
+    records = [json.loads(line) for line in (export / "explainers/delphi.jsonl").read_text().splitlines()]
+    said = {
+        (record["latent"]["module_name"], record["latent"]["latent_index"]): record["explanation"] for record in records
+    }
+    named = {(module_name(NeuronId(1, 7), SignCase(case)), 7) for case in own}
+    assert {name for name, words in said.items() if words} == named & set(said)
+    assert len(named & set(said)) > 0
+    assert set(said.values()) == {"", WORDS}
 
 
 def test_what_changes_in_them_makes_the_pages_again_and_no_more(room: Room) -> None:
