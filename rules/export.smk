@@ -37,6 +37,7 @@ rule export_neuronpedia:
     """Write the listed neurons in Neuronpedia's export layout."""
     input:
         neurons=of(flow.neuron_files),
+        explanation=of(flow.explanations),
         descriptions=of(flow.taken_descriptions),
         summary="results/{run}/summary.zarr/zarr.json",
         weights="results/{run}/weights.zarr/zarr.json",

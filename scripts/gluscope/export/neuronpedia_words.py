@@ -38,7 +38,14 @@ def explanations(page: NeuronPage, case: SignCase, release: Release) -> Iterator
 
 
 def said_of(page: NeuronPage, case: SignCase) -> Iterator[tuple[str, str]]:
-    """Words, and whose they are, with their score."""
+    """Words, and whose they are, with their score: those of the run's own language model first."""
+    own = page.explained.cases[case] if page.explained else None
+    if page.explained and own and own.words:
+        scores = (
+            f"; {name} {score.value:.3g} (balanced accuracy on {score.true} and {score.false} texts, 0.5 by chance)"
+            for name, score in own.scores.items()
+        )
+        yield own.words, f"GLUScope workflow, by {page.explained.model}{''.join(scores)}"
     for one in page.descriptions.said if page.descriptions else ():
         if case in one.cases:
             score = "" if one.score is None else f"; score {one.score:.3g} ({one.measure})"

@@ -19,8 +19,11 @@ from gluscope.core.size import LayerNeurons, Size
 from gluscope.descriptions.read import read_descriptions
 from gluscope.descriptions.transluce import cases_of
 from gluscope.descriptions.types import Description
+from gluscope.explain.score import Tally
+from gluscope.explain.types import CaseWords, Explanation
 from gluscope.export.neuronpedia import write_neuronpedia
 from gluscope.export.neuronpedia_source import SETS, Release
+from gluscope.export.neuronpedia_words import explanations
 from gluscope.page.descriptions_view import DescriptionsView
 from gluscope.workflow.whole import check_whole
 from helpers import pages
@@ -57,6 +60,21 @@ def test_lines_fit_the_table_and_say_whose_they_are(tmp_path: Path) -> None:
         assert line["description"] == ("names \ufffd of capitals" if positive else "<b>verbs</b>")
         assert line["notes"] == ("Transluce, by gpt-4o; score 0.432 (correlation)" if positive else "somebody")
     assert len({line["id"] for own in found.values() for line in own}) == 3
+
+
+def test_the_runs_own_words_come_first_with_their_scores(tmp_path: Path) -> None:
+    cases = {case: CaseWords("", 0) for case in CASES}
+    said = {"test": Tally(8, 7), "inactive": Tally(8, 1), "other_case": Tally(0, 0)}
+    cases[SignCase.GATE_POS_IN_NEG] = CaseWords("numbers", 8, said)
+    own = Explanation(NeuronId(1, 7), "a-model", {}, cases, 1, 1)
+    page = pages.make().build(weights=pages.weights(41), explained=own)
+    found = list(
+        explanations(replace(page, descriptions=DescriptionsView(SAID, "")), SignCase.GATE_POS_IN_NEG, RELEASE)
+    )
+    assert [line["description"] for line in found] == ["numbers", "<b>verbs</b>"]
+    scored = "detection 0.875 (balanced accuracy on 8 and 8 texts, 0.5 by chance)"
+    assert found[0]["notes"] == f"GLUScope workflow, by a-model; {scored}"
+    assert list(explanations(page, SignCase.GATE_POS_IN_POS, RELEASE)) == []
 
 
 def test_nothing_changes_where_nobody_says_anything(tmp_path: Path) -> None:
