@@ -23,6 +23,9 @@ def main(arguments: list[str]) -> None:
     only = given.only.split(",") if given.only else []
     if unknown := sorted(set(only) - set(SECTIONS)):
         sys.exit(f"error: expected --only with some of {', '.join(SECTIONS)}, found {unknown[0]}. Next: name those.")
+    if given.device == "cuda" and not torch.cuda.is_available():
+        found = "expected a GPU that PyTorch sees, found none"
+        sys.exit(f"error: --device cuda: {found}. Next: run it where there is one (srun), or leave --device out.")
     dtype = getattr(torch, given.dtype or ("float32" if given.device == "cpu" else "bfloat16"))
     out = given.out or (None if given.quick or only else REPO / "docs/performance.md")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that its files go away

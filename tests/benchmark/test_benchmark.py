@@ -149,3 +149,10 @@ def test_sizes_by_hand() -> None:
     assert olmo.flop_per_token == 2 * 32 * (4 * 4096**2 + 3 * 4096 * 11008)
     assert llama.flop_per_token == 2 * 32 * (2 * 4096**2 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     assert olmo.cache_bytes_per_token == 262_144
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so_before_any_work() -> None:
+    main = runpy.run_path(str(REPO / "scripts/bench.py"))["main"]
+    with pytest.raises(SystemExit, match=r"error: --device cuda: expected a GPU that PyTorch sees, found none. Next: "):
+        main(["--device", "cuda", "--quick"])

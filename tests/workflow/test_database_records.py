@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from gluscope.workflow.marks import DATABASE, FileMarks, forget, in_database
 from helpers.checkout import BIN, PATIENCE, REPO, user_environment
+from helpers.killed import killed_under_way
 from helpers.room import Room
 from helpers.tiny_models import make
 
@@ -37,29 +37,13 @@ def new_room(folder: Path, texts: int = SLOW) -> Room:
     return room
 
 
-def killed_under_way(room: Room, *options: str) -> None:
-    """Start as a user does, and kill -9 all of it while a shard is scanned."""
-    typed = ["--snakefile", f"{REPO}/Snakefile", "--cores", "1", "--configfile", "mine.yaml", *options]
-    with open(room.folder / "said", "wb") as said:
-        started = subprocess.Popen(
-            [str(BIN / "snakemake"), *typed],
-            cwd=room.folder, env=user_environment(), stdout=said, stderr=said, start_new_session=True,
-        )  # fmt: skip
-    until = time.monotonic() + PATIENCE
-    while not list((room.folder / "results/mine").glob("scan/0001*writing*")):
-        assert started.poll() is None, (room.folder / "said").read_text()
-        assert time.monotonic() < until
-        time.sleep(0.005)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
-
-
 @pytest.mark.parametrize("options", [DB, NAMED], ids=["usual", "named"])
 def test_a_run_that_was_killed_goes_on(options: tuple[str, ...], tmp_path: Path) -> None:
     room = new_room(tmp_path / "room")
     (room.folder / "records").mkdir()
     database = room.folder / ("records/own.db" if options is NAMED else f".snakemake/{DATABASE}")
-    killed_under_way(room, *options)
+    typed = ["--snakefile", f"{REPO}/Snakefile", "--cores", "1", "--configfile", "mine.yaml", *options]
+    killed_under_way(room.folder, typed, "results/mine/scan/0001*writing*")
     first = room.folder / "results/mine/scan/0000.zarr.zip"
     before = first.stat().st_mtime_ns
     assert asked(database, "SELECT COUNT(*) FROM snakemake_locks") != [(0,)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.checkout import REPO, copy_checkout, snakemake
+from helpers.killed import killed_under_way
 from helpers.room import CONFIG, Room
 from helpers.tiny_models import make
 
@@ -69,6 +70,20 @@ def test_a_page_for_another_workflow(folder: Path, prefix: str) -> None:
     shutil.rmtree(folder / ".snakemake/metadata")
     changed = snakemake(folder, "--cores", "2", "--dry-run")
     assert "made with k 16, asked for is 3" in changed.stderr, changed.stdout + changed.stderr
+
+
+def test_after_a_start_that_was_killed(folder: Path) -> None:
+    """Locks and marks are the outer workflow's: the commands of docs/module.md go on from there."""
+    Room(folder).write_texts([f"the cat sat on mat {number} and {number + 1} dogs came by ." for number in range(1000)])
+    write(folder, f'"{REPO}/Snakefile"', "gs")
+    killed_under_way(folder, ["--cores", "1"], "gs/results/mine/scan/0000*writing*")
+    locked = snakemake(folder, "--cores", "1")
+    assert locked.returncode == 1
+    assert "LockException" in locked.stdout + locked.stderr
+    assert snakemake(folder, "--unlock").returncode == 0
+    done = snakemake(folder, "--cores", "1", "--rerun-incomplete")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "report.txt").is_file()
 
 
 def test_from_a_git_host(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
