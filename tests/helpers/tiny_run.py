@@ -15,12 +15,17 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
+from gluscope.core.cases import CASES
 from gluscope.core.neuron import NeuronId
 from gluscope.core.paths import DatasetPaths, RunPaths
 from gluscope.dataset.build import build
 from gluscope.dataset.plan import Plan, make_plan
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.sources import Sources, fetch
+from gluscope.descriptions.types import Description, Descriptions
+from gluscope.explain.examples import Split
+from gluscope.explain.source import Source
+from gluscope.export.explainers import ExplainedNeuron, read_as_text, write_explainers
 from gluscope.export.hf import write_hf
 from gluscope.export.neuronpedia import Release, write_neuronpedia
 from gluscope.export.neurons import write_neurons
@@ -34,6 +39,7 @@ from gluscope.page.pack import unpack
 from gluscope.page.render import render_page
 from gluscope.page.results import RunResults
 from gluscope.page.site import read_cards, render_index, write_index
+from gluscope.page.tokens import TokenTexts
 from gluscope.recompute.stage import Origin, recompute
 from gluscope.replay.stage import run_replay
 from gluscope.scan.loop import run_scan
@@ -101,6 +107,9 @@ class TinyRun:
         self.export_site(Path(self.run.export_site).parent)
         self.export_neuronpedia(Path(self.run.export_neuronpedia).parent)
         self.export_neurons(self.run.neurons_table)
+        self.export_explainers(Path(self.run.export_explainers).parent)
+        said = (Description(CASES[:2], "names of capitals", "somebody", 0.5, "by hand"),)
+        Descriptions({(1, neuron): said for neuron in NEURONS[1]}, "words").save(self.run.descriptions)
 
     def tokenise(self, out: str | Path) -> None:
         build(out, Sources.read(self.data.source), token_settings(max_length=32))
@@ -170,6 +179,15 @@ class TinyRun:
         weights = WeightsReader.of_run(self.run.weights, summary.provenance)
         layers = ((summary.layer(layer), weights.layer(layer)) for layer in range(2))
         write_neurons(out, layers, provenance=summary.provenance, say=_quiet)
+
+    def export_explainers(self, out: str | Path) -> None:
+        source = Source.open(self.run.model, self.run.summary, self.data.tokens, self.run.neuron)
+        texts = read_as_text(TokenTexts.read(self.data.folder))
+        neurons = (
+            ExplainedNeuron(name, source.examples(name, Split()), dict.fromkeys(CASES, 0.25), {})
+            for name in (NeuronId(layer, neuron) for layer, neurons in NEURONS.items() for neuron in neurons)
+        )
+        write_explainers(out, neurons, texts)
 
     def take(self, out: str | Path) -> None:
         spec, tokens = ModelSpec.read(self.run.model), TokenDataset.open(self.data.folder).record

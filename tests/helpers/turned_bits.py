@@ -20,6 +20,7 @@ import numpy as np
 from gluscope.core.errors import GluscopeError, StoreError, WrongFile
 from gluscope.core.neuron import NeuronId
 from gluscope.dataset.sources import Sources
+from gluscope.descriptions.types import Descriptions
 from gluscope.export.hf import write_hf
 from gluscope.page.pack import unpack
 from gluscope.workflow.whole import check_whole
@@ -77,6 +78,8 @@ def kinds(run: TinyRun) -> list[Kind]:
         Kind("export: gluscope-site", f"{export}/gluscope-site", ("copy into a site",)),
         Kind("export: neuronpedia", f"{export}/neuronpedia", ("all checksums of neuronpedia",)),
         Kind("export: neurons.parquet", paths.neurons_table, ("all checksums of the table",)),
+        Kind("export: explainers", f"{export}/explainers", ("all checksums of explainers",)),
+        Kind("others' descriptions", paths.descriptions, ("descriptions",)),
     ]
 
 
@@ -102,6 +105,8 @@ def readers(run: TinyRun) -> dict[str, Reader]:
         "all pages": Reader(lambda: [run.page(name) for name in (NeuronId(0, 3), page, NeuronId(1, 9))]),
         "activations": Reader(lambda: Sources.read(run.run.activations)),
         "all checksums of hf": Reader(lambda: check_whole(f"{export}/hf")),
+        "all checksums of explainers": Reader(lambda: check_whole(f"{export}/explainers")),
+        "descriptions": Reader(lambda: Descriptions.read(run.run.descriptions).found),
         "all checksums of neuronpedia": Reader(lambda: check_whole(f"{export}/neuronpedia")),
         "browser: page": Reader(lambda: [_block(run.run.page(NeuronId(1, neuron))) for neuron in (7, 9)], ours=False),
         "browser: finder": Reader(run.open_finder, ours=False),

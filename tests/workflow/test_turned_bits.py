@@ -31,7 +31,7 @@ def test_bits_are_named_or_harmless(run: TinyRun, capsys: pytest.CaptureFixture[
     rows = list(turned(run, TRIALS))
     with capsys.disabled():
         print(f"\n{table(rows)}")
-    assert len(rows) == 22
+    assert len(rows) == 24
     for kind, counts in rows:
         assert counts["named"] + counts["harmless"] == TRIALS, (kind, counts)
         assert counts["named"], kind
