@@ -22,7 +22,7 @@ def main(smk: Any) -> None:
     with start(smk) as job:
         given, listed = smk.input, smk.params.settings["neurons"]
         source = Source.open(given.model, given.summary, given.tokens, RunPaths(smk.wildcards.run).neuron)
-        described = Descriptions.read(given.descriptions[0]) if given.descriptions else Descriptions({})
+        described = Descriptions.read(given.descriptions[0]) if given.descriptions else Descriptions.build({})
         texts = read_as_text(TokenTexts.read(tokenizer_folder(given.tokens, source.spec.folder)))
         count = write_explainers(Path(smk.output[0]).parent, neurons(source, described, listed), texts)
         job.say(f"{count} windows in {smk.output[0]}")

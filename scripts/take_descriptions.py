@@ -18,9 +18,8 @@ def main(smk: Any) -> None:
         convention = "refactored" if smk.params.settings["refactor_glu"] else "raw"
         taken = read_descriptions(place, ModelSpec.read(smk.input.model).size, convention)
         taken.save(smk.output[0])
-        count = sum(map(len, taken.found.values()))
         whose = f" of {taken.model}" if taken.model else ""
-        job.say(f"{count:,} descriptions of {len(taken.found):,} neurons{whose} from {taken.source}")
+        job.say(f"{taken.count:,} descriptions of {taken.neurons:,} neurons{whose} from {taken.source}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ SAID = (
 @pytest.fixture(scope="module", params=["raw", "refactored"])
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a neuron whose sign is -1, stored in either convention."""
-    known = Descriptions({}, "neuron-descriptions", "0f" * 16, "meta-llama/Llama-3.1-8B-Instruct")
+    known = Descriptions.build({}, "neuron-descriptions", "0f" * 16, "meta-llama/Llama-3.1-8B-Instruct")
     view = descriptions_view(known, SAID, -1, request.param)
     page = make().build(weights=weights(41), convention=request.param, descriptions=view)
     path = tmp_path_factory.mktemp("described") / "page.html"

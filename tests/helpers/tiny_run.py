@@ -109,7 +109,7 @@ class TinyRun:
         self.export_neurons(self.run.neurons_table)
         self.export_explainers(Path(self.run.export_explainers).parent)
         said = (Description(CASES[:2], "names of capitals", "somebody", 0.5, "by hand"),)
-        Descriptions({(1, neuron): said for neuron in NEURONS[1]}, "words").save(self.run.descriptions)
+        Descriptions.build({(1, neuron): said for neuron in NEURONS[1]}, "words").save(self.run.descriptions)
 
     def tokenise(self, out: str | Path) -> None:
         build(out, Sources.read(self.data.source), token_settings(max_length=32))

@@ -106,7 +106,7 @@ def readers(run: TinyRun) -> dict[str, Reader]:
         "activations": Reader(lambda: Sources.read(run.run.activations)),
         "all checksums of hf": Reader(lambda: check_whole(f"{export}/hf")),
         "all checksums of explainers": Reader(lambda: check_whole(f"{export}/explainers")),
-        "descriptions": Reader(lambda: Descriptions.read(run.run.descriptions).found),
+        "descriptions": Reader(lambda: [Descriptions.read(run.run.descriptions).of(1, neuron) for neuron in range(48)]),
         "all checksums of neuronpedia": Reader(lambda: check_whole(f"{export}/neuronpedia")),
         "browser: page": Reader(lambda: [_block(run.run.page(NeuronId(1, neuron))) for neuron in (7, 9)], ours=False),
         "browser: finder": Reader(run.open_finder, ours=False),

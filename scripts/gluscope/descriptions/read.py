@@ -51,7 +51,7 @@ def read_descriptions(place: str | Path, size: Size, convention: str = "raw") ->
     if not found:
         raise _refused(str(place), f"descriptions of neurons in files of {', '.join(_READ)}, found none")
     ordered = {at: tuple(sorted(ones.values(), key=_order)) for at, ones in found.items()}
-    return Descriptions(ordered, public_name(str(place)), digest.hexdigest()[:32], config.get("model", ""))
+    return Descriptions.build(ordered, public_name(str(place)), digest.hexdigest()[:32], config.get("model", ""))
 
 
 def description_files(place: Path) -> list[Path]:

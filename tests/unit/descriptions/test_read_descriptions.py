@@ -108,7 +108,8 @@ def test_experts_have_their_own(tmp_path: Path) -> None:
     row = {"layer": 0, "neuron": 1, "expert": 2, "polarity": 1, "description": "x"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     size = Size((LayerNeurons(experts=3, each=4),))
-    assert [*read_descriptions(tmp_path / "rows.jsonl", size).found] == [(0, 9)]
+    found = read_descriptions(tmp_path / "rows.jsonl", size)
+    assert [len(found.of(0, place)) for place in range(12)] == [0] * 9 + [1, 0, 0]
 
 
 REFUSED = {
@@ -173,7 +174,10 @@ def test_damage_and_wrong_names_are_refused_with_file_and_line(tmp_path: Path) -
         read_descriptions(folder, SIZE)
 
 
-def random_descriptions(seed: int) -> Descriptions:
+Found = dict[tuple[int, int], tuple[Description, ...]]
+
+
+def random_descriptions(seed: int) -> Found:
     rng = np.random.default_rng(seed)
     words = ["é", "\ud800 half", "<b>", "a " * 300, "names of capitals", "\u202e"]
     found = {}
@@ -186,34 +190,44 @@ def random_descriptions(seed: int) -> Descriptions:
             )
             for _ in range(rng.integers(1, 4))
         )  # fmt: skip
-    return Descriptions(found, "texts/here", "0f", "org/model")
+    return found
+
+
+def all_of(known: Descriptions) -> tuple[list[object], ...]:
+    return [known.source, known.digest, known.model], [known.of(layer, at) for layer in range(8) for at in range(8)]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_runs_own_file_gives_back_what_was_kept(seed: int, tmp_path: Path) -> None:
-    kept = random_descriptions(seed)
-    kept.save(tmp_path / "a.npz")
-    assert Descriptions.read(tmp_path / "a.npz") == kept
-    Descriptions(dict(reversed(kept.found.items())), kept.source, kept.digest, kept.model).save(tmp_path / "b.npz")
+    found = random_descriptions(seed)
+    Descriptions.build(found, "texts/here", "0f", "org/model").save(tmp_path / "a.npz")
+    known = Descriptions.read(tmp_path / "a.npz")
+    expected = [found.get((layer, place), ()) for layer in range(8) for place in range(8)]
+    assert all_of(known) == (["texts/here", "0f", "org/model"], expected)
+    assert known.count == sum(map(len, found.values()))
+    assert known.neurons == len(found)
+    assert known.of(9, 0) == ()
+    Descriptions.build(dict(reversed(found.items())), "texts/here", "0f", "org/model").save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    Descriptions({}).save(tmp_path / "none.npz")
-    assert Descriptions.read(tmp_path / "none.npz") == Descriptions({})
+    Descriptions.build({}).save(tmp_path / "none.npz")
+    assert all_of(Descriptions.read(tmp_path / "none.npz")) == (["", "", ""], [()] * 64)
 
 
 def test_bits_turned_over_in_it_are_named_or_harmless(tmp_path: Path) -> None:
-    kept = random_descriptions(0)
-    kept.save(tmp_path / "a.npz")
+    Descriptions.build(random_descriptions(0)).save(tmp_path / "a.npz")
+    kept = all_of(Descriptions.read(tmp_path / "a.npz"))
     whole = (tmp_path / "a.npz").read_bytes()
     rng, named = np.random.default_rng(0), 0
     for bit in rng.integers(0, 8 * len(whole), 200).tolist():
         (tmp_path / "a.npz").write_bytes(flip(whole, bit))
-        named += refused_or_equal(lambda: Descriptions.read(tmp_path / "a.npz"), kept)
+        named += refused_or_equal(lambda: all_of(Descriptions.read(tmp_path / "a.npz")), kept)
     assert named > 100
 
 
 @pytest.mark.parametrize("convention", ["raw", "refactored"])
 def test_the_tables_columns_by_case(convention: str) -> None:
-    known = random_descriptions(1)
+    found = random_descriptions(1)
+    known = Descriptions.build(found)
     sign = np.array([1, -1] * 4, np.int8)
     for layer in range(8):
         columns = {
@@ -223,7 +237,7 @@ def test_the_tables_columns_by_case(convention: str) -> None:
         for place in range(8):
             for case in CASES:
                 own = case.flipped if convention == "refactored" and sign[place] < 0 else case
-                said = [each for each in known.of(layer, place) if own in each.cases]
+                said = [each for each in found.get((layer, place), ()) if own in each.cases]
                 expected = said[0].words.replace("\ud800", "?") if said else None
                 assert columns[f"{case.value}_description"][place] == expected
                 assert columns[f"{case.value}_description_by"][place] == (said[0].by if said else None)

@@ -53,7 +53,7 @@ def texts_of(run: TinyRun) -> Any:
 
 
 def written(run: TinyRun) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    neurons = export_explainers.neurons(source(run), Descriptions({}), LISTED)
+    neurons = export_explainers.neurons(source(run), Descriptions.build({}), LISTED)
     count = write_explainers("out", neurons, texts_of(run))
     check_whole("out")
     found = [
@@ -193,7 +193,7 @@ def test_the_snippet_of_the_docs_makes_delphis_objects(made: TinyRun) -> None:
 
 
 def test_words_and_names_of_experts(made: TinyRun) -> None:
-    neuron = next(export_explainers.neurons(source(made), Descriptions({}), {"1": "7"}))
+    neuron = next(export_explainers.neurons(source(made), Descriptions.build({}), {"1": "7"}))
     case = next(case for case, found in neuron.cases.items() if found.train)
     assert latent_record(neuron, case, texts_of(made))["explanation"] == ""
     neuron.words[case] = "names"  # type: ignore[index]
