@@ -49,18 +49,14 @@ class Surrogates:
 
 def open_bytes(path: Path) -> BinaryIO:
     """The file, unpacked where its name says that it is packed."""
-    match PACKED.get(path.suffix.lower()):
-        case "gzip":
-            return cast(BinaryIO, gzip.open(path, "rb"))
-        case "bzip2":
-            return cast(BinaryIO, bz2.open(path, "rb"))
-        case "xz":
-            return cast(BinaryIO, lzma.open(path, "rb"))
-        case "zstd":
-            import pyarrow as pa
+    openers: dict[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open, "zstd": _open_zstd}
+    return cast(BinaryIO, openers.get(PACKED.get(path.suffix.lower(), ""), open)(path, "rb"))
 
-            return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"), 1 << 20)
-    return open(path, "rb")
+
+def _open_zstd(path: Path, mode: str) -> BinaryIO:
+    import pyarrow as pa
+
+    return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path), mode), "zstd"), 1 << 20)
 
 
 def text_lines(path: Path) -> Iterator[str]:

@@ -9,6 +9,8 @@ each hook, a tensor [sample, layer, neuron].
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +20,7 @@ import pyarrow as pa
 
 from gluscope.core.cases import Quantity
 from gluscope.core.errors import DatasetError
-from gluscope.export.source import ArrowFiles, ParquetFiles, open_tables, whole
+from gluscope.export.source import ArrowFiles, ParquetFiles, open_tables, refuse_other_order, whole
 from gluscope.summary.types import SampleTokens
 
 _HOOKS = {quantity: f"mlp.{quantity.hook}" for quantity in (Quantity.GATE, Quantity.IN)}
@@ -84,20 +86,15 @@ class _Tables:
         self.tokens = SampleTokens(example[self._order], position[self._order])
 
     def layers(self, d_mlp: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        count, row = len(self._order), 0
-        gate, in_ = (np.empty((d_mlp, count), np.float16) for _ in range(2))
-        for table in self._tables.tables(_ROWS_AT_ONCE):
-            self._check_rows(table, row, d_mlp)
-            values = [self._matrix(table, name, row) for name in _HOOKS.values()]
-            begin = 0
-            while begin < table.num_rows:  # a table may go over the end of a layer
-                at = row % d_mlp
-                rows = min(table.num_rows - begin, d_mlp - at)
-                gate[at : at + rows], in_[at : at + rows] = (value[begin : begin + rows] for value in values)
-                begin, row = begin + rows, row + rows
-                if row % d_mlp == 0:
-                    yield gate, in_
-                    gate, in_ = (np.empty((d_mlp, count), np.float16) for _ in range(2))
+        some = math.gcd(d_mlp, _ROWS_AT_ONCE)  # rows of one layer
+        for first, table in zip(itertools.count(0, some), self._tables.tables(some), strict=False):
+            self._check_rows(table, first, d_mlp)
+            at = first % d_mlp
+            if at == 0:
+                gate, in_ = (np.empty((d_mlp, len(self._order)), np.float16) for _ in range(2))
+            gate[at : at + some], in_[at : at + some] = (self._matrix(table, name, first) for name in _HOOKS.values())
+            if at + some == d_mlp:
+                yield gate, in_
 
     def _matrix(self, table: pa.Table, name: str, row: int) -> np.ndarray:
         column = table.column(name).combine_chunks()
@@ -109,14 +106,7 @@ class _Tables:
         return _half(values, f"{self._place}, {name}")
 
     def _check_rows(self, table: pa.Table, row: int, d_mlp: int) -> None:
-        number = np.arange(row, row + table.num_rows)
-        layer, neuron = (table.column(name).to_numpy() for name in ("layer", "neuron"))
-        if wrong := np.flatnonzero((layer != number // d_mlp) | (neuron != number % d_mlp)).tolist():
-            at, expected = wrong[0], number[wrong[0]]
-            found = f"L{layer[at]}/N{neuron[at]}"
-            name = f"L{expected // d_mlp}/N{expected % d_mlp} in row {expected}"
-            step = "sort its rows by layer and neuron, or name those of this model"
-            raise DatasetError(str(self._place), name, found, step)
+        refuse_other_order(str(self._place), table, row, d_mlp)
         for name, first in ((POSITIONS, self._positions), (EXAMPLES, self._examples)):
             if first is not None and not all(entry == first for entry in table.column(name)):
                 raise DatasetError(str(self._place), f"the same {name} in every row", "others", _AGAIN)

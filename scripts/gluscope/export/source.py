@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -117,6 +118,18 @@ class ParquetFiles:
                     waiting = [joined.slice(d_mlp)]
         if any(table.num_rows for table in waiting):
             yield pa.concat_tables(waiting)
+
+
+def refuse_other_order(where: str, table: pa.Table, first: int, d_mlp: int) -> None:
+    """Rows are neurons in order, `d_mlp` a layer. first: the row of the table's first row. Raises DatasetError."""
+    row = np.arange(first, first + table.num_rows)
+    layer, neuron = (table.column(name).to_numpy() for name in ("layer", "neuron"))
+    wrong = np.flatnonzero((layer != row // d_mlp) | (neuron != row % d_mlp))
+    if len(wrong):
+        at = wrong[0]
+        expected = f"L{row[at] // d_mlp}/N{row[at] % d_mlp} in row {row[at]}"
+        step = "sort its rows by layer and neuron, or name those of this model"
+        raise DatasetError(where, expected, f"L{layer[at]}/N{neuron[at]}", step)
 
 
 def _split(place: Path) -> Path:

@@ -19,7 +19,7 @@ from gluscope.dataset.record import TokenRecord
 from gluscope.dataset.sources import Located, revision_of
 from gluscope.export.published import from_table, width
 from gluscope.export.sampled import open_sampled
-from gluscope.export.source import Published, open_published
+from gluscope.export.source import Published, open_published, refuse_other_order
 from gluscope.model.spec import ModelSpec
 from gluscope.summary.file import write_summary
 from gluscope.summary.merge import in_order
@@ -68,8 +68,7 @@ def take_activations(
     published = open_published(located.folder)
     _refuse_other_size(located.id, published.rows, spec)
     _refuse_other_tokens(located, published, tokens)
-    names = frozenset(file.name for file in published.files)
-    revision = revision_of(located, None if Path(located.folder).is_file() else names)
+    revision = _revision(located, published.files)
     about = _describe(located, revision, published, spec, tokens, taking)
     layers = _layers(located, published, spec, tokens, sign, taking)
     places = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
@@ -99,8 +98,7 @@ class TakenSample:
             found = f"token {tokens.position[at]} of row {tokens.example[at]}"
             step = "name, under `dataset`, the data set that they were sampled from"
             raise DatasetError(located.id, "sampled tokens that the data set has", found, step)
-        names = frozenset(file.name for file in self.found.files)
-        revision = revision_of(located, None if Path(located.folder).is_file() else names)
+        revision = _revision(located, self.found.files)
         self.about = {"id": located.id, "revision": revision, "convention": self.found.convention}
         self.note = SAMPLED.format(count=len(tokens.example), id=public_name(located.id), revision=revision)
 
@@ -112,6 +110,11 @@ class TakenSample:
         for layer, (summary, (gate, in_)) in enumerate(zip(layers, self.found.layers(spec.d_mlp), strict=True)):
             flipped = np.where(other & (sign[layer, :, None] < 0), -in_, in_)
             yield replace(summary, sample_gate=gate, sample_in=flipped)
+
+
+def _revision(located: Located, files: list[Path]) -> str:
+    """Of what is read, where others may lie beside it."""
+    return revision_of(located, None if Path(located.folder).is_file() else frozenset(file.name for file in files))
 
 
 def _refuse_other_size(name: str, rows: int, spec: ModelSpec) -> None:
@@ -156,7 +159,7 @@ def _layers(
 ) -> Iterator[LayerSummary]:
     for layer, table in enumerate(published.tables(spec.d_mlp)):
         where = f"{located.id}, layer {layer}"
-        _refuse_other_neurons(where, table, layer)
+        refuse_other_order(located.id, table, layer * spec.d_mlp, spec.d_mlp)
         if width(table) != taking.k:
             step = f"set `k: {width(table)}` in the run"
             raise DatasetError(where, f"lists of {taking.k} examples, the run's k", str(width(table)), step)
@@ -171,15 +174,6 @@ def _refuse_other_tokens(located: Located, published: Published, tokens: TokenRe
     if published.skips and (seen := published.skips["tokens"] + published.skips["skipped"]) != tokens.tokens:
         step = "name, under `dataset`, the data set that the activations were computed on"
         raise DatasetError(located.id, f"activations over {tokens.tokens} tokens", str(seen), step)
-
-
-def _refuse_other_neurons(where: str, table: pa.Table, layer: int) -> None:
-    layers, neurons = (table.column(name).to_numpy() for name in ("layer", "neuron"))
-    wrong = np.flatnonzero((layers != layer) | (neurons != np.arange(len(neurons))))
-    if len(wrong):
-        found = f"L{layers[wrong[0]]}/N{neurons[wrong[0]]}"
-        step = "sort its rows by layer and neuron, or name the activations of this model"
-        raise DatasetError(where, f"L{layer}/N{wrong[0]} in row {wrong[0]} of it", found, step)
 
 
 def _refuse_other_texts(where: str, table: pa.Table, summary: LayerSummary, tokens: TokenRecord) -> None:

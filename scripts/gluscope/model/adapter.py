@@ -247,15 +247,22 @@ def _check_modules(blocks: Any, mlp: str, names: dict[str, str], where: str, arc
     return acts.pop()
 
 
+_ACTS = ("hidden_activation", "hidden_act", "activation_function")  # the config's keys
+
+
 def _act_name(config: Any, mlp: Any, act: str | None, where: str, architecture: str) -> str:
+    if act is not None:
+        return named_act(config, mlp.get_submodule(act), where, architecture)
+    named = (getattr(config.get_text_config(), key, None) for key in _ACTS)
+    return next((name for name in named if isinstance(name, str)), "silu")  # LFM2 calls silu itself; `load` tries it
+
+
+def named_act(config: Any, module: Any, where: str, architecture: str) -> str:
     """The activation's name, which is the config's; checked against the module that the model really made."""
-    text = config.get_text_config()
-    keys = ("hidden_activation", "hidden_act", "activation_function")
-    named = [name for key in keys if isinstance(name := getattr(text, key, None), str)]
-    if act is None:
-        return named[0] if named else "silu"  # LFM2 calls silu itself; `load` tries it
-    made = repr(mlp.get_submodule(act))
-    fitting = [name for name in named if name in ACT2FN and repr(ACT2FN[name]) == made]
-    if not fitting or fitting[0] not in activation.NAMES:
-        raise refused(where, architecture, f"the activation {made}, not one of {', '.join(activation.NAMES)}")
-    return fitting[0]
+    named = [getattr(config.get_text_config(), key, None) for key in _ACTS]
+    for name in named:
+        if isinstance(name, str) and name in ACT2FN and repr(ACT2FN[name]) == repr(module):
+            if name in activation.NAMES:
+                return name
+            break
+    raise refused(where, architecture, f"the activation {module!r}, not one of {', '.join(activation.NAMES)}")

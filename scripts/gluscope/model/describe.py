@@ -12,6 +12,7 @@ from gluscope.core.hub import snapshot
 from gluscope.core.names import is_on_hub
 from gluscope.model.files import FETCH_AGAIN, Tensor, peek, read_json, refuse_two_sets, tensors_of
 from gluscope.model.mixture import Mixture
+from gluscope.model.mixture_sizes import speaks_of_experts
 from gluscope.model.spec import ModelSpec
 from gluscope.model.unchanged import revision_now
 
@@ -54,11 +55,10 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
 
     config = read_config(folder, raw, model)
     from gluscope.model.adapter import layout  # imports TransformerLens, which takes seconds
-    from gluscope.model.find_mixture import has_experts, mixture_layout
+    from gluscope.model.find_mixture import mixture_layout
 
-    modules = (mixture_layout(config, model, tensors) if has_experts(config) else None) or layout(
-        config, model, tensors
-    )
+    may_be_mixture = speaks_of_experts(config.get_text_config().to_dict())
+    modules = (mixture_layout(config, model, tensors) if may_be_mixture else None) or layout(config, model, tensors)
     _check_stored(modules, tensors, model)
     return ModelSpec(
         model=model,

@@ -10,18 +10,16 @@ import re
 from typing import Any
 
 from torch import nn
-from transformers.activations import ACT2FN
 
-from gluscope.core import activation
 from gluscope.core.errors import ModelError
-from gluscope.model.adapter import Layout, empty_model, head_name, refused, stored_template
+from gluscope.model.adapter import Layout, empty_model, head_name, named_act, refused, stored_template
 from gluscope.model.experts import gating_of, is_experts
 from gluscope.model.files import Tensor
 from gluscope.model.keys import StoredKeys, stored_keys
 from gluscope.model.mixture import CLAMPED, Mixture
+from gluscope.model.mixture_sizes import chosen_of
 from gluscope.model.norms import norms_of
 
-_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 # Children of a block that may be the norm before its mixture: the first that it has. Where it has only norms behind
 # attention and MLP, x is the residual stream. `load` tries what is found here with the real weights.
 _NORMS = ("pre_feedforward_layernorm", "pre_mlp_layernorm", "ffn_norm", "post_attention_layernorm")
@@ -30,12 +28,6 @@ _MLPS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
 _OTHER = (
     "experts that transformers runs through its experts interface, which gate as act(gate) * in, or as gpt-oss does"
 )
-
-
-def has_experts(config: Any) -> bool:
-    """Whether a config speaks of experts."""
-    text = config.get_text_config()
-    return any((getattr(text, key, None) or 0) > 1 for key in _COUNTS if isinstance(getattr(text, key, None), int))
 
 
 def mixture_layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) -> Layout | None:
@@ -214,9 +206,7 @@ class _Finder:
         return int(self._at(dense[0], parts["gate"]).out_features) if parts else 0
 
     def _chosen(self) -> int:
-        text = self._model.config.get_text_config()
-        found = (getattr(text, key, None) for key in ("num_experts_per_tok", "top_k_experts", "moe_k", "moe_topk"))
-        chosen = next((number for number in found if isinstance(number, int)), None)
+        chosen = chosen_of(self._model.config.get_text_config().to_dict())
         if chosen is None:
             raise self._refused("a config that does not say to how many experts a token is sent")
         return chosen
@@ -275,10 +265,4 @@ def _act_of(config: Any, experts: Any, mixture: Mixture, where: str, architectur
     """The activation's name, which the config says; checked against the module that the model really made."""
     if mixture.gating == CLAMPED:
         return "quick_gelu"  # x * sigmoid(1.702 x)
-    text = config.get_text_config()
-    named = [getattr(text, key, None) for key in ("hidden_activation", "hidden_act", "activation_function")]
-    fitting = [n for n in named if isinstance(n, str) and n in ACT2FN and repr(ACT2FN[n]) == repr(experts.act_fn)]
-    if not fitting or fitting[0] not in activation.NAMES:
-        found = f"the activation {experts.act_fn!r}, not one of {', '.join(activation.NAMES)}"
-        raise refused(where, architecture, found)
-    return str(fitting[0])
+    return named_act(config, experts.act_fn, where, architecture)

@@ -11,11 +11,17 @@ from typing import Any
 from gluscope.core.size import LayerNeurons, Size
 
 _COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_CHOSEN = ("num_experts_per_tok", "top_k_experts", "moe_k", "moe_topk")
 
 
 def speaks_of_experts(config: Mapping[str, Any]) -> bool:
     """Whether a config is that of a mixture of experts."""
     return any(type(number := config.get(key)) is int and number > 1 for key in _COUNTS)
+
+
+def chosen_of(config: Mapping[str, Any]) -> int | None:
+    """To how many experts a token is sent; None where the config does not say."""
+    return next((config[key] for key in _CHOSEN if type(config.get(key)) is int), None)
 
 
 def mixture_size(config: Mapping[str, Any]) -> Size | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from gluscope.core.cost import ModelSize
 from gluscope.model.files import cached_snapshot, peek
+from gluscope.model.mixture_sizes import chosen_of
 
-_CHOSEN = ("num_experts_per_tok", "moe_k", "top_k_experts")
 _DTYPES = {"float32", "bfloat16", "float16"}
 
 
@@ -34,5 +34,4 @@ def size_of(model: str, revision: str | None = None) -> ModelSize | None:
     each = text.get("head_dim") or d_model // heads
     attention = 2 * d_model * each * (heads + kv_heads)
     dtype = str(text.get("dtype") or text.get("torch_dtype") or config.get("dtype") or config.get("torch_dtype") or "")
-    chosen = next((text[key] for key in _CHOSEN if type(text.get(key)) is int), 0)
-    return ModelSize.of(known, d_model, attention, dtype if dtype in _DTYPES else "", chosen)
+    return ModelSize.of(known, d_model, attention, dtype if dtype in _DTYPES else "", chosen_of(text) or 0)

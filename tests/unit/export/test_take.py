@@ -126,7 +126,7 @@ def test_ties_are_put_into_order(layers: list[LayerSummary], tmp_path: Path) -> 
 
 REFUSED = [
     ({"spec": replace(made.SPEC, n_layers=4)}, "4 layers of 40 neurons, 160 rows, as user/model has, found 120 rows"),
-    ({"spec": replace(made.SPEC, n_layers=4, d_mlp=30)}, "layer 1: expected L1/N0 in row 0 of it, found L0/N30"),
+    ({"spec": replace(made.SPEC, n_layers=4, d_mlp=30)}, "expected L1/N0 in row 30, found L0/N30"),
     ({"k": 16}, "layer 0: expected lists of 16 examples, the run's k, found 4. Next: set `k: 4` in the run"),
     ({"record": replace(made.RECORD, rows=20)}, "expected rows below 20, as user/texts has, found row 29. Next: name"),
 ]
@@ -147,7 +147,7 @@ def test_what_does_not_belong_together_is_refused(
 def test_rows_in_another_order_are_refused(forms: dict[str, Path], tmp_path: Path) -> None:
     saved = datasets.load_from_disk(forms["saved"])
     saved.select([1, 0, *range(2, len(saved))]).save_to_disk(tmp_path / "turned")
-    with pytest.raises(DatasetError, match="expected L0/N0 in row 0 of it, found L0/N1"):
+    with pytest.raises(DatasetError, match="expected L0/N0 in row 0, found L0/N1"):
         take(tmp_path / "turned", tmp_path / "t.zarr")
 
 
