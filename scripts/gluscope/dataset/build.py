@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,7 +25,6 @@ from gluscope.dataset.tokenise import Piece, Tokeniser, save_tokenizer, special_
 from gluscope.store.atomic import new_folder
 from gluscope.store.blocks import write_sums
 
-Report = Callable[[int, int, int], None]
 EXAMPLES_AT_ONCE = 256
 
 
@@ -34,7 +33,6 @@ def build(
     sources: Sources,
     settings: TokenSettings,
     versions: dict[str, str] | None = None,
-    report: Report | None = None,
     stages: dict[str, str] | None = None,
 ) -> TokenRecord:
     """Write the token data set `out`, a folder that `datasets.load_from_disk` opens, and return its tokens.json.
@@ -52,7 +50,6 @@ def build(
     ends the choice and is left out. Sources with `input_ids` are taken as they are: only order and sum apply.
 
     versions, stages: kept in tokens.json.
-    report: called now and then with (rows seen, rows of the source, tokens so far).
     The folder appears under its name when it is complete. Raises DatasetError, and StoreError for a full disk.
     """
     with new_folder(out) as folder:
@@ -60,26 +57,16 @@ def build(
         scratch.mkdir()
         opened = open_source(sources.source, settings, scratch)
         source = opened.table
-        plain = IDS in source.columns.own
         _check(source, sources, settings)
-        order = take_order(len(source), settings.shuffle_seed)
-        tokeniser = template = special = None
-        if plain:
-            examples = taken_over(source, order)
-            if sources.tokenizer is not None:
-                save_tokenizer(sources.tokenizer, folder / TOKENIZER_JSON)
-                special = special_tokens(sources.tokenizer)
-        else:
-            assert sources.tokenizer is not None
-            tokeniser = Tokeniser(sources.tokenizer, settings.bos)
+        chunks, tokeniser, template = _examples(source, sources, settings)
+        special = None
+        if tokeniser is not None:
             tokeniser.save(folder / TOKENIZER_JSON)
             special = tokeniser.special
-            if settings.messages_column is None:
-                examples = tokenised(source, order, tokeniser, settings)
-            else:
-                template = ChatTemplate(tokeniser.with_template, sources.tokenizer.id, settings)
-                examples = rendered(source, order, tokeniser, template, settings)
-        totals = _write(up_to(examples, settings.max_tokens), source, settings, scratch / "tokens.arrow", report)
+        elif sources.tokenizer is not None:
+            save_tokenizer(sources.tokenizer, folder / TOKENIZER_JSON)
+            special = special_tokens(sources.tokenizer)
+        totals = _write(up_to(chunks, settings.max_tokens), source, settings, scratch / "tokens.arrow")
         _refuse_empty(totals, len(source), sources.source.id, settings)
         _save(scratch / "tokens.arrow", folder, totals.fingerprint(settings))
         shutil.rmtree(scratch)
@@ -91,8 +78,8 @@ def build(
             fingerprint=totals.fingerprint(settings),
             settings=settings,
             source={"id": sources.source.id, "revision": opened.revision},
-            tokenizer=None if plain else _tokenizer_of(sources),
-            pretokenised=plain,
+            tokenizer=_tokenizer_of(sources) if tokeniser else None,
+            pretokenised=tokeniser is None,
             text_column=settings.column if settings.column in source.columns.types else None,
             dropped_empty=totals.empty,
             replaced_surrogates=opened.surrogates,
@@ -168,9 +155,22 @@ def _check(source: Table, sources: Sources, settings: TokenSettings) -> None:
         raise DatasetError(where, "a tokenizer for texts", "none", "add `tokenizer` to the data set's entry")
 
 
-def _write(
-    chunks: Iterator[list[Taken]], source: Table, settings: TokenSettings, path: Path, report: Report | None
-) -> _Totals:
+def _examples(
+    source: Table, sources: Sources, settings: TokenSettings
+) -> tuple[Iterator[list[Taken]], Tokeniser | None, ChatTemplate | None]:
+    """All examples of the source, and what makes them of its rows: nothing where it has `input_ids`."""
+    order = take_order(len(source), settings.shuffle_seed)
+    if IDS in source.columns.own:
+        return taken_over(source, order), None, None
+    assert sources.tokenizer is not None
+    tokeniser = Tokeniser(sources.tokenizer, settings.bos)
+    if settings.messages_column is None:
+        return tokenised(source, order, tokeniser, settings), tokeniser, None
+    template = ChatTemplate(tokeniser.with_template, sources.tokenizer.id, settings)
+    return rendered(source, order, tokeniser, template, settings), tokeniser, template
+
+
+def _write(chunks: Iterator[list[Taken]], source: Table, settings: TokenSettings, path: Path) -> _Totals:
     """All examples into one Arrow stream."""
     import pyarrow as pa
     from datasets import Features
@@ -186,8 +186,6 @@ def _write(
                 part = examples[first : first + EXAMPLES_AT_ONCE]
                 columns = _source_columns(part, settings.column) | _own_columns(part, totals)
                 writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))
-            if report:
-                report(totals.seen, len(source), sum(totals.lengths))
     return totals
 
 

@@ -172,7 +172,7 @@ class TokenRecord:
             if path.suffix not in (".arrow", SUFFIX):
                 file.check(folder)
 
-    def check_fits(self, spec: Any, where: str = "token data set") -> None:
+    def check_fits(self, spec: Any, where: str) -> None:
         """Every token id is one that the model (a ModelSpec) embeds. Raises DatasetError."""
         if self.max_id >= spec.n_vocab:
             raise DatasetError(

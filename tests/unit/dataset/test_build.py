@@ -400,19 +400,11 @@ def test_an_empty_folder_made_beforehand_is_no_obstacle(tmp_path: Path, texts: P
     assert len(made(tmp_path / "out", texts, tokenizer)) == 6
 
 
-def test_progress_is_reported(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
-    seen: list[tuple[int, int, int]] = []
-    record = build(
-        tmp_path / "out", fetch(str(texts), str(tokenizer)), token_settings(), report=lambda *call: seen.append(call)
-    )
-    assert seen[-1] == (len(TEXTS), len(TEXTS), record.tokens)
-
-
 def test_ids_beyond_the_models_vocabulary_are_refused(tmp_path: Path, texts: Path, tokenizer: Path) -> None:
     record = made(tmp_path / "out", texts, tokenizer).record
-    record.check_fits(SimpleNamespace(n_vocab=record.max_id + 1, model="m"))
+    record.check_fits(SimpleNamespace(n_vocab=record.max_id + 1, model="m"), "data")
     with pytest.raises(GluscopeError, match=f"token ids below {record.max_id}, the vocabulary of m, found id"):
-        record.check_fits(SimpleNamespace(n_vocab=record.max_id, model="m"))
+        record.check_fits(SimpleNamespace(n_vocab=record.max_id, model="m"), "data")
 
 
 def test_settings_are_those_of_the_config() -> None:
