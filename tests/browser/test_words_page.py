@@ -128,6 +128,9 @@ def test_words_are_searched_among_pages_and_among_all_neurons(open_page: Open, s
     assert [(row["layer"], row["neuron"], row["words"]) for row in rows] == [("1", "7", "names of Capitals")]
     tab.fill("#search", "<B>")
     tab.locator("#finder-table td.found-lists", has_text="<b>x</b>").wait_for()
+    tab.fill("#search", "s")
+    tab.locator("#asked", has_text="2 neurons by words about them").wait_for()
+    assert tab.locator("#pages .row").count() == 2
     tab.fill("#search", "mountains")
     tab.locator("#finder-empty:not([hidden])").wait_for()
     assert tab.locator("#finder-empty").inner_text() == ("No words about a neuron that has a page contain “mountains”.")

@@ -8,7 +8,8 @@ function wireSearch(site) {
   const draw = () => {
     const typed = $("search").value, number = neuronAsked(typed);
     const words = number ? nameOf(number).toLowerCase() : asToken(typed).toLowerCase();
-    const found = site.cards.filter((card, i) => texts[i].includes(words) || site.answers?.(card));
+    const inWords = typed && !number && $("ask-how")?.value === "words";
+    const found = site.cards.filter((card, i) => (inWords ? wordsOf(card, typed) : texts[i].includes(words) || site.answers?.(card)));
     site.pagesFound = typed ? found.length : null;
     $("pages").replaceChildren(...found.slice(0, shown).map((card) => pageRow(card, words)));
     $("found").textContent = found.length === site.cards.length ? `${grouped(found.length)} neuron${found.length === 1 ? "" : "s"}` : `${grouped(found.length)} of ${grouped(site.cards.length)}`;
