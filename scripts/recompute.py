@@ -12,6 +12,8 @@ from gluscope.model.spec import ModelSpec
 from gluscope.recompute.stage import Origin, recompute
 from gluscope.workflow.job import start
 
+WORTH_COMPILING = 32  # neurons: by then reading their texts takes longer than compiling
+
 
 def main(smk: Any) -> None:
     """Write the values of the neuron that `smk.wildcards` name, or of `smk.params.neurons` where they are not fresh."""
@@ -24,6 +26,7 @@ def main(smk: Any) -> None:
             device=smk.resources.device,
             batch_tokens=smk.resources.batch_tokens,
             threads=smk.threads,
+            compiled=len(outputs) >= WORTH_COMPILING,
         )
         tokens = Path(smk.input.tokens).parent
         recompute(spec, smk.input.summary, tokens, layer, outputs, origin)

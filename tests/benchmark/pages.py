@@ -139,6 +139,7 @@ def _run(made: MadeUp, stage: str, wildcards: dict[str, str], out: Sequence[str]
             "neurons": paths.neuron("L0/N0"),
             "neuron": paths.neuron("L0/N0"),
             "effect": [],
+            "explanation": [],
         }
     given = {
         "scripts": str(SCRIPTS), "wildcards": wildcards, "input": common | own, "output": {"file": list(out)},

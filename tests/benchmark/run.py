@@ -19,6 +19,7 @@ from gluscope.core.provenance import versions
 from gluscope.scan.loop import writers
 
 from benchmark import forward
+from benchmark.clicks import Clicks, clicks
 from benchmark.madeup import make_run
 from benchmark.merging import Merge, merge
 from benchmark.pages import BulkPages, ColdPage, bulk_pages, cold_page
@@ -36,14 +37,15 @@ SECTIONS = ("merge", "pages", "writing", "forward")
 class Plan:
     """What to measure, and how much of it.
 
-    efforts: of forward passes, by shape. pages, bulk: (shape, tokens in the cache, neurons, shards). merges: (shards,
-    layers, neurons). written: d_model, bytes. sections: names of SECTIONS. most_bytes: that a cache may take on the
-    disk.
+    efforts: of forward passes, by shape. pages, bulk, clicked: (shape, tokens in the cache, neurons, shards).
+    merges: (shards, layers, neurons). written: d_model, bytes. sections: names of SECTIONS. most_bytes: that a cache
+    may take on the disk.
     """
 
     efforts: dict[str, Effort]
     pages: Sequence[tuple[str, int, int, int]]
     bulk: tuple[str, int, int, int]
+    clicked: tuple[str, int, int, int]
     merges: Sequence[tuple[int, int, int]]
     written: tuple[int, int]
     repeats: int = 5
@@ -55,6 +57,7 @@ _FULL = Plan(
     efforts={"d512": Effort(tokens=2500), "d1024": Effort(tokens=1500)},
     pages=(("d1024", 120_000, 1, 1), ("d1024", 120_000, 1, 8), ("olmo-7b", 180_000, 1, 1), ("olmo-7b", 180_000, 1, 8)),
     bulk=("d1024", 200_000, 128, 8),
+    clicked=("olmo-7b", 180_000, 8, 8),
     merges=((8, 2, 2752), (64, 2, 2752)),
     written=(4096, 3 << 30),
 )
@@ -69,6 +72,7 @@ _QUICK = Plan(
     efforts={"tiny": Effort(rounds=4, tokens=400, replay_neurons=8)},
     pages=(("tiny", 4000, 1, 3),),
     bulk=("tiny", 4000, 4, 2),
+    clicked=("tiny", 4000, 2, 2),
     merges=((2, 1, 64), (8, 1, 64)),
     written=(64, 4 << 20),
     repeats=1,
@@ -85,6 +89,7 @@ class Results:
     forward: list[forward.Forward] = field(default_factory=list)
     pages: list[ColdPage] = field(default_factory=list)
     bulk: BulkPages | None = None
+    clicks: Clicks | None = None
     merges: list[Merge] = field(default_factory=list)
     written: list[Writing] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -130,6 +135,7 @@ def _parts(plan: Plan, device: str, dtype: torch.dtype, results: Results) -> Ite
         for made in plan.pages:
             yield f"a page at the shape of {made[0]}, {made[3]} shards", partial(_cold_page, plan, results, made)
         yield f"{plan.bulk[2]} pages at the shape of {plan.bulk[0]}", partial(_bulk, plan, results)
+        yield f"clicks at the shape of {plan.clicked[0]}", partial(_clicks, plan, results)
     if "writing" in plan.sections:
         yield "writers of a cache", partial(_writing, plan, results)
     if "forward" in plan.sections:
@@ -147,6 +153,10 @@ def _cold_page(plan: Plan, results: Results, made: tuple[str, int, int, int], fo
 
 def _bulk(plan: Plan, results: Results, folder: Path) -> None:
     results.bulk = bulk_pages(make_run(folder / "run", SHAPES[plan.bulk[0]], *plan.bulk[1:]))
+
+
+def _clicks(plan: Plan, results: Results, folder: Path) -> None:
+    results.clicks = clicks(make_run(folder / "run", SHAPES[plan.clicked[0]], *plan.clicked[1:]), plan.repeats)
 
 
 def _writing(plan: Plan, results: Results, folder: Path) -> None:

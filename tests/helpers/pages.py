@@ -10,6 +10,7 @@ from gluscope.core.activation import act
 from gluscope.core.cases import CASES, QUANTITIES, Quantity
 from gluscope.core.neuron import NeuronId
 from gluscope.page.build import build_page, contexts_of
+from gluscope.page.example_texts import ExampleTexts
 from gluscope.page.record import NeuronPage, PageProvenance
 from gluscope.page.tokens import TokenTexts
 from gluscope.recompute.types import Recomputed
@@ -81,8 +82,9 @@ class Made:
         arguments = self.arguments | changes
         if arguments["convention"] == "refactored":
             arguments["summary"] = refactor(arguments["summary"], np.array([arguments["sign"]], np.int8))
-        contexts = contexts_of(arguments["sample"], arguments["dataset"], arguments["texts"])
-        return build_page(contexts=contexts, **arguments)
+        dataset, texts = arguments.pop("dataset"), arguments["texts"]
+        contexts = contexts_of(arguments["sample"], dataset, texts)
+        return build_page(contexts=contexts, example_texts=ExampleTexts(dataset, texts), **arguments)
 
 
 def tokenizer(words: tuple[str, ...]) -> TokenTexts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -14,7 +15,10 @@ from gluscope.browse.served import Served
 from gluscope.core.cores import usable_cores
 from gluscope.core.errors import StoreError, one_line
 from gluscope.core.freshness import is_fresh
+from gluscope.core.half import compiled_from_float16
 from gluscope.core.neuron import NeuronId
+from gluscope.effect.types import Effect
+from gluscope.explain.types import Explanation
 from gluscope.page.render import card, render_page
 from gluscope.page.results import RunResults
 from gluscope.recompute.stage import Origin, recomputed
@@ -32,12 +36,14 @@ _FOR_LIVE = b"gluscopeLive"  # in every page that can show a reader's own text
 
 @dataclass(frozen=True)
 class Made:
-    """A page that was made now. html: the whole file. card: see `render.card`. why_not_kept: empty if it may be one."""
+    """A page that was made now. html: the whole file. card: see `render.card`. values: those that are not a file
+    yet, if any. why_not_kept: empty if it may be one.
+    """
 
     neuron: NeuronId
     html: bytes
     card: dict[str, object]
-    values: Recomputed
+    values: Recomputed | None
     why_not_kept: str = ""
 
 
@@ -57,6 +63,7 @@ class PageMaker:
             device=served.device,
             batch_tokens=served.batch_tokens,
             threads=min(_MOST_THREADS, usable_cores()),
+            compiled=True,
             model=model,
         )
         self._opened: tuple[tuple[int, ...], RunResults] | None = None
@@ -76,8 +83,10 @@ class PageMaker:
             return self._opened[1]
 
     def warm(self) -> None:
-        """Open now what the first page would wait for."""
+        """Open, and compile, now what the first page would wait for."""
         _ = self.results.contexts
+        if self._origin.source == "cache":
+            compiled_from_float16()
 
     def check(self, neuron: NeuronId) -> None:
         """Raises ConfigError for a neuron that the model does not have."""
@@ -90,6 +99,7 @@ class PageMaker:
         if any(not _says(versions[stage], text) for stage, text in served.versions.items()):
             return None
         made_from = [served.values(neuron), *self._shared, *versions.values()]
+        made_from += served.found_besides(neuron).values()
         if not is_fresh(served.page(neuron), filter(os.path.exists, made_from)):
             return None
         html = Path(served.page(neuron)).read_bytes()
@@ -104,10 +114,16 @@ class PageMaker:
         if origin.source == "model" and self._model is None:
             expected = f"a loaded model{f' ({why_not})' if why_not else ', which the pages of this run come from'}"
             raise StoreError(served.page(neuron), expected, "none", "start `make browse` with MODEL=1")
-        tokens = Path(served.tokens).parent
-        [(_, values)] = recomputed(results.spec, served.summary, tokens, neuron.layer, [place], origin)
-        page = results.neuron(neuron, served.command(neuron), values)
-        return Made(neuron, render_page(page).encode(), card(page), values, why_not)
+        values, new = None if why_not else self._stored(neuron), None
+        if values is None:
+            tokens = Path(served.tokens).parent
+            [(_, values)] = recomputed(results.spec, served.summary, tokens, neuron.layer, [place], origin)
+            new = values
+        besides = self._besides(neuron)
+        effect = Effect.read(besides["effect"], neuron) if "effect" in besides else None
+        explained = Explanation.read(besides["explain"], neuron) if "explain" in besides else None
+        page = results.neuron(neuron, served.command(neuron), values, effect, explained)
+        return Made(neuron, render_page(page).encode(), card(page), new, why_not)
 
     def keep(self, made: Made) -> bool:
         """Write the files that the workflow would; returns whether that could be done.
@@ -121,14 +137,38 @@ class PageMaker:
             for stage, text in served.versions.items():
                 if not _says(file := served.paths.version(stage), text):
                     _write(file, text.encode())
-            made.values.save(served.values(neuron))
-            forget(served.values(neuron))
+            if made.values is not None:
+                made.values.save(served.values(neuron))
+                forget(served.values(neuron))
             _write(served.page(neuron), made.html)
         except (OSError, StoreError) as error:
             self.read_only = one_line(error)
             self._say(f"Pages are shown and not kept: {self.read_only}")
             return False
         return True
+
+    def _stored(self, neuron: NeuronId) -> Recomputed | None:
+        """The neuron's recomputed values, where they are there as they would be made. The file stays: a measured effect
+        would be older than a new one.
+        """
+        served, version = self.served, self.served.paths.version("recompute")
+        made_from = [served.summary, served.model, served.tokens, *served.kept, version]
+        if not _says(version, served.versions.get("recompute", "")):
+            return None
+        if not is_fresh(served.values(neuron), filter(os.path.exists, made_from)):
+            return None
+        with suppress(StoreError):
+            return Recomputed.read(served.values(neuron), neuron)
+        return None
+
+    def _besides(self, neuron: NeuronId) -> dict[str, str]:
+        """`Served.found_besides`, as far as it is there and newer than what it is made from."""
+        served, found = self.served, {}
+        for stage, file in served.found_besides(neuron).items():
+            made_from = [served.summary, served.weights, served.model, served.tokens, served.paths.version(stage)]
+            if is_fresh(file, filter(os.path.exists, made_from)):
+                found[stage] = file
+        return found
 
     @property
     def _shared(self) -> list[str]:

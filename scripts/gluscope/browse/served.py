@@ -25,7 +25,7 @@ class Served:
     kept: the caches or replays of all shards. source, device, batch_tokens: as in `recompute.stage.Origin`. listed: for
     pages from a replay the places of the neurons that it holds, by layer; None where any neuron's page can be made.
     versions: by stage, what versions/STAGE.json says while the config stays as it is. options: of the command that
-    makes a page.
+    makes a page. measures, explains: whether the run measures effects, and has words for its neurons.
     """
 
     run: str
@@ -42,6 +42,8 @@ class Served:
     listed: Mapping[int, Sequence[int]] | None
     versions: Mapping[str, str]
     options: str = ""
+    measures: bool = False
+    explains: bool = False
 
     @classmethod
     def of(cls, flow: Flow, run: str, options: str) -> Served:
@@ -63,6 +65,8 @@ class Served:
             listed=flow.listed(run) if keys.pages_source == "replay" else None,
             versions={stage: version_text(flow.version(stage), settings[stage]) for stage in STAGES},
             options=options,
+            measures=flow.measures(run),
+            explains=keys.explain is not None,
         )
 
     @property
@@ -86,6 +90,11 @@ class Served:
     def values(self, neuron: NeuronId) -> str:
         """The file of the recomputed values."""
         return self.paths.neuron(neuron)
+
+    def found_besides(self, neuron: NeuronId) -> dict[str, str]:
+        """The files of the measured effect and of the words, by stage, if the run has such."""
+        found = {"effect": self.paths.effect(neuron)} if self.measures else {}
+        return found | ({"explain": self.paths.explanation(neuron)} if self.explains else {})
 
     def holds(self, layer: int, place: int) -> bool:
         """Whether the workflow makes the page of the neuron at a place of a layer, as the config is."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gluscope.core.half import from_bfloat16, from_float16
+from gluscope.core.half import compiled_from_float16, from_bfloat16, from_float16
 from gluscope.store.damage import Damaged, refused
 from gluscope.store.group import GroupReader
 from gluscope.store.zarrfile import checked, read_index
@@ -22,22 +22,26 @@ class CacheReader:
     """Reads single texts of a shard's cache, and no more of it than they take; every chunk's checksum is compared.
 
     rows, lengths, offsets: int64 [example], in stored order; attributes: what the scan wrote; dtype: of the stored x.
-    bytes_read counts. Raises StoreError for what is missing or damaged.
+    bytes_read counts. compiled: for a process that reads much, see `compiled_from_float16`. Raises StoreError for what
+    is missing or damaged.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, compiled: bool = False) -> None:
         group = GroupReader(path, "a cache")
         self.path, self.attributes, self._marks = group.path, group.attributes, group.marks
         self._group = group
         with refused(self.path, "zarr.json"):
             self.dtype: str = self.attributes["cache_dtype"]
+            self._as_float32 = _FLOAT32[self.dtype]
             self.n_layers, self.tokens, self.d_model = group.arrays["x"].shape
             self._layout = group.layout("x", 0)
             self._chunk = self._layout.per_chunk
+        if compiled and self.dtype == "float16":
+            self._as_float32 = compiled_from_float16()
         self.rows, self.lengths = group.read("rows"), group.read("lengths")
-        self.bytes_read, self._counting = group.bytes_read, threading.Lock()
+        self.bytes_read, self._counting, self._own = group.bytes_read, threading.Lock(), threading.local()
         self.offsets = np.cumsum(self.lengths) - self.lengths
-        self._place = {int(row): place for place, row in enumerate(self.rows)}
+        self._place = dict(zip(self.rows.tolist(), range(len(self.rows)), strict=True))
         self._files: dict[int, tuple[int, np.ndarray]] = {}
 
     def __contains__(self, row: int) -> bool:
@@ -47,17 +51,18 @@ class CacheReader:
         """x of one text at one layer, float32 [token, d_model]. Raises KeyError for a text that is not in it."""
         out = np.empty((self._tokens_of(row)[1], self.d_model), np.float32)
         for at, stored in self._stored(layer, row):
-            _FLOAT32[self.dtype](stored, out[at : at + len(stored)])
+            self._as_float32(stored, out[at : at + len(stored)])
         return out
 
     def parts(self, layer: int, row: int) -> Iterator[tuple[int, np.ndarray]]:
         """The same a chunk at a time: the first token's place in the text, and x, which the next part overwrites.
 
-        A part stays in the processor's cache. Threads may do this at the same time, after `will_read` of the layer.
+        A part stays in the processor's cache. Threads may do this at the same time, after `open` of the layer; in
+        one thread a text's parts come before the next text's.
         """
-        block = np.empty((self._chunk, self.d_model), np.float32)
+        block = self._room("x", self._chunk * self.d_model, np.float32).reshape(self._chunk, self.d_model)
         for at, stored in self._stored(layer, row):
-            yield at, _FLOAT32[self.dtype](stored, block[: len(stored)])
+            yield at, self._as_float32(stored, block[: len(stored)])
 
     def _stored(self, layer: int, row: int) -> Iterator[tuple[int, np.ndarray]]:
         """What a text has in each chunk, uint16 [token, d_model], and its place in the text; the next overwrites it."""
@@ -67,7 +72,7 @@ class CacheReader:
         with refused(self.path, f"x/{layer}.0.0"):
             file, places = self._open(layer)
             first, last, _, _ = self._span(places, begin, length)
-            data = np.empty(int(places[first, 1]), np.uint8)
+            data = self._room("stored", int(places[first, 1]), np.uint8)
             for number in range(first, last + 1):
                 self._read_into(data, file, int(places[number, 0]))
                 chunk = checked(data, f"chunk {number}").view("<u2").reshape(-1, self.d_model)
@@ -82,6 +87,11 @@ class CacheReader:
         chosen, weight = (self._group.part(name, begin, begin + length, layer) for name in ("chosen", "chosen_weight"))
         own = chosen == expert
         return np.where(own.any(1), np.where(own, weight, 0).sum(1), np.nan).astype(np.float32)
+
+    def open(self, layer: int) -> None:
+        """Open a layer's file and read its index; else the first to ask for a text does."""
+        with refused(self.path, f"x/{layer}.0.0"):
+            self._open(layer)
 
     def will_read(self, layer: int, rows: Iterable[int]) -> None:
         """Tell the system which texts come next, so that a disk looks for them while others are worked on.
@@ -143,6 +153,14 @@ class CacheReader:
                 raise
             self._files[layer] = file, places
         return self._files[layer]
+
+    def _room(self, name: str, size: int, dtype: type) -> np.ndarray:
+        """Memory of this thread for `size` values, the same again and again: the system clears what it gives anew."""
+        found: np.ndarray | None = getattr(self._own, name, None)
+        if found is None or len(found) != size:
+            found = np.empty(size, dtype)
+            setattr(self._own, name, found)
+        return found
 
     def _pread(self, file: int, size: int, start: int) -> bytes:
         data = os.pread(file, size, start)

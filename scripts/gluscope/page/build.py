@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from gluscope.explain.types import Explanation
 from gluscope.page.contexts import AFTER, BEFORE, Contexts
 from gluscope.page.descriptions_view import DescriptionsView
 from gluscope.page.effect_view import effect_view
+from gluscope.page.example_texts import ExampleTexts, TokenRows
 from gluscope.page.record import CaseStats, Example, Extreme, NeuronPage, PageProvenance, Sample
 from gluscope.page.tokens import TokenTexts
 from gluscope.page.weights_view import weights_views
@@ -27,16 +26,6 @@ from gluscope.recompute.types import Recomputed
 from gluscope.store.damage import to_redo
 from gluscope.summary.types import LayerSummary, SampleTokens
 from gluscope.weights.types import NeuronWeights
-
-
-class TokenRows(Protocol):
-    """A token data set."""
-
-    def input_ids(self, row: int) -> np.ndarray: ...
-
-    def metadata(self, row: int) -> Mapping[str, Any]: ...
-
-    def turns(self, row: int) -> Sequence[tuple[int, int, str]]: ...
 
 
 def build_page(
@@ -47,7 +36,7 @@ def build_page(
     sample: SampleTokens,
     contexts: Contexts,
     recomputed: Recomputed,
-    dataset: TokenRows,
+    example_texts: ExampleTexts,
     texts: TokenTexts,
     act_fn: str,
     convention: str,
@@ -70,7 +59,7 @@ def build_page(
     experts, to name other neurons.
     Raises WrongFile if a listed text is not among the recomputed ones, or has another length in the data set.
     """
-    raw = _examples(run, neuron, recomputed, dataset, texts)
+    raw = _examples(run, neuron, recomputed, example_texts)
     examples = {row: view(example, sign, "raw", convention) for row, example in raw.items()}
     cases = {case: _case(summary, case, tokens) for case in CASES}
     wanted = {place.example for stats in cases.values() for places in stats.extreme.values() for place in places}
@@ -88,6 +77,7 @@ def build_page(
         provenance=provenance,
         weights=None if weights is None else weights_views(weights, texts, size),
         reached=reached,
+        numbers=example_texts.numbers,
         effect=None if effect is None else effect_view(effect, texts, convention == "refactored" and sign < 0),
         descriptions=descriptions,
         explained=explained and view(explained, sign, "raw", convention),
@@ -124,10 +114,10 @@ def _sampled(summary: LayerSummary, sample: SampleTokens, contexts: Contexts) ->
 def largest_difference(page: NeuronPage) -> tuple[float | None, float | None]:
     """Largest |listed value - recomputed value at its place|, and the largest such difference over |listed value|."""
     absolute, relative = [], []
-    values = {row: page.values(row) for row in page.examples}
     for case, quantity in LISTS:
-        for place in page.cases[case].extreme[quantity]:
-            gap = abs(place.value - float(values[place.example][quantity][place.position]))
+        places = page.cases[case].extreme[quantity]
+        for place, value in zip(places, page.values_at(places)[quantity].tolist(), strict=True):
+            gap = abs(place.value - value)
             absolute.append(gap)
             relative.append(gap / max(abs(place.value), float(np.finfo(np.float32).tiny)))
     return max(absolute, default=None), max(relative, default=None)
@@ -155,21 +145,19 @@ def _places(summary: LayerSummary, case: SignCase, quantity: Quantity) -> tuple[
     return tuple(filled)
 
 
-def _examples(
-    run: str, neuron: NeuronId, recomputed: Recomputed, dataset: TokenRows, texts: TokenTexts
-) -> dict[int, Example]:
+def _examples(run: str, neuron: NeuronId, recomputed: Recomputed, texts: ExampleTexts) -> dict[int, Example]:
     examples = {}
     starts = np.concatenate([[0], np.cumsum(recomputed.lengths)]).astype(np.int64)
     for index, row in enumerate(map(int, recomputed.rows)):
         part = slice(int(starts[index]), int(starts[index + 1]))
-        ids = dataset.input_ids(row)
-        if len(ids) != part.stop - part.start:
-            raise _stale(run, neuron, f"{len(ids)} tokens in text {row}", str(part.stop - part.start))
-        tokens, source = texts.tokens(ids.tolist()), dict(dataset.metadata(row))
-        counts = np.array([not token.skipped for token in tokens], np.float32)
-        gate, in_ = (np.asarray(values[part], np.float32) * counts for values in (recomputed.gate, recomputed.in_))
+        text = texts[row]
+        if len(text.tokens) != part.stop - part.start:
+            raise _stale(run, neuron, f"{len(text.tokens)} tokens in text {row}", str(part.stop - part.start))
+        gate, in_ = (np.asarray(values[part], np.float32) for values in (recomputed.gate, recomputed.in_))
+        if text.skipped.any():
+            gate, in_ = gate * ~text.skipped, in_ * ~text.skipped
         weight = None if recomputed.weight is None else recomputed.weight[part]
-        examples[row] = Example(row, tokens, gate, in_, source, dataset.turns(row), weight)
+        examples[row] = Example(row, text.tokens, gate, in_, text.source, text.turns, weight, text.numbers)
     return examples
 
 

@@ -11,18 +11,18 @@ import base64
 import gzip
 import json
 import math
-from collections import Counter
 from dataclasses import asdict
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gluscope.core.cases import CASES, LISTS
 from gluscope.core.convention import CONVENTIONS
-from gluscope.page.contexts import AFTER, BEFORE, cut
+from gluscope.page.contexts import AFTER, BEFORE, Contexts, cut
+from gluscope.page.example_texts import TokenNumbers
 from gluscope.page.headline import headline
 from gluscope.page.record import NeuronPage, stats_as_json
+from gluscope.page.tokens import Token
 from gluscope.page.words_view import words_as_json
 
 FORMAT = 1
@@ -67,20 +67,17 @@ def pack(page: NeuronPage, limit: int = LIMIT) -> tuple[str, Precision]:
 def pack_as(page: NeuronPage, precision: Precision) -> str:
     """The block at one precision."""
     contexts = cut(page.sample.contexts, precision.before, precision.after)
-    examples = [example.tokens for example in page.examples.values()]
-    counts = Counter(chain.from_iterable(examples))
-    counts.update(contexts.counts)
-    table = {token: number for number, (token, _) in enumerate(counts.most_common())}
+    table, texts, around = _tokens(page, contexts)
     values = {name: _values(page, name, precision) for name in ("gate", "in_")}
     sample = page.sample
     arrays = {
-        "token": varints(np.fromiter(map(table.__getitem__, chain.from_iterable(examples)), np.int64)),
+        "token": varints(texts),
         **{f"{name.rstrip('_')}_{part}": array for name, (parts, _) in values.items() for part, array in parts.items()},
         "sample_gate": np.asarray(sample.gate, "<f2"),
         "sample_in": np.asarray(sample.in_, "<f2"),
         "sample_example": np.asarray(sample.example, "<i4"),
         "sample_position": np.asarray(sample.position, "<i4"),
-        "sample_token": varints(np.array([table[token] for token in contexts.counts], np.int64)[contexts.numbers]),
+        "sample_token": varints(around),
         "sample_length": np.asarray([len(tokens) for tokens in contexts.tokens], np.uint8),
         "sample_at": np.asarray(contexts.at, np.uint8),
     }
@@ -91,11 +88,33 @@ def pack_as(page: NeuronPage, precision: Precision) -> str:
         "near": precision.near,
         "step": {name.rstrip("_"): step for name, (_, step) in values.items()},
         "tokens": [token.text for token in table],
-        "kinds": {str(number): int(token.kind) for token, number in table.items() if token.kind},
+        "kinds": {str(number): int(token.kind) for number, token in enumerate(table) if token.kind},
     }
-    if skipped := [number for token, number in table.items() if token.skipped]:
+    if skipped := [number for number, token in enumerate(table) if token.skipped]:
         header["skipped"] = skipped
     return pack_arrays(header, arrays)
+
+
+def _tokens(page: NeuronPage, contexts: Contexts) -> tuple[list[Token], np.ndarray, np.ndarray]:
+    """The distinct tokens, the commonest first (then the one seen first), and as int64 places in that list the texts'
+    tokens and those of the contexts, one after another."""
+    numbers = page.numbers or TokenNumbers()
+    own = [
+        numbers.of(example.tokens) if page.numbers is None or example.numbers is None else example.numbers
+        for example in page.examples.values()
+    ]
+    texts = np.concatenate(own) if own else np.zeros(0, np.int32)
+    around = numbers.of(contexts.counts)
+    count = np.bincount(texts, minlength=len(numbers.tokens))
+    first = np.full(len(count), len(texts))
+    first[around] += np.arange(len(around))
+    first[texts[::-1]] = np.arange(len(texts))[::-1]
+    count[around] += np.fromiter(contexts.counts.values(), np.int64, len(around))
+    there = np.flatnonzero(count)
+    order = there[np.lexsort((first[there], -count[there]))]
+    place = np.empty(len(count), np.int64)
+    place[order] = np.arange(len(order))
+    return [numbers.tokens[number] for number in order.tolist()], place[texts], place[around][contexts.numbers]
 
 
 def pack_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:

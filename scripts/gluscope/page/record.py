@@ -16,6 +16,7 @@ from gluscope.explain.types import Explanation
 from gluscope.page.contexts import Contexts
 from gluscope.page.descriptions_view import DescriptionsView
 from gluscope.page.effect_view import EffectView
+from gluscope.page.example_texts import TokenNumbers
 from gluscope.page.tokens import Token
 from gluscope.page.weights_view import WeightsView
 
@@ -48,7 +49,8 @@ class Example:
     """One text. gate, in_: float32 [token], in the page's convention; 0 at tokens that the run skips. source: the data
     set's other columns. turns: of a chat, where each message stands: (first token, token behind the last, role).
     weight: float32 [token], what the router multiplies the output of the neuron's expert with; None in other MLPs.
-    Where a token does not reach the expert, gate, in_ and weight are NaN."""
+    Where a token does not reach the expert, gate, in_ and weight are NaN. numbers: int32 [token], of the tokens, by the
+    page's `numbers`."""
 
     row: int
     tokens: list[Token]
@@ -57,6 +59,7 @@ class Example:
     source: dict[str, Any] = field(default_factory=dict)
     turns: Sequence[tuple[int, int, str]] = ()
     weight: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     @property
     def skipped(self) -> np.ndarray:
@@ -124,6 +127,7 @@ class NeuronPage:
     sign: -1 where the refactored convention negates w_in and w_out of this neuron, 1 where not, 0 where nobody said.
     act_fn: the model's activation, a name that `core.activation` knows.
     reached: tokens that the router sent to the neuron's expert; None for a neuron of no routed expert.
+    numbers: of the texts' tokens, where the examples have them.
     """
 
     run: str
@@ -140,6 +144,7 @@ class NeuronPage:
     effect: EffectView | None = None
     descriptions: DescriptionsView | None = None
     explained: Explanation | None = None
+    numbers: TokenNumbers | None = None
 
     def in_convention(self, convention: str) -> NeuronPage:
         """The same neuron in another convention; nothing changes unless its sign is -1."""
@@ -175,6 +180,16 @@ class NeuronPage:
         example = self.examples[row]
         a = np.where(example.skipped, np.float32(0), self.act(example.gate))
         return {quantity: quantity.of(example.gate, example.in_, lambda gate: a) for quantity in QUANTITIES}
+
+    def values_at(self, places: Sequence[Extreme]) -> dict[Quantity, np.ndarray]:
+        """All four quantities at some places, float32 [place]."""
+        texts = [self.examples[place.example] for place in places]
+        gate, in_ = (
+            np.array([values[place.position] for values, place in zip(all_of, places, strict=True)], np.float32)
+            for all_of in ([text.gate for text in texts], [text.in_ for text in texts])
+        )
+        a = self.act(gate)
+        return {Quantity.GATE: gate, Quantity.IN: in_, Quantity.ACT: a, Quantity.POST: a * in_}
 
     def window(self) -> dict[str, Any]:
         """What every open page has as `window.neuron`, beside more (page/data.js); undefined means, and the values of

@@ -26,6 +26,7 @@ from gluscope.model.spec import ModelSpec
 from gluscope.page.build import build_page, contexts_of
 from gluscope.page.contexts import Contexts
 from gluscope.page.descriptions_view import DescriptionsView, descriptions_view
+from gluscope.page.example_texts import ExampleTexts
 from gluscope.page.record import NeuronPage, PageProvenance
 from gluscope.page.tokens import TokenTexts
 from gluscope.recompute.positions import with_positions
@@ -75,6 +76,11 @@ class RunResults:
         """What others say of the run's neurons; None for a run without."""
         return Descriptions.read(self.described) if self.described else None
 
+    @cached_property
+    def example_texts(self) -> ExampleTexts:
+        """Texts of the data set as pages show them."""
+        return ExampleTexts(self.dataset, self.texts)
+
     @property
     def provenance(self) -> RunProvenance:
         """What the summary says of the run."""
@@ -86,14 +92,25 @@ class RunResults:
             for neuron in sorted(from_ranges(listed[str(layer)])):
                 yield self.neuron(self.spec.size.neuron(layer, neuron))
 
-    def neuron(self, neuron: NeuronId, command: str = "", recomputed: Recomputed | None = None) -> NeuronPage:
-        """The record of one neuron. command: what makes its page. recomputed: its values, by default those stored.
+    def neuron(
+        self,
+        neuron: NeuronId,
+        command: str = "",
+        recomputed: Recomputed | None = None,
+        effect: Effect | None = None,
+        explained: Explanation | None = None,
+    ) -> NeuronPage:
+        """The record of one neuron. command: what makes its page. recomputed, effect, explained: by default as stored.
 
         Raises StoreError where its recomputed values are missing, damaged or of other texts.
         """
         paths, provenance, place = RunPaths(self.run), self.provenance, (neuron.layer, self.spec.size.place(neuron))
         weights = WeightsReader.of_run(self.weights, provenance).neuron(*place)
         recomputed = recomputed or Recomputed.read(paths.neuron(neuron), neuron)
+        if self.with_effect and effect is None:
+            effect = Effect.read(paths.effect(neuron), neuron)
+        if self.with_words and explained is None:
+            explained = Explanation.read(paths.explanation(neuron), neuron)
         in_convention = view(recomputed, weights.sign, "raw", provenance.convention)
         return build_page(
             run=self.run,
@@ -101,8 +118,8 @@ class RunResults:
             summary=with_positions(self.summary.neuron(*place), in_convention, act(self.spec.act_fn)),
             sample=self.sample,
             contexts=self.contexts,
+            example_texts=self.example_texts,
             recomputed=recomputed,
-            dataset=self.dataset,
             texts=self.texts,
             act_fn=self.spec.act_fn,
             convention=provenance.convention,
@@ -112,8 +129,8 @@ class RunResults:
             weights=weights,
             reached=self._reached(neuron),
             size=self.spec.size if self.spec.mixture else None,
-            effect=Effect.read(paths.effect(neuron), neuron) if self.with_effect else None,
-            explained=Explanation.read(paths.explanation(neuron), neuron) if self.with_words else None,
+            effect=effect,
+            explained=explained,
             descriptions=self._said(*place, weights.sign),
         )
 

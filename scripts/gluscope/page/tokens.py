@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+
 from gluscope.core.errors import ModelError
 
 LONGEST_WORD = 40
@@ -98,6 +100,10 @@ class TokenTexts:
                 open_bytes = rest
             shown.append(token)
         return shown
+
+    def skips(self, ids: np.ndarray) -> np.ndarray:
+        """bool [token]: which tokens the run skips."""
+        return np.isin(ids, list(self._skipped)) if self._skipped else np.zeros(len(ids), bool)
 
     def _after(self, open_bytes: bytes, number: int) -> tuple[Token, bytes]:
         """A token where earlier ones left some bytes of a character, and what it leaves."""

@@ -45,7 +45,7 @@ def from_cache(
         def products(cache: CacheReader, row: int) -> tuple[np.ndarray, float]:
             return _products(cache, layer, row, np.concatenate([vectors[neuron] for neuron in gather.by_row[row]]))
 
-        for row, (values, longest) in _in_order(pool, products, _ahead(holders, layer), 2 * workers):
+        for row, (values, longest) in _in_order(pool, products, _ahead(pool, holders, layer), 2 * workers):
             values += np.concatenate([biases[neuron] for neuron in gather.by_row[row]])
             if weights.spec.is_mixture(layer):
                 _put_experts(gather, weights, holders[row][0], layer, row, values, longest)
@@ -113,22 +113,28 @@ def _holders(caches: Sequence[CacheReader], rows: dict[int, list[int]]) -> dict[
     """The cache of each row and its tokens, in the order in which the rows stand in the files."""
     found: dict[int, tuple[CacheReader, int]] = {}
     for cache in caches:
-        for row, length in zip(cache.rows.tolist(), cache.lengths.tolist(), strict=True):
-            if row in rows:
-                found[row] = cache, length
+        here = np.isin(cache.rows, list(rows))
+        for row, length in zip(cache.rows[here].tolist(), cache.lengths[here].tolist(), strict=True):
+            found[row] = cache, length
     if missing := sorted(set(rows) - set(found)):
         where = str(caches[0].path.parent) if caches else "cache"
         raise StoreError(where, f"text {missing[0]}, which the summary names", "no cache that has it", _APART)
     return found
 
 
-def _ahead(holders: dict[int, tuple[CacheReader, int]], layer: int) -> Iterator[tuple[CacheReader, int]]:
-    """All texts in the order of the files; the system is told of some at a time, so that a disk looks for them."""
+def _ahead(
+    pool: ThreadPoolExecutor, holders: dict[int, tuple[CacheReader, int]], layer: int
+) -> Iterator[tuple[CacheReader, int]]:
+    """All texts in the order of the files; the system is told of some at a time, so that a disk looks for them.
+
+    A thread of the pool tells it: where the files are in memory that would only be waited for.
+    """
     texts = [(cache, row) for row, (cache, _) in holders.items()]
     for begin in range(0, len(texts), _AHEAD):
         block = texts[begin : begin + _AHEAD]
         for cache in dict.fromkeys(cache for cache, _ in block):
-            cache.will_read(layer, [row for other, row in block if other is cache])
+            cache.open(layer)
+            pool.submit(cache.will_read, layer, [row for other, row in block if other is cache])
         yield from block
 
 

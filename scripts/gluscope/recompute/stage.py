@@ -43,7 +43,8 @@ class Origin:
     """Where values come from, and what that takes.
 
     source: "cache", "replay" or "model". folders: the cache or replay of each shard. device, batch_tokens: of the
-    model's forward pass. threads: that read a cache. model: one that is loaded already, with the run's dtype.
+    model's forward pass. threads: that read a cache. compiled: whether to compile for that, see `CacheReader`. model:
+    one that is loaded already, with the run's dtype.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Origin:
     device: str = "auto"
     batch_tokens: int = BATCH_TOKENS
     threads: int = 1
+    compiled: bool = False
     model: GatedModel | None = None
 
 
@@ -146,7 +148,7 @@ def _values(
             for replay in replays:
                 _check_belongs(replay.path, replay.attributes, provenance)
             return from_replay(weights, replays, layer, wanted)
-        caches = [stack.enter_context(CacheReader(folder)) for folder in origin.folders]
+        caches = [stack.enter_context(CacheReader(folder, origin.compiled)) for folder in origin.folders]
         for cache in caches:
             _check_belongs(cache.path, cache.attributes, provenance)
         return from_cache(weights, caches, layer, wanted, origin.threads)

@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from gluscope.browse.maker import PageMaker
 from gluscope.core.neuron import NeuronId
+from gluscope.effect.types import Effect
+from gluscope.page.pack import unpack
 from gluscope.page.refresh import start_page
 from gluscope.page.render import render_page
 from gluscope.page.results import RunResults
@@ -94,6 +98,49 @@ def test_what_is_made_is_newer_than_what_it_is_made_from() -> None:
         assert maker.kept(NEW) is None
         web.get(f"/site/{NEW}.html")
     assert kept(NEW).stat().st_mtime_ns > date
+
+
+def test_a_measured_effect_is_shown_and_its_values_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page is the one that the rules make, and the effect stays newer than the values that it was measured from."""
+    measuring = served(measures=True)
+    with client(PageMaker(measuring)) as web:
+        web.get(f"/site/{NEW}.html")
+        assert "effect" not in unpacked(kept(NEW))
+        values = Path(measuring.values(NEW)).stat().st_mtime_ns
+        effect = Path(measuring.found_besides(NEW)["effect"])
+        effect.parent.mkdir(parents=True)
+        made_up_effect(NEW).save(effect)
+        web.get(f"/site/{NEW}.html")
+        for _ in range(200):
+            if "effect" in (found := unpacked(kept(NEW))):
+                break
+            time.sleep(0.05)
+        assert found["effect"]["cases"]["gate-_in-"]["position"]["strongest"]["change"] == [0.5, 0.0, 1]
+    assert Path(measuring.values(NEW)).stat().st_mtime_ns == values
+    page = RunResults.open("tiny", SimpleNamespace(**vars(measuring), effect=["a marker"])).neuron(
+        NEW, measuring.command(NEW)
+    )
+    assert kept(NEW).read_bytes() == render_page(page).encode()
+
+
+def unpacked(page: Path) -> dict[str, Any]:
+    text = page.read_text(encoding="utf-8")
+    return unpack(text.partition('id="data">')[2].partition("</script>")[0])[0]
+
+
+def made_up_effect(neuron: NeuronId) -> Effect:
+    """One example of the case gate-_in- of the raw convention; the other cases have none."""
+    row = np.full((4, 2, 1), -1, np.int64)
+    row[3, 0] = 0
+    change = np.full((2, 4, 2, 1), np.nan, np.float32)
+    change[:, 3, 0] = 0.5
+    none = np.full((2, 4, 2), np.nan, np.float32)
+    token = np.full((2, 4, 2, 2, 3), -1, np.int32)
+    return Effect(
+        neuron.layer, neuron.neuron, "", "float32", row, np.where(row < 0, -1, 2).astype(np.int32),
+        np.where(row < 0, -1, 5).astype(np.int32), np.ones(row.shape, np.float32), -np.ones(row.shape, np.float32),
+        change, np.abs(change), token, np.full(token.shape, np.nan, np.float32), none, none,
+    )  # fmt: skip
 
 
 def test_a_page_of_another_version_is_made_anew() -> None:
@@ -251,7 +298,7 @@ def test_a_page_that_cannot_be_made_again_is_shown_as_it_is() -> None:
     with client(PageMaker(served())) as web:
         web.get(f"/site/{NEW}.html")
         kept(NEW)
-    os.utime(RUN.weights)
+    os.utime(RUN.summary)
     gone = served(kept=["results/tiny/cache/0007.zarr/zarr.json"])
     with client(PageMaker(gone)) as web:
         answer = web.get(f"/site/{NEW}.html")

@@ -114,6 +114,15 @@ def test_any_number_of_threads_gives_the_same_numbers(run: Run) -> None:
             assert one[neuron].gate_bound == five[neuron].gate_bound
 
 
+def test_compiled_conversion_gives_the_same_numbers(run: Run) -> None:
+    wanted = {7: np.arange(40)}
+    plain = from_cache(run.weights, run.readers(), 1, wanted)[7]
+    compiled = from_cache(run.weights, [CacheReader(folder, compiled=True) for folder in run.folders], 1, wanted, 2)[7]
+    np.testing.assert_array_equal(plain.gate, compiled.gate)
+    np.testing.assert_array_equal(plain.in_, compiled.in_)
+    assert plain.gate_bound == compiled.gate_bound
+
+
 def test_reads_only_what_the_rows_take(run: Run) -> None:
     readers = run.readers()
     from_cache(run.weights, readers, 0, {1: np.array([5]), 2: np.array([5])})

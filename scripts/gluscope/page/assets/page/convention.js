@@ -26,10 +26,21 @@ function viewOf(data, convention) {
   const full = (part) => ({ ...part, ...derived(part.gate, turn(part.in), data.act) });
   return {
     convention, cases: casesIn(data, convention), sample: full(data.sample),
-    examples: new Map([...data.examples].map(([row, example]) => [row, full(example)])),
+    examples: new Map([...data.examples].map(([row, example]) => [row, whenAsked(example, turn, data.act)])),
     headline: data.headline[convention], effect: byCaseIn(data, data.effect, convention), explained: byCaseIn(data, data.explained, convention),
     descriptions: descriptionsIn(data, convention), weights: data.weights?.[convention] ?? null,
   };
+}
+
+/** A text whose quantities are computed when one is asked for: a page shows few of its texts at first. */
+function whenAsked(example, turn, act) {
+  let in_ = null, rest = null;
+  return Object.defineProperties({ ...example }, {
+    in: { enumerable: true, get: () => (in_ ??= turn(example.in)) },
+    ...Object.fromEntries(["act", "post"].map((quantity) => [quantity, {
+      enumerable: true, get() { return (rest ??= derived(this.gate, this.in, act))[quantity]; },
+    }])),
+  });
 }
 
 /** What was found by case (measured effects, words) in `convention`; null where there is none. */

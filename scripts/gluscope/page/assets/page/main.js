@@ -1,7 +1,7 @@
 // Puts the parts together and keeps them in step with the state.
 let page = null;
 const ready = start();
-window.neuronReady = ready.then((data) => data.plain());
+Object.defineProperty(window, "neuronReady", { configurable: true, get: () => ready.then((data) => data.plain()) });
 Object.defineProperty(window, "neuron", { configurable: true, get: () => page?.plain() });
 
 async function start() {

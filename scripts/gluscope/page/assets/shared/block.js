@@ -8,10 +8,9 @@ function fromText(text) {
   const size = Math.floor(text.length * 4 / 5);
   const bytes = new Uint8Array(Math.ceil(text.length / 5) * 4);
   const view = new DataView(bytes.buffer);
+  const at = (i) => (i < text.length ? digit[text.charCodeAt(i)] : 84);
   for (let i = 0, out = 0; i < text.length; i += 5, out += 4) {
-    let group = 0;
-    for (let j = i; j < i + 5; j++) group = group * 85 + (j < text.length ? digit[text.charCodeAt(j)] : 84);
-    view.setUint32(out, group);
+    view.setUint32(out, (((at(i) * 85 + at(i + 1)) * 85 + at(i + 2)) * 85 + at(i + 3)) * 85 + at(i + 4));
   }
   return bytes.subarray(0, size);
 }
@@ -38,10 +37,11 @@ function readArrays(bytes, start, arrays) {
 
 function fromHalf(raw) {
   const values = new Float32Array(raw.length);
+  const powers = Float32Array.from({ length: 32 }, (_, exponent) => 2 ** (Math.max(exponent, 1) - 25)); // of a fraction's last bit
   for (let i = 0; i < raw.length; i++) {
     const exponent = (raw[i] >> 10) & 31;
     const fraction = raw[i] & 1023;
-    const size = exponent === 0 ? fraction * 2 ** -24 : exponent === 31 && fraction ? NaN : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    const size = exponent === 31 ? (fraction ? NaN : Infinity) : (exponent ? 1024 + fraction : fraction) * powers[exponent];
     values[i] = raw[i] & 0x8000 ? -size : size;
   }
   return values;
