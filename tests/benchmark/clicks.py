@@ -68,6 +68,7 @@ def clicks(made_up: MadeUp, repeats: int) -> Clicks:
             start = time.perf_counter()
             page = maker.make(neuron)
             made.append(time.perf_counter() - start)
+            assert page.values is not None
             texts.append(len(page.values.rows))
             tokens.append(int(page.values.lengths.sum()))
     readable = [seconds for seconds, _ in _in_chromium(made_up, repeats)]

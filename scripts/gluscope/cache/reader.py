@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class CacheReader:
         self._group = group
         with refused(self.path, "zarr.json"):
             self.dtype: str = self.attributes["cache_dtype"]
-            self._as_float32 = _FLOAT32[self.dtype]
+            self._as_float32: Callable[[np.ndarray, np.ndarray], np.ndarray] = _FLOAT32[self.dtype]
             self.n_layers, self.tokens, self.d_model = group.arrays["x"].shape
             self._layout = group.layout("x", 0)
             self._chunk = self._layout.per_chunk
