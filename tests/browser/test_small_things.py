@@ -92,3 +92,46 @@ def test_joined_characters_are_shown_joined(open_page: Open, tmp_path: Path) -> 
     for word in words[:3]:
         assert word.strip() in shown
     assert "a⟨U+200D⟩b" in shown
+
+
+def test_words_are_explained_where_they_stand(open_page: Open, file: Path) -> None:
+    """By the pointer, the keyboard's focus and a tap; every word has its entry in the help."""
+    tab = open_page(file)
+    words = tab.eval_on_selector_all("[data-word]", "(all) => [...new Set(all.map((one) => one.dataset.word))].sort()")
+    assert words == ["act", "case", "class", "convention", "gate", "in", "list", "post", "promotes"]
+    for word in words:
+        tab.evaluate("document.activeElement.blur()")
+        tab.locator(f'[data-word="{word}"]').first.hover()
+        said = tab.inner_text(".tip")
+        entry = tab.locator(f'[data-entry="{word}"] + dd').text_content()
+        assert entry.split(":")[0] in said
+    tab.keyboard.press("Escape")
+    assert tab.locator(".tip").is_hidden()
+    tab.locator('.card dfn[data-word="promotes"]').first.focus()
+    tab.keyboard.press("Shift+Tab")
+    tab.keyboard.press("Tab")
+    assert "approximation" in tab.inner_text(".tip")
+    assert "approximation" in tab.inner_text("#live")
+    box = tab.locator(".tip").bounding_box()
+    assert box["x"] >= 0
+
+
+def test_above_and_below_zero_differ_without_colours(open_page: Open, file: Path) -> None:
+    """Dots are discs or rings, bars of a histogram full or hollow, a card's share whole or striped."""
+    tab = open_page(file, forced_colors="active")
+    fill = "(one) => getComputedStyle(one).fill"
+    above, below = (tab.eval_on_selector(f"#dots .dot.{sign}", fill) for sign in ("pos", "neg"))
+    paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert above != below
+    assert below != tab.eval_on_selector("#dots .dot.neg", "(one) => getComputedStyle(one).stroke"), paper
+    strokes = [
+        tab.eval_on_selector(f".card.{sign} .histogram rect", "(one) => getComputedStyle(one).stroke")
+        for sign in ("pos", "neg")
+    ]
+    assert strokes[0] == "none" != strokes[1]
+    images = [
+        tab.eval_on_selector(f".card.{sign} .bar span", "(one) => getComputedStyle(one).backgroundImage")
+        for sign in ("pos", "neg")
+    ]
+    assert images[0] == "none"
+    assert "gradient" in images[1]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -205,3 +206,34 @@ def test_a_neuron_that_no_token_moves(open_page: Open, tmp_path: Path) -> None:
     assert tab.locator("#plane .contours path").count() == 0
     assert "No token is in this case" in tab.inner_text("#list")
     assert "weakening" in tab.inner_text("#headline")
+
+
+def test_the_list_as_a_figure_has_its_texts_and_stays_within_its_sheet(
+    open_page: Open, file: Path, page: NeuronPage
+) -> None:
+    """The same in any theme; a text element a token, values and frames as in the list, nothing beyond the edges."""
+    case = next(case for case in page.cases if case.value == "gate-_in+")
+    address = f"#case={quote(case.value)}&list=in&color=post"
+    pictures = [saved(open_page(file, address, color_scheme=theme), "#list-svg") for theme in ("light", "dark")]
+    assert pictures[0] == pictures[1]
+    assert pictures[0][0] == "demo-L1-N7.gate-_in+-in.svg"
+    root = ElementTree.fromstring(pictures[0][1])
+    groups = root.findall(f"{SVG}g")
+    places = page.cases[case].extreme[Quantity.IN]
+    assert 0 < len(groups) <= len(places)
+    told = [group.find(f"{SVG}text").text for group in groups]  # type: ignore[union-attr]
+    tab = open_page(file, address)
+    assert told == tab.eval_on_selector_all("#list > .example .value", "(all) => all.map((one) => one.textContent)")
+    assert all(len(group.findall(f"{SVG}rect[@stroke-width='1.3']")) == 1 for group in groups)
+    below = [place for place in root.iter(f"{SVG}path") if place.get("stroke-dasharray")]
+    assert below, "what is below 0 has a line as well as a colour"
+    name, width, height = root.attrib["viewBox"].split()[0], float(root.attrib["width"]), float(root.attrib["height"])
+    assert name == "0"
+    for text in root.iter(f"{SVG}text"):
+        end = float(text.get("x", 0)) + float(text.get("textLength", 0))
+        assert 0 <= float(text.get("x", 0)) <= end <= width
+        assert 0 < float(text.get("y", 0)) < height
+    assert "var(" not in pictures[0][1].decode()
+    kind, picture = saved(tab, "#list-png")
+    assert kind == "demo-L1-N7.gate-_in+-in.png"
+    assert int.from_bytes(picture[16:20], "big") == 4 * width

@@ -6,6 +6,7 @@ is a part of its script. `page` is for neurons' pages, `site` for the start page
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 ASSETS = Path(__file__).parent / "assets"
+_COMMENT = re.compile(r"^[ ]*(?://.*|/\*(?s:.*?)\*/)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ NEURON_PAGE = Bundle(
         "page/convention",
         "page/state",
         "page/texts",
+        "page/terms",
         "page/headline",
         "page/plane",
         "page/plane-density",
@@ -57,6 +60,7 @@ NEURON_PAGE = Bundle(
         "page/examples-entries",
         "page/examples",
         "page/examples-files",
+        "page/examples-figure",
         "page/weights",
         "page/measured",
         "page/footer",
@@ -127,5 +131,6 @@ PAIR_PAGE = Bundle(
 
 
 def text_of(names: Iterable[str], ending: str = ".js") -> str:
-    """These files one after another."""
-    return "\n".join((ASSETS / (name + ending)).read_text(encoding="utf-8").rstrip() for name in names)
+    """These files one after another, without comments on lines of their own: the bytes are for data."""
+    files = ((ASSETS / (name + ending)).read_text(encoding="utf-8").rstrip() for name in names)
+    return "\n".join(_COMMENT.sub("", text) for text in files)

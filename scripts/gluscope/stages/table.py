@@ -67,8 +67,8 @@ STAGES: dict[str, Stage] = {
     "effect": Stage(1, "", keys=("effect",)),
     "explain": Stage(1, "", keys=("explain",), shows_with=PROMPTS),
     "page": Stage(
-        6,
-        "a neuron of an expert: the router's numbers in the size of their neighbours",
+        7,
+        "a list can be saved as a figure; words are explained where they stand; signs are told apart without colours",
         keys=("descriptions",),
         shows_with=PAGES,
     ),

@@ -28,7 +28,7 @@ function statsTable(name, stats, view, data) {
   const columns = ["post", "gate", "in", "act"];
   const decimals = data.provenance.decimals;
   return h("table.stats", {},
-    h("thead", {}, h("tr", {}, h("td"), columns.map((q) => h("th", { scope: "col" }, q)))),
+    h("thead", {}, h("tr", {}, h("td"), columns.map((q) => h("th", { scope: "col" }, termOf(q))))),
     h("tbody", {},
       h("tr", {}, h("th", { scope: "row" }, "mean"), columns.map((q) => h("td", { "data-stat": `mean-${q}` }, number(stats.mean[q], { decimals })))),
       h("tr", {}, h("th", { scope: "row" }, "extreme"), columns.map((q) => h("td", { "data-stat": `extreme-${q}` }, number(firstExtreme(stats, q, data.act))))),
@@ -77,13 +77,13 @@ function topExamples(name, stats, view, data) {
   return h("div.top-examples", {}, texts, places.length && h("p.muted.own-scale", {}, `Colours: post, full at ${number(Math.abs(places[0].value))}, this card's own.`));
 }
 
-/** Tokens that fit into about two lines of a card: 66 characters before, 16 after. */
-function around(example, position, data) {
+/** Tokens that fit into so many characters before and after one: by default about two lines of a card. */
+function around(example, position, data, before = 66, after = 16) {
   const size = (i) => data.text(example.ids[i]).length;
   let [from, to] = [position, position + 1];
-  let room = 66;
+  let room = before;
   while (from > 0 && room > size(from - 1)) room -= size(--from);
-  room = 16;
+  room = after;
   while (to < example.ids.length && room > size(to)) room -= size(to++);
   return { from, to };
 }
@@ -95,7 +95,7 @@ function effect(name, weights) {
   if (!weights) return line;
   const { top, bottom } = weights.vectors.out;
   const [up, down] = plus ? [top, bottom] : [bottom, top];
-  const tokens = (mark, verb, list) => list.length && h("span.tokens", {}, h("span.muted", {}, `${mark} ${verb} `),
+  const tokens = (mark, verb, list) => list.length && h("span.tokens", {}, h("span.muted", {}, `${mark} `, termOf("promotes", verb), " "),
     spaced(list.slice(0, 4).map(([text, score]) => tokenChip(text, { title: number((plus ? 1 : -1) * score, { plus: true }) }))));
   return h("div.effect", {}, line, tokens("▲", "promotes", up), tokens("▼", "suppresses", down));
 }

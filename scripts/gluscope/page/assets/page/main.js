@@ -55,6 +55,8 @@ function wire(data) {
   wireFigure(data);
   wireFooter(data);
   wireListFiles(data);
+  wireListFigure(data);
+  watchWords();
   $("copy-link").addEventListener("click", (event) => copy(location.href, event.currentTarget));
   document.querySelector(".skip").addEventListener("click", (event) => {  // the address keeps what is shown
     event.preventDefault();

@@ -44,24 +44,25 @@ function whatIsDrawn(data) {
   const count = data.sample.gate.length;
   const cells = count ? `${grouped(count)} sampled tokens` : "tokens of the example texts, not a random sample";
   const listed = QUANTITIES.includes(state.list) ? listedQuantity() : "post";
-  return `Cells: ${cells}; orange post > 0, blue post < 0, log. Dots: extremes of ${listed}. Dashed: equal post.`;
+  return `Cells: ${cells}; orange post > 0, blue post < 0, log. Dots: extremes of ${listed}, rings where post < 0. Dashed: equal post.`;
 }
 
-const figureFile = (data) => new Blob([new XMLSerializer().serializeToString(figureCopy(data)).replace(/[\ufffe\uffff]/g, "\ufffd")], { type: "image/svg+xml" });
+const drawingFile = (drawing) => new Blob([new XMLSerializer().serializeToString(drawing).replace(/[\ufffe\uffff]/g, "\ufffd")], { type: "image/svg+xml" });
+const figureFile = (data) => drawingFile(figureCopy(data));
 
-/** The same as PNG, four pixels for one. */
-async function figurePicture(data) {
-  const url = URL.createObjectURL(figureFile(data));
+/** A drawing as PNG, four pixels for one. */
+async function pictureOf(file) {
+  const url = URL.createObjectURL(file);
   const image = new Image();
   image.src = url;
   await image.decode();
   URL.revokeObjectURL(url);
-  const canvas = h("canvas", { width: PLANE.width * 4, height: (PLANE.height + TITLE) * 4 });
+  const canvas = h("canvas", { width: image.naturalWidth * 4, height: image.naturalHeight * 4 });
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 
 function wireFigure(data) {
   $("save-svg").addEventListener("click", () => save(figureFile(data), fileName(data, "svg")));
-  $("save-png").addEventListener("click", async () => save(await figurePicture(data), fileName(data, "png")));
+  $("save-png").addEventListener("click", async () => save(await pictureOf(figureFile(data)), fileName(data, "png")));
 }

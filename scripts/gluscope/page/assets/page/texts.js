@@ -101,8 +101,12 @@ function showTip(token, data) {
     example.weight && known ? h("div.muted", {}, `router's weight ${number(example.weight[i])}`) : "",
     known ? h("div.muted", {}, name ? caseLabel(name) : "gate or in is 0: in no case") : "",
   );
+  placeTip(token.getClientRects()[0]);
+}
+
+/** Shows the tip above a box of the window, or below it where there is no room. */
+function placeTip(box) {
   tip.hidden = false;
-  const box = token.getClientRects()[0];
   const size = tip.getBoundingClientRect();
   const left = Math.min(innerWidth - size.width - 8, Math.max(8, box.left + box.width / 2 - size.width / 2));
   const above = box.top - size.height - 6;

@@ -8,7 +8,7 @@ function drawWeights(root, weights) {
   const length = ([name, { norm, quantile }]) => h("tr", {}, h("th", { scope: "row" }, vector(name)), h("td", {}, number(norm)),
     h("td.muted", {}, `longer than ${percent(quantile)} of the layer's`));
   root.replaceChildren(
-    h("h2", {}, "Weights ", h("span.muted", {}, `· ${weights.rw_class}`)),
+    h("h2", {}, "Weights ", h("span.muted", {}, "· ", termOf("class", weights.rw_class))),
     h("div.columns", {},
       h("div", {}, h("h3", {}, "Does it write what it reads?"),
         Object.entries(weights.cosines).map(([key, cosine]) => cosineStrip(key, pair(key), cosine)),
