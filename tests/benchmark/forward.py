@@ -16,9 +16,10 @@ from gluscope.model.capture import GatedModel
 from gluscope.replay.file import LayerPairs, ReplayWriter
 from gluscope.replay.passes import ReplayPasses
 from gluscope.scan.batches import TokenBatch
+from gluscope.scan.experts import MixtureReducer
 from gluscope.scan.loop import writers
 from gluscope.scan.passes import Passes
-from gluscope.scan.reduce import Reducer, make_reducer
+from gluscope.scan.reduce import PartsReducer, Reducer, make_reducer
 from gluscope.summary.examples import example_rows
 from gluscope.summary.types import SampleTokens
 
@@ -28,6 +29,8 @@ from benchmark.timing import Spread, between, has_events, in_turn, mark, seconds
 
 K = 16
 _PLAIN_PADDING = {"one text at a time": 0.0, "up to 5 % padding": 0.05, "any padding": 1.0}
+# Not batched_mm, which copies an expert's weights for each token that is sent to it.
+_PLAIN_EXPERTS = ("grouped_mm", "eager")
 
 
 @dataclass
@@ -35,14 +38,17 @@ class Forward:
     """What was found for one shape.
 
     times: by round, seconds of each way. reduction: seconds in the reducer by round, of the scan without cache.
-    tokens, texts: by round. batching: the fastest for the plain pass, of `tried`, in microseconds a token.
-    cache_bytes: of all rounds. replay: its pass against the plain one over the texts of the first quarter of the
-    rounds, and replay_bytes what it keeps of them. plans: seconds of a first pass with the attention that torch itself
-    chooses on a GPU, over one with the same batches after it.
+    tokens, texts: by round. batching: the fastest for the plain pass, of `tried`, in microseconds a token; its
+    `padding`, and for a mixture `experts`, one of transformers' implementations. cache_bytes: of all rounds.
+    replay: its pass against the plain one over the texts of the first quarter of the rounds, and replay_bytes what it
+    keeps of them; not of a mixture. plans: seconds of a first pass with the attention that torch itself chooses on a
+    GPU, over one with the same batches after it.
     """
 
     shape: Shape
     batching: str = ""
+    padding: float = 0.0
+    experts: str = ""
     tried: dict[str, float] = field(default_factory=dict)
     times: list[dict[str, float]] = field(default_factory=list)
     reduction: list[float] = field(default_factory=list)
@@ -92,48 +98,47 @@ def measure(model: GatedModel, shape: Shape, effort: Effort, folder: Path, most_
     if fitting.rounds < effort.rounds:
         effort = fitting
         texts = Texts(shape, effort, model.device.type)
-        plain_batches = texts.cut(_most(model, effort), _PLAIN_PADDING[found.batching])
+        plain_batches = texts.cut(_most(model, effort), found.padding)
     found.tokens, found.texts = texts.tokens, texts.counts
     scan, cached_rounds = _Scan(model, texts, None), texts.rounds_within(most_bytes, shape)
     rows = texts.order(cached_rounds)
     with CacheWriter(
         folder / "cache.zarr", n_layers=shape.n_layers, d_model=shape.d_model, dtype="float16", rows=rows,
-        lengths=texts.lengths[rows], attributes={}, threads=writers(model.device.type),
+        lengths=texts.lengths[rows], attributes={}, threads=writers(model.device.type), experts=shape.chosen,
     ) as writer:  # fmt: skip
         cached = _Scan(model, texts, writer)
-        found.reducer = type(scan.reducer.inner).__name__
+        found.reducer = scan.reducer.kind
         _warm_up(model, texts)
         for number in range(effort.rounds):
-            plain = partial(plain_pass, model, plain_batches[number])
+            plain = partial(plain_pass, model, plain_batches[number], found.experts)
             ways: dict[str, Callable[[], object]] = {
                 "plain": plain, "plain again": plain, "scan": partial(scan.run, number),
             }  # fmt: skip
             if number < cached_rounds:
                 ways["scan with cache"] = partial(cached.run, number)
             found.times.append(in_turn(ways, model.device, number))
-            found.reduction.append(scan.reducer.take())
-            cached.reducer.take()
+            found.reduction.append(scan.clock.take())
     found.cache_bytes = _bytes_in(folder / "cache.zarr")
     shutil.rmtree(folder / "cache.zarr")
-    _measure_replay(model, texts, scan.reducer, plain_batches, effort, folder, found)
+    if not isinstance(scan.reducer, MixtureReducer):
+        _measure_replay(model, texts, scan.reducer, plain_batches, effort, folder, found)
     return found
 
 
-class _Timed:
-    """A reducer that knows how long it took."""
+class _Clock:
+    """Knows how long a reducer took."""
 
-    def __init__(self, inner: Reducer, device: torch.device) -> None:
-        self.inner, self._device = inner, device
-        self.kind, self.takes_padding = inner.kind, inner.takes_padding
+    def __init__(self, reducer: Reducer | MixtureReducer, device: torch.device) -> None:
+        self._device = device
         self._marks: list[tuple[Any, Any]] = []
+        for name in ("update", "update_shared", "update_routed"):
+            if inner := getattr(reducer, name, None):
+                setattr(reducer, name, partial(self._timed, inner))
 
-    def update(self, layer: int, rows: np.ndarray, lengths: np.ndarray, *values: torch.Tensor) -> None:
+    def _timed(self, update: Callable[..., None], *given: Any) -> None:
         begin = mark(self._device)
-        self.inner.update(layer, rows, lengths, *values)
+        update(*given)
         self._marks.append((begin, mark(self._device)))
-
-    def layer_summary(self, layer: int) -> Any:
-        return self.inner.layer_summary(layer)
 
     def take(self) -> float:
         """Seconds since the last `take`."""
@@ -141,13 +146,22 @@ class _Timed:
         return sum(between(*own) for own in marks)
 
 
+def _reducer(model: GatedModel) -> Reducer | MixtureReducer:
+    spec, device = model.spec, model.device.type
+
+    def make(layers: int, neurons: int, parts: bool) -> PartsReducer:
+        return make_reducer(layers, neurons, K, device, "torch" if parts and device != "cpu" else "auto")
+
+    return MixtureReducer(spec.size, K, make) if spec.mixture else make(spec.n_layers, spec.d_mlp, False)
+
+
 class _Scan:
     """A scan that stops after each round."""
 
     def __init__(self, model: GatedModel, texts: Texts, writer: CacheWriter | None) -> None:
-        spec = model.spec
         self._model, self._texts, self._writer = model, texts, writer
-        self.reducer = _Timed(make_reducer(spec.n_layers, spec.d_mlp, K, model.device.type), model.device)
+        self.reducer = _reducer(model)
+        self.clock = _Clock(self.reducer, model.device)
 
     def run(self, number: int) -> None:
         sample = self._texts.sample_of(number)
@@ -164,30 +178,35 @@ def _most(model: GatedModel, effort: Effort) -> int:
 
 def _fastest_batching(model: GatedModel, texts: Texts, effort: Effort, found: Forward) -> list[list[TokenBatch]]:
     """Try all on the first texts, twice each after a warm-up; returns the batches of the fastest."""
-    made = {name: texts.cut(_most(model, effort), padding) for name, padding in _PLAIN_PADDING.items()}
+    ways = [(name, experts) for name in _PLAIN_PADDING for experts in (_PLAIN_EXPERTS if model.spec.mixture else ("",))]
     plain_pass(model, texts.batches[0])
     if has_events(model.device):
-        chosen = partial(plain_pass, model, texts.batches[0], own_choice=True)
+        chosen = partial(plain_pass, model, texts.batches[0], ways[0][1], own_choice=True)
         found.plans = seconds(chosen, model.device), seconds(chosen, model.device)
-    for name, rounds in made.items():
-        taken = [seconds(partial(plain_pass, model, rounds[0]), model.device) for _ in range(2)]
-        found.tried[name] = min(taken) / texts.tokens[0] * 1e6
-    found.batching = min(found.tried, key=found.tried.__getitem__)
-    return made[found.batching]
+    for name, experts in ways:
+        (first, *_), work = texts.cut(_most(model, effort), _PLAIN_PADDING[name]), partial(plain_pass, model)
+        taken = [seconds(partial(work, first, experts), model.device) for _ in range(2)]
+        found.tried[_way(name, experts)] = min(taken) / texts.tokens[0] * 1e6
+    fastest = min(ways, key=lambda way: found.tried[_way(*way)])
+    found.padding, found.experts, found.batching = _PLAIN_PADDING[fastest[0]], fastest[1], _way(*fastest)
+    return texts.cut(_most(model, effort), found.padding)
+
+
+def _way(batching: str, experts: str) -> str:
+    return f"{batching}, {experts}" if experts else batching
 
 
 def _warm_up(model: GatedModel, texts: Texts) -> None:
     """Compile and allocate, outside the times."""
     shortest = min((batch for part in texts.batches for batch in part), key=lambda batch: batch.tokens)
     nothing = SampleTokens(np.zeros(0, np.int64), np.zeros(0, np.int32))
-    reducer = make_reducer(model.spec.n_layers, model.spec.d_mlp, K, model.device.type)
-    with Passes(model, reducer, nothing, None, "float16") as passes:
+    with Passes(model, _reducer(model), nothing, None, "float16") as passes:
         passes.run(shortest)
         passes.finish()
 
 
 def _measure_replay(
-    model: GatedModel, texts: Texts, reducer: _Timed, plain: list[list[TokenBatch]], effort: Effort, folder: Path,
+    model: GatedModel, texts: Texts, reducer: Reducer, plain: list[list[TokenBatch]], effort: Effort, folder: Path,
     found: Forward,
 ) -> None:  # fmt: skip
     """A replay of some neurons of every layer; only texts that one of them lists go through the model."""

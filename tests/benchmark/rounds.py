@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from gluscope.model.attention import without_plans
 from gluscope.model.capture import GatedModel
+from gluscope.model.experts import NAME
 from gluscope.scan.batches import PADDING, TokenBatch
 from gluscope.scan.passes import to_device
 from gluscope.scan.sample import choose_sample
@@ -75,12 +77,26 @@ class Texts:
 
 
 @torch.inference_mode()
-def plain_pass(model: GatedModel, batches: Sequence[TokenBatch], own_choice: bool = False) -> None:
+def plain_pass(model: GatedModel, batches: Sequence[TokenBatch], experts: str = "", own_choice: bool = False) -> None:
     """The Hugging Face model as anyone would call it for its last hidden states; no logits, no hooks.
 
     Its attention is the one that is fastest for texts, that of a scan. own_choice: the one that torch takes by itself.
+    experts: which of transformers' own implementations runs those of a mixture.
     """
     base = model.hf_model.get_submodule(model.spec.modules["layers"].rpartition(".")[0])
-    with nullcontext() if own_choice else without_plans():
+    with nullcontext() if own_choice else without_plans(), run_by(model, experts):
         for batch in batches:
             base(input_ids=to_device(batch.input_ids, model.device), use_cache=False)
+
+
+@contextmanager
+def run_by(model: GatedModel, experts: str) -> Iterator[None]:
+    """For a while an implementation of transformers runs the experts of a mixture; "": that of a scan."""
+    hf_model: Any = model.hf_model
+    if experts:
+        hf_model.set_experts_implementation(experts)
+    try:
+        yield
+    finally:
+        if experts:
+            hf_model.set_experts_implementation(NAME)

@@ -54,7 +54,7 @@ class Plan:
 
 
 _FULL = Plan(
-    efforts={"d512": Effort(tokens=2500), "d1024": Effort(tokens=1500)},
+    efforts={"d512": Effort(tokens=2500), "d1024": Effort(tokens=1500), "d1024-experts": Effort(tokens=1500)},
     pages=(("d1024", 120_000, 1, 1), ("d1024", 120_000, 1, 8), ("olmo-7b", 180_000, 1, 1), ("olmo-7b", 180_000, 1, 8)),
     bulk=("d1024", 200_000, 128, 8),
     clicked=("olmo-7b", 180_000, 8, 8),
@@ -69,7 +69,7 @@ _GPU = replace(
     sections=("writing", "forward"),
 )
 _QUICK = Plan(
-    efforts={"tiny": Effort(rounds=4, tokens=400, replay_neurons=8)},
+    efforts=dict.fromkeys(("tiny", "tiny-experts"), Effort(rounds=4, tokens=400, replay_neurons=8)),
     pages=(("tiny", 4000, 1, 3),),
     bulk=("tiny", 4000, 4, 2),
     clicked=("tiny", 4000, 2, 2),

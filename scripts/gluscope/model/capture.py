@@ -76,6 +76,7 @@ class GatedModel:
             for layer, block in enumerate(self.blocks.children())
         ]
         self._shape = torch.Size((0, 0))
+        self._last: int | None = None
         self._forget = forget(hf_model)
         self.alone_beyond = alone_beyond(hf_model)
 
@@ -114,7 +115,7 @@ class GatedModel:
         ids = torch.as_tensor(input_ids)
         self._check_lengths(lengths, ids.shape[1])
         self._forget()
-        self._shape = ids.shape
+        self._shape, self._last = ids.shape, stop_at_layer
         stop = None if stop_at_layer is None else self._stop_at(stop_at_layer)
         try:
             with without_plans():
@@ -122,6 +123,7 @@ class GatedModel:
         except _Stopped:
             pass
         finally:
+            self._last = None
             if stop is not None:
                 stop.remove()
 
@@ -249,8 +251,15 @@ class GatedModel:
 
             return hook
 
-        listen(experts, lambda routed: seen.update(routed=routed))
+        def take(routed: Routed) -> None:
+            seen["routed"] = routed
+            if layer == self._last and not mixture.shared:  # the rest of this layer is not run
+                hand_out(mlp, (seen["x"],), None)
+                raise _Stopped
+
+        listen(experts, take)
         handles: list[Any] = [_Silence(experts), mlp.register_forward_hook(hand_out)]
+        handles.append(mlp.register_forward_pre_hook(keep("x", argument=True)))
         for number, own in enumerate(self._shared(layer)):
             for part in ("gate", "in", "act"):
                 module = own.get_submodule(mixture.modules[part])

@@ -72,7 +72,7 @@ def describe(model: str, revision: str | None = None) -> ModelSpec:
         act_fn=modules.act_fn,
         **modules.stored,
         bias=modules.bias,
-        modules=_module_names(modules),
+        modules=module_names(modules),
         norms=modules.norms,
         mixture=modules.mixture,
         dtype=_DTYPES[tensors[_first_gate(modules)].dtype],
@@ -148,7 +148,8 @@ def _experts_shapes(mixture: Mixture, d_model: int, layer: int) -> dict[str, tup
     return {name.format(layer=layer): shape for name, shape in routed.items()}
 
 
-def _module_names(modules: Layout) -> dict[str, str]:
+def module_names(modules: Layout) -> dict[str, str]:
+    """As `ModelSpec.modules` has them."""
     names = {"layers": modules.layers, "mlp": modules.mlp, "gate": modules.gate, "in": modules.in_, "out": modules.out}
     return names | ({"act": modules.act} if modules.act else {})
 

@@ -26,6 +26,7 @@ _F32, _F64 = ir.FloatType(), ir.DoubleType()
 _BIT, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))
 _BYTES = {_F32: 4, _F64: 8, _I16: 2, _I32: 4, _I64: 8}
 _POINTER = ir.PointerType()
+_intrinsic: Any = intrinsic
 
 
 def make_tile(dtype: str) -> Any:
@@ -62,6 +63,58 @@ def make_load(dtype: str) -> Any:
         return types.float32(types.int64), codegen
 
     return load
+
+
+def make_search(dtype: str) -> Any:
+    """Where WIDTH neighbouring neurons have their best values, for tensors of `dtype`."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+        return _Tile(builder, dtype).search(args)
+
+    @intrinsic
+    def search(typing, gate, in_, wanted, in_row, row, tokens, gate_sign, in_sign, best, where):  # type: ignore[no-untyped-def]
+        """Find, for each neuron, the first of some tokens that is in a case and has the value `best`.
+
+        gate, in_, wanted: addresses of the first token's values; the last is the one that `best` is of. in_row, row:
+        bytes from a token to the next, in gate and in_, and in wanted. gate_sign, in_sign: float32, of the case.
+        best: float32 [WIDTH]. where: int32 [WIDTH], the tokens' numbers, or -1.
+        """
+        return types.void(*[types.int64] * 6, *[types.float32] * 2, *[types.int64] * 2), codegen
+
+    return search
+
+
+@_intrinsic
+def which_differ(typing, one, other):  # type: ignore[no-untyped-def]
+    """Of two vectors at addresses, float32 [WIDTH], the places where they differ, a bit each."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+        tile = _Tile(builder, "float32")
+        differ = builder.fcmp_unordered("!=", *(tile.load(address, 0, _F32) for address in args))
+        return builder.zext(builder.bitcast(differ, ir.IntType(WIDTH)), _I64)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@_intrinsic
+def lowest_bit(typing, bits):  # type: ignore[no-untyped-def]
+    """The place of the lowest bit that is set, of a number that is not 0."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+        return builder.cttz(args[0], ir.Constant(_BIT, 1))
+
+    return types.int64(types.int64), codegen
+
+
+@_intrinsic
+def fetch(typing, address):  # type: ignore[no-untyped-def]
+    """Ask for the cache line of an address, which is written next; harmless for any address."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: list[ir.Value]) -> ir.Value:
+        _Tile(builder, "float32").fetch(args[0], writes=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 def _raw(dtype: str) -> ir.Type:
@@ -115,6 +168,38 @@ class _Tile:
         finite = after[N_LISTS + N_SUMS + 1]
         return b.or_(self.flag(changed, CHANGED), self.flag(b.fcmp_unordered("uno", finite, finite), NOT_FINITE))
 
+    def search(self, args: list[ir.Value]) -> ir.Value:
+        """A loop over tokens whose state is where the value was found, this token's number, and addresses."""
+        *addresses, in_row, row, tokens, gate_sign, in_sign, best, where = args
+        b = self.b
+        before, loop, done = b.block, b.append_basic_block("candidate"), b.append_basic_block("searched")
+        signs = [self.spread(sign, _F32) for sign in (gate_sign, in_sign)]
+        value, one = self.load(best, 0, _F32), _full(_I32, 1)
+        begin = [_full(_I32, -1), _full(_I32, 0), *addresses, tokens]
+        b.branch(loop)
+        b.position_at_end(loop)
+        state = [b.phi(first.type) for first in begin]
+        found, number, *own, left = state
+        g, u, w = (_as_float32(b, self.load(address, 0, _raw(self.dtype)), self.dtype) for address in own)
+        hit = b.and_(b.fcmp_ordered("==", w, value), b.icmp_signed("<", found, _full(_I32, 0)))
+        for part, sign in zip((g, u), signs, strict=True):
+            hit = b.and_(hit, b.fcmp_ordered(">", b.fmul(part, sign), self.zero))
+        after = [b.select(hit, number, found), b.add(number, one)]
+        after += [b.add(address, step) for address, step in zip(own, (in_row, in_row, row), strict=True)]
+        after.append(b.sub(left, ir.Constant(_I64, 1)))
+        for phi, first, later in zip(state, begin, after, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(later, loop)
+        b.cbranch(b.icmp_signed(">", after[-1], ir.Constant(_I64, 0)), loop, done)
+        b.position_at_end(done)
+        self.store(after[0], where, 0)
+        return ir.Constant(ir.IntType(8).as_pointer(), None)
+
+    def spread(self, value: ir.Value, kind: ir.Type) -> ir.Value:
+        """WIDTH times the same."""
+        one = self.b.insert_element(_full(kind, 0), value, ir.Constant(_I32, 0))
+        return self.b.shuffle_vector(one, one, _full(_I32, 0))
+
     def token(self, state: list[ir.Value], steps: list[ir.Value]) -> list[ir.Value]:
         """One more token."""
         b = self.b
@@ -162,8 +247,7 @@ class _Tile:
     ) -> ir.Value:
         """Returns a mask of neurons with any change."""
         b, changed = self.b, _full(_BIT, 0)
-        one = b.insert_element(_full(_I32, 0), b.trunc(number, _I32), ir.Constant(_I32, 0))
-        here = b.shuffle_vector(one, one, _full(_I32, 0))
+        here = self.spread(b.trunc(number, _I32), _I32)
         for i, (case, quantity) in enumerate(LISTS):
             raised = b.fcmp_ordered(">" if case.sign(quantity) > 0 else "<", bests[i], starts[i])
             changed = b.or_(changed, raised)
@@ -191,11 +275,11 @@ class _Tile:
         found = self.b.icmp_unsigned("!=", self.b.bitcast(mask, kind), ir.Constant(kind, 0))
         return self.b.select(found, ir.Constant(_I64, value), ir.Constant(_I64, 0))
 
-    def fetch(self, address: ir.Value) -> None:
+    def fetch(self, address: ir.Value, writes: int = 0) -> None:
         """Ask for a cache line; harmless for any address."""
         kind = ir.FunctionType(ir.VoidType(), [_POINTER, _I32, _I32, _I32])
-        read_keep_data = [ir.Constant(_I32, number) for number in (0, 3, 1)]
-        self.b.call(self.declared("llvm.prefetch.p0", kind), [self.b.inttoptr(address, _POINTER), *read_keep_data])
+        keep_data = [ir.Constant(_I32, number) for number in (writes, 3, 1)]
+        self.b.call(self.declared("llvm.prefetch.p0", kind), [self.b.inttoptr(address, _POINTER), *keep_data])
 
     def declared(self, name: str, kind: ir.FunctionType) -> ir.Function:
         found = self.b.module.globals.get(name)

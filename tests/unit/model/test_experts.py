@@ -13,6 +13,7 @@ import torch
 import transformers
 from gluscope.core.errors import ModelError
 from gluscope.core.size import LayerNeurons
+from gluscope.model import experts
 from gluscope.model.capture import GatedModel, Mixed
 from gluscope.model.describe import describe
 from gluscope.model.files import peek
@@ -113,6 +114,27 @@ def test_the_model_computes_what_transformers_computes(architecture: str, mixtur
     with torch.inference_mode():
         found, expected = model(input_ids=IDS).logits, plain(input_ids=IDS).logits
     assert float((found - expected).abs().max()) < 1e-4 * float(expected.abs().max())
+
+
+def test_a_pass_that_stops_leaves_out_what_nobody_reads(mixture: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the last layer's neurons nothing is computed, and its neurons are those of a whole pass."""
+    model, products, found = load_model(mixture("OlmoeForCausalLM"), "cpu"), [], []
+    whole = seen_by(model)[2]
+
+    def counted(*given: Any) -> torch.Tensor:
+        products.append(given[1].shape)
+        return by_expert(*given)
+
+    by_expert = experts._by_expert
+    monkeypatch.setattr(experts, "_by_expert", counted)
+    with model.capture([2], lambda *_: None, lambda layer, x, mixed: found.append((x, mixed.routed))):
+        model.forward(IDS)
+        model.forward(IDS, stop_at_layer=2)
+    assert len(products) == 6 + 5
+    for x, routed in found:
+        torch.testing.assert_close(x, whole[0], rtol=0, atol=0)
+        for name in ("chosen", "weight", "token", "pairs", "gate", "in_", "act", "post"):
+            torch.testing.assert_close(getattr(routed, name), getattr(whole[1].routed, name), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("architecture", MIXTURES)

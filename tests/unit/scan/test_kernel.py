@@ -82,6 +82,16 @@ def test_lists_that_have_long_been_full(levels: int, act: str) -> None:
     assert_equal(compiled, feed(TorchReducer(1, 19, 3), rows, lengths, values, [400, 800]))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_long_texts_after_lists_are_full(dtype: str) -> None:
+    """Some neurons of a group beat a list then, in several tiles: they are found together or each alone."""
+    rng = np.random.default_rng(5)
+    rows, lengths = rng.permutation(5000)[:150], rng.integers(1, 200, 150)
+    values = some_values(rng, int(lengths.sum()), 35, 1000, dtype=dtype)
+    compiled = feed(NumbaReducer(1, 35, 20), rows, lengths, values, list(range(1, 150)))
+    assert_equal(compiled, feed(TorchReducer(1, 35, 20), rows, lengths, values, [70]))
+
+
 def test_strided_halves_of_a_fused_projection_are_read_in_place() -> None:
     rng = np.random.default_rng(0)
     gate, in_, act, post = some_values(rng, 90, 40, 1000)
