@@ -15,6 +15,7 @@ PEAKS = {
 # The share of it that a scan reaches. Measured with OLMo-7B in bfloat16 on an H100 80GB HBM3: 28,000 tokens a second of
 # mixed texts are 0.37 of the peak, 32,000 in full batches 0.43. Other formats and cards were not measured.
 SHARE = 0.37
+_OWN = 16_384  # neurons of which a file of the finder has the lists' tokens
 _LISTS, _SLOTS = 14, 16  # of extremes: that are filled, and that a summary has room for
 # Of a listed neuron for each token of its texts: recomputed values (two float32) and its page (as measured).
 _PAGE_BYTES, _REPLAY_BYTES = 8 + 11, 4
@@ -120,7 +121,8 @@ def cost(size: ModelSize, work: Work) -> Cost:
         own = 2 * (size.n_layers + 1) if work.cache else 0
         files += work.shards * own + 2 * work.replay_shards + size.n_layers + 3
     files += 19 * size.n_layers + 45 + 6  # summary and weights; model, plan, versions, start page
-    files += 2 * size.n_layers + 1 + 2 * _index_files(neurons * _LISTS * work.k)  # the finder
+    parts = neurons // _OWN if neurons > _OWN * size.n_layers else 0
+    files += 2 * size.n_layers + parts + 1 + 2 * _index_files(neurons * _LISTS * work.k)  # the finder
     return Cost(
         {what: count for what, count in found.items() if count},
         files,

@@ -2,7 +2,8 @@
 
 Scripts, because a page opened from disk may load those but not read files; each is one call with a block (see
 `pack.pack_arrays`). `finder/L3.js` has a few numbers of each neuron of layer 3: a column is an array over its neurons.
-`finder/L3-lists.js` has their lists' commonest tokens, `lists-0.js` and on the way from tokens to lists (see
+`finder/L3-lists.js` has their lists' commonest tokens (`L3-lists-0.js`, `L3-lists-1.js` and on those of `OWN` neurons
+each, where a layer has more), `lists-0.js` and on the way from tokens to lists (see
 `finder_tokens`), `ends-0.js` and on the same for what the weights read and write, `tokens.js` the tokens' texts.
 """
 
@@ -38,6 +39,7 @@ from gluscope.weights.classes import RW_CLASSES
 from gluscope.weights.types import COSINES, VECTORS, LayerWeights
 
 FOLDER = "finder"
+OWN = 16_384  # neurons whose lists' tokens are taken together, and stand in one file
 _NO_TOKEN = 0xFFFFFFFF
 
 
@@ -53,7 +55,7 @@ def write_finder(
     """Write `site`/finder/ anew; returns what `render_index(finder=...)` needs.
 
     layers: statistics in `convention` and weights (raw, as stored), layer by layer from 0. tokens: all that were
-    scanned. Memory: one layer, then a file of the index.
+    scanned. Memory: one layer, the tokens of `OWN` neurons' lists, then a file of the index.
     """
     final, part = Path(site) / FOLDER, Path(site) / f".{FOLDER}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -67,17 +69,21 @@ def write_finder(
         columns["token"] = np.where(strongest < 0, _NO_TOKEN, strongest).astype("<u4")
         names.append(f"L{layer}.js")
         write_script(part / names[-1], pack_arrays({"layer": layer}, columns))
-        listed = counted(listed_tokens(summary, dataset))
-        lists.add(rows, *listed)
-        own = commonest(*listed, summary.neurons * len(LIST_NAMES))
-        known.update(np.unique(listed[1]).tolist())
-        if weights is not None:
-            read = ranked(weight_tokens(weights, convention))
-            ends.add(rows, *read)
-            own |= {f"end {name}": column for name, column in
-                    commonest(*read, summary.neurons * len(END_NAMES)).items()}  # fmt: skip
-            known.update(np.unique(read[1]).tolist())
-        write_script(part / f"L{layer}-lists.js", pack_arrays({"layer": layer}, own))
+        for begin in range(0, summary.neurons, OWN):
+            stretch = slice(begin, begin + OWN)
+            listed = counted(listed_tokens(summary, dataset, stretch))
+            lists.add(rows + begin, *listed)
+            neurons = min(OWN, summary.neurons - begin)
+            own = commonest(*listed, neurons * len(LIST_NAMES))
+            known.update(np.unique(listed[1]).tolist())
+            if weights is not None:
+                read = ranked(weight_tokens(weights, convention, stretch))
+                ends.add(rows + begin, *read)
+                own |= {f"end {name}": column for name, column in
+                        commonest(*read, neurons * len(END_NAMES)).items()}  # fmt: skip
+                known.update(np.unique(read[1]).tolist())
+            number = f"-{begin // OWN}" if summary.neurons > OWN else ""
+            write_script(part / f"L{layer}-lists{number}.js", pack_arrays({"layer": layer, "first": begin}, own))
         rows, k = rows + summary.neurons, summary.k
     ids = np.array(sorted(known), np.int64)
     words = {"tokens": [texts.token(token).text for token in ids.tolist()]}
@@ -85,7 +91,9 @@ def write_finder(
     about = {
         "folder": FOLDER,
         "layers": names,
+        "bytes": sum((part / name).stat().st_size for name in names),
         "rows": rows,
+        "own": OWN,
         "k": k,
         "convention": convention,
         "shown": SHOWN,

@@ -48,18 +48,20 @@ def tokens_at(rows: np.ndarray, positions: np.ndarray, dataset: Texts) -> np.nda
     return found.reshape(rows.shape)
 
 
-def listed_tokens(summary: LayerSummary, dataset: Texts) -> np.ndarray:
-    """int64 [neuron, list, k], by `LIST_NAMES`; -1 where a list is not filled so far."""
+def listed_tokens(summary: LayerSummary, dataset: Texts, neurons: slice = slice(None)) -> np.ndarray:
+    """int64 [neuron, list, k], by `LIST_NAMES`, of some neurons; -1 where a list is not filled so far."""
     at = [np.array([which.index for which in pair]) for pair in zip(*LISTS, strict=True)]
-    rows, positions = (values[:, at[0], at[1]] for values in (summary.extreme_example, summary.extreme_position))
+    places = (values[neurons] for values in (summary.extreme_example, summary.extreme_position))
+    rows, positions = (values[:, at[0], at[1]] for values in places)
     return tokens_at(rows, positions, dataset)
 
 
-def weight_tokens(weights: LayerWeights, convention: str) -> np.ndarray:
-    """int64 [neuron, list, place], by `END_NAMES`, most extreme first; -1 where the vocabulary has fewer."""
-    found = np.array(weights.token_id, np.int64)
+def weight_tokens(weights: LayerWeights, convention: str, neurons: slice = slice(None)) -> np.ndarray:
+    """int64 [neuron, list, place], by `END_NAMES`, of some neurons, most extreme first; -1 where the vocabulary has
+    fewer."""
+    found = np.array(weights.token_id[neurons], np.int64)
     if convention == "refactored":
-        flipped = np.flatnonzero(weights.sign < 0)
+        flipped = np.flatnonzero(weights.sign[neurons] < 0)
         for vector in (Vector.IN, Vector.OUT):
             found[flipped, vector.index] = found[flipped, vector.index, ::-1]
     return found.reshape(len(found), len(END_NAMES), -1)

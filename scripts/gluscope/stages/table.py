@@ -72,9 +72,7 @@ STAGES: dict[str, Stage] = {
         keys=("descriptions",),
         shows_with=PAGES,
     ),
-    "site_index": Stage(
-        2, "the finder has the tokens of all lists; the live site opens every neuron", shows_with=PAGES
-    ),
+    "site_index": Stage(3, "the finder of a large model reads the layers that are asked for", shows_with=PAGES),
     "export_hf": Stage(3, "a mixture of experts has samples too", shows_with=CARDS),
     "export_gluscope_site": Stage(1, "", keys=("neurons",), shows_with=CARDS),
     "export_neuronpedia": Stage(2, "a source for each sign case, |post| inside it", keys=("neurons",)),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gluscope.core.cases import CASES, LISTS, Quantity
-from gluscope.page import finder_tokens
+from gluscope.page import finder, finder_tokens
 from gluscope.page.finder import strongest_tokens
 from gluscope.page.finder_tokens import END_NAMES, LIST_NAMES, SHOWN
 from gluscope.page.pack import unpack
@@ -136,6 +136,29 @@ def test_the_index_of_what_weights_read_and_write(made: Model, tmp_path: Path, c
                     expected = {made.words[token - 1]: len(ids) - place for place, token in enumerate(ids)}
                     assert found[layer, neuron, f"{vector.value} {name}"] == expected
     assert {key[2] for key in found} == set(END_NAMES)
+
+
+def test_a_layer_of_many_neurons_is_taken_in_stretches(
+    made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they say together is what the layer says, and nothing else is written otherwise."""
+    made.write(tmp_path / "whole")
+    monkeypatch.setattr(finder, "OWN", 16)
+    about = made.write(tmp_path / "cut")
+    assert about["own"] == 16
+    names = {file.name for file in (tmp_path / "whole/finder").iterdir()}
+    for layer in range(3):
+        _, whole = stored(tmp_path / f"whole/finder/L{layer}-lists.js")
+        parts = [stored(tmp_path / f"cut/finder/L{layer}-lists-{number}.js") for number in range(3)]
+        assert [header for header, _ in parts] == [
+            {"layer": layer, "first": first, "arrays": header["arrays"]}
+            for first, (header, _) in zip((0, 16, 32), parts, strict=True)
+        ]
+        for name, values in whole.items():
+            np.testing.assert_array_equal(np.concatenate([arrays[name] for _, arrays in parts]), values)
+        names.remove(f"L{layer}-lists.js")
+    for name in names:
+        assert (tmp_path / "cut/finder" / name).read_bytes() == (tmp_path / "whole/finder" / name).read_bytes()
 
 
 def test_where_positions_are_not_known_no_token_is_shown(made: Model) -> None:

@@ -23,7 +23,7 @@ function followAddress(form, table, site) {
   const known = (name) => columns.includes(name);
   const finite = (text) => text === "" || Number.isFinite(Number(text));
   if (elements.class) elements.class.value = site.finder.classes.includes(said.class) ? String(site.finder.classes.indexOf(said.class)) : "";
-  for (const key of ["from", "to"]) elements[key].value = /^\d+$/.test(said[key] ?? "") ? said[key] : "";
+  for (const key of ["from", "to"]) elements[key].value = /^\d+$/.test(said[key] ?? "") ? said[key] : elements[key].defaultValue;
   const [x, y] = usualAxes(columns);
   elements.x.value = known(said.x) ? said.x : x;
   elements.y.value = known(said.y) ? said.y : y;
@@ -60,7 +60,10 @@ function writeAddress(form, table, site) {
   if (table) {
     const { elements } = form;
     if (elements.class?.value) say("class", site.finder.classes[Number(elements.class.value)]);
-    for (const key of ["from", "to"]) say(key, elements[key].value);
+    for (const [key, end] of [["from", 0], ["to", site.n_layers - 1]]) {
+      const { value, defaultValue } = elements[key]; // an empty field means all, which is not what a large site starts with
+      say(key, value || !defaultValue ? value : String(end), defaultValue);
+    }
     const [x, y] = usualAxes(numeric(table));
     say("x", elements.x.value, x);
     say("y", elements.y.value, y);

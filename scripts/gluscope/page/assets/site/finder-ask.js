@@ -101,8 +101,7 @@ function emptyAnswer(site, table, filters) {
       : `No token that the lists or weights of this run name is ${shown(answer.text)}. Tokens that contain it: choose “part of a token”.`;
   }
   if (answer?.counts) {
-    let most = 0;
-    for (let row = 0; row < table.rows; row++) if (table.columns.times[row] > most) most = table.columns.times[row];
+    const most = table.columns.times.reduce((a, b) => Math.max(a, b), 0);
     if (!most) return `${shown(answer.text)} is a token of this run, but stands in none of the lists asked about.`;
     if (most < filters.times) return `${shown(answer.text)} stands at ${most} places of such a list at most; asked were ${filters.times}.`;
   }
@@ -110,7 +109,7 @@ function emptyAnswer(site, table, filters) {
 }
 
 /** The line below the box: how many pages and neurons, and the way to them. */
-function sayAnswer(site, pages, neurons) {
+function sayAnswer(site, pages, neurons, unread = 0) {
   const { text } = askedFor();
   const root = $("asked");
   if (!text) return root.replaceChildren();
@@ -133,7 +132,8 @@ function sayAnswer(site, pages, neurons) {
     else if (answer?.rows && neurons !== null) parts.push(h("span", {}, jump(`${grouped(neurons)} neuron${neurons === 1 ? "" : "s"}`, "finder"), " by words about them"));
     else if (answer?.counts && neurons !== null) {
       const named = answer.ids.slice(0, 6).map((id) => tokenChip(site.table.tokens[id]));
-      parts.push(h("span", {}, jump(`${grouped(neurons)} neuron${neurons === 1 ? "" : "s"}`, "finder"), " by ",
+      const more = unread ? ` (and up to ${grouped(unread)} in layers that are not read)` : "";
+      parts.push(h("span", {}, jump(`${grouped(neurons)} neuron${neurons === 1 ? "" : "s"}`, "finder"), more, " by ",
         grouped(answer.ids.length), ` token${answer.ids.length === 1 ? "" : "s"} `, spaced(named), answer.ids.length > 6 ? "…" : ""));
     } else if (answer) parts.push("searching all neurons …");
   }

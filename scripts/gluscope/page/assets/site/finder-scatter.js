@@ -1,22 +1,22 @@
 // Two columns against each other: all neurons in grey, those that pass in colour; a drag keeps a region.
 const BOX = { width: 440, height: 380, left: 46, right: 8, top: 8, bottom: 34 };
 
-function limits(values, rows) {
+function limits(values, spans) {
   let low = Infinity, high = -Infinity;
-  for (let i = 0; i < rows; i++) { if (values[i] < low) low = values[i]; if (values[i] > high) high = values[i]; }
+  for (const [begin, end] of spans) for (let i = begin; i < end; i++) { if (values[i] < low) low = values[i]; if (values[i] > high) high = values[i]; }
   return low < high ? [low, high] : [low - 1 || -1, high + 1 || 1];
 }
 
 function drawScatter(figure, table, found, [xName, yName], ranges) {
   const [xs, ys] = [table.columns[xName], table.columns[yName]];
   if (!xs || !ys) return null;
-  const [xl, yl] = [limits(xs, table.rows), limits(ys, table.rows)];
+  const [xl, yl] = [limits(xs, table.spans), limits(ys, table.spans)];
   const [wide, high] = [BOX.width - BOX.left - BOX.right, BOX.height - BOX.top - BOX.bottom];
   const columns = Math.round(wide / 2), lines = Math.round(high / 2);
   const place = (row) => Math.min(columns - 1, Math.floor((xs[row] - xl[0]) / (xl[1] - xl[0]) * columns))
     + columns * Math.min(lines - 1, Math.floor((yl[1] - ys[row]) / (yl[1] - yl[0]) * lines));
   const [all, some] = [new Uint32Array(columns * lines), new Uint32Array(columns * lines)];
-  for (let row = 0; row < table.rows; row++) all[place(row)]++;
+  for (const [begin, end] of table.spans) for (let row = begin; row < end; row++) all[place(row)]++;
   for (const row of found) some[place(row)]++;
   const canvas = figure.querySelector("canvas");
   canvas.width = columns;

@@ -72,12 +72,13 @@ async function countTokens(site, index, ids, told) {
 /** The commonest tokens of each list of one neuron: [[list's name, [[token, times], ...]], ...]; empty lists left out. */
 async function listsOfNeuron(site, table, place) {
   const { finder } = site;
-  const name = `L${place.layer}-lists.js`;
+  const at = placeIn(site, place), cut = site.d_mlp > (finder.own ?? Infinity);
+  const [name, first] = cut ? [`L${place.layer}-lists-${Math.floor(at / finder.own)}.js`, at - at % finder.own] : [`L${place.layer}-lists.js`, 0];
   table.ownLists = table.ownLists?.name === name ? table.ownLists : { name, block: loadBlock(site, name) };
   const [header, arrays] = await table.ownLists.block;
-  if (header.layer !== place.layer) throw new Error(`${name} is the file of layer ${header.layer}`);
+  if (header.layer !== place.layer || (header.first ?? 0) !== first) throw new Error(`${name} is the file of layer ${header.layer}`);
   const of = (lists, ids, times) => lists.map((list, i) => {
-    const start = (placeIn(site, place) * lists.length + i) * finder.shown;
+    const start = ((at - first) * lists.length + i) * finder.shown;
     return [list, Array.from({ length: finder.shown }, (_, j) => [table.tokens[ids[start + j]], times[start + j]]).filter(([, often]) => often)];
   });
   const ends = arrays["end token"] ? of(finder.ends.lists, arrays["end token"], arrays["end times"]) : [];

@@ -20,16 +20,33 @@ async function startFinder(site) {
     drawTable(site, table, order, fresh);
     $("finder-empty").hidden = found.length > 0;
     if (!found.length) $("finder-empty").textContent = emptyAnswer(site, table, filters);
-    drawByLayer(site, table, found, form, fresh);
+    drawByLayer(site, table, found, filters.times, form, fresh);
     if (filters.class !== undefined) countClasses(site, table, form, filters);
-    $("finder-found").textContent = found.length === site.finder.rows ? `${grouped(found.length)} neurons` : `${grouped(found.length)} of ${grouped(table.rows)} neurons`;
+    sayFound(site, table, found.length);
+    const unread = answersUnread(site, table, filters.times);
     sayPicked();
     site.answers = filters.times === null ? null : (one) => table.columns.times?.[one.layer * site.d_mlp + placeIn(site, one)] >= filters.times;
     site.drawPages();
-    sayAnswer(site, site.pagesFound, found.length);
+    sayAnswer(site, site.pagesFound, found.length, unread);
     performance.measure("finder", { start: began });
   };
-  const fresh = () => { finderState.shown = FOUND_ROWS; $("here").replaceChildren(); $("taken").hidden = true; picked.clear(); redraw(); site.remember(); };
+  const fresh = () => { finderState.shown = FOUND_ROWS; $("here").replaceChildren(); $("taken").hidden = true; picked.clear(); redraw(); site.remember(); readAsked().catch(sayUnreadable); };
+  /** Reads the layers that the form asks for, one after another, and draws what is there now and then. */
+  let reading = false, drawn = 0;
+  const readAsked = async () => {
+    if (!table || reading) return;
+    reading = true;
+    const bar = $("finder-progress");
+    try {
+      for (let done = 0, wanted; (wanted = layersWanted(site, form, table)).length; done++) {
+        [bar.max, bar.value, bar.hidden] = [done + wanted.length, done, false];
+        await readLayer(site, table, wanted[0]);
+        if (wanted.length > 1 && performance.now() - drawn < 700) continue;
+        redraw();
+        drawn = performance.now();
+      }
+    } finally { [bar.hidden, reading] = [true, false]; }
+  };
   site.remember = () => writeAddress(form, table, site);
   const askAgain = () => { sayAnswer(site, site.pagesFound, null); if (table) return ask(site, table, fresh); };
   site.keepClass = (name) => { form.elements.class.value = String(site.finder.classes.indexOf(name)); fresh(); $("finder").scrollIntoView(); };
@@ -57,6 +74,7 @@ async function startFinder(site) {
     drawRanges(table, fresh);
     ask(site, table, fresh);
   });
+  $("finder-all")?.addEventListener("click", () => { [form.elements.from.value, form.elements.to.value] = ["", ""]; fresh(); });
   $("finder-more").addEventListener("click", () => { finderState.shown += FOUND_ROWS; redraw(); });
   document.addEventListener("theme", redraw);
   wireTaking(site, () => current);
@@ -70,21 +88,47 @@ async function startFinder(site) {
     fresh();
   }, (px, py) => drawHere(site, table, scatter?.near(px, py, current.found)));
   try {
-    await loadColumns(site, (now) => {
-      const first = !table;
-      if (first) { table = site.table = now; nameColumns(form, table); }
-      const wants = first && follow();
-      $("finder-progress").value = now.layers;
-      redraw();
-      if (wants) $("finder").scrollIntoView();
-    });
-    $("finder-progress").hidden = true;
+    askForFirst(site, form);
+    const said = saidOfFinder();
+    for (const key of ["from", "to"]) form.elements[key].value = /^\d+$/.test(said[key] ?? "") ? said[key] : form.elements[key].defaultValue;
+    const opened = await openTable(site);
+    await readLayer(site, opened, layersWanted(site, form, opened)[0]);
+    table = site.table = opened;
+    nameColumns(form, table);
+    const wants = follow();
+    drawn = performance.now();
+    await readAsked();
+    if (!current) redraw();
+    if (wants) $("finder").scrollIntoView();
     await ask(site, table, fresh);
     performance.mark("finder-ready");
     document.documentElement.classList.add("finder-ready");
-  } catch (error) {
-    $("finder-found").textContent = `The data of all neurons cannot be read: ${error.message}. They lie in the folder finder/ beside this page.`;
-  }
+  } catch (error) { sayUnreadable(error); }
+}
+
+const sayUnreadable = (error) => { $("finder-found").textContent = `The data of all neurons cannot be read: ${error.message}. They lie in the folder finder/ beside this page.`; };
+
+/** How many neurons pass, of how many; where not all layers are read, how to have them. */
+function sayFound(site, table, count) {
+  const { rows, bytes, layers } = site.finder;
+  const whole = table.read.size === layers.length;
+  $("finder-found").textContent = count === rows ? `${grouped(count)} neurons` : `${grouped(count)} of ${grouped(table.rows)} neurons${whole ? "" : ` that are read, of ${grouped(rows)}`}`;
+  $("finder-unread").hidden = whole;
+  $("finder-all").textContent = `read all ${layers.length} layers${bytes ? ` (${Math.ceil(bytes / 1e6)} MB)` : ""}`;
+}
+
+/** How many neurons of a layer answer to the tokens that are searched; other filters aside. */
+function answersOf(site, table, times, layer) {
+  const values = table.columns.times.subarray(layer * site.d_mlp, (layer + 1) * site.d_mlp);
+  let count = 0;
+  for (const value of values) if (value >= times) count++;
+  return count;
+}
+
+/** The same of all layers that are not read. */
+function answersUnread(site, table, times) {
+  if (!table.columns.times || times === null || table.read.size === site.n_layers) return 0;
+  return site.finder.layers.reduce((sum, _, layer) => sum + (table.read.has(layer) ? 0 : answersOf(site, table, times, layer)), 0);
 }
 
 /** The neurons at a point of the picture. */
@@ -141,7 +185,7 @@ function drawRanges(table, changed) {
 }
 
 /** How many neurons of each layer pass; a click keeps the layer. */
-function drawByLayer(site, table, found, form, fresh) {
+function drawByLayer(site, table, found, times, form, fresh) {
   const counts = new Uint32Array(site.n_layers);
   for (const row of found) counts[table.columns.layer[row]]++;
   const most = counts.reduce((a, b) => Math.max(a, b), 1);
@@ -149,7 +193,10 @@ function drawByLayer(site, table, found, form, fresh) {
     const bar = h("span.bar", {}, count ? h("span") : null);
     if (count) bar.firstChild.style.width = `${100 * count / most}%`;
     const keep = () => { form.elements.from.value = form.elements.to.value = layer; fresh(); };
-    return h("li", {}, h("button.link", { type: "button", onclick: keep, "aria-label": `layer ${layer}: ${count} neurons` }, `L${layer}`, bar, h("span.count", {}, grouped(count))));
+    const read = table.read.has(layer);
+    const unread = read || !table.columns.times || times === null ? "not read" : `up to ${grouped(answersOf(site, table, times, layer))}`;
+    const said = read ? `${count} neurons` : `${unread} neurons`.replace("not read neurons", "not read");
+    return h("li", {}, h("button.link", { type: "button", onclick: keep, "aria-label": `layer ${layer}: ${said}` }, `L${layer}`, bar, h("span.count", {}, read ? grouped(count) : unread)));
   }));
 }
 
