@@ -21,7 +21,8 @@ def main(smk: Any) -> None:
     with start(smk) as job:
         spec, reader = ModelSpec.read(smk.input.model), SummaryReader(smk.input.summary)
         provenance = reader.provenance
-        summaries, weights = enumerate(reader.layers()), WeightsReader.of_run(smk.input.weights, provenance)
+        summaries = enumerate(reader.layers(samples=False))
+        weights = WeightsReader.of_run(smk.input.weights, provenance)
         finder = write_finder(
             RunPaths(smk.wildcards.run).site,
             ((summary, weights.layer(layer)) for layer, summary in summaries),

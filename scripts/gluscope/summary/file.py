@@ -15,7 +15,7 @@ from gluscope.core.provenance import RunProvenance
 from gluscope.core.schema import PER_RUN, ROUTED, SUMMARY
 from gluscope.store.damage import MISSING
 from gluscope.store.group import GroupReader, new_group
-from gluscope.summary.types import LayerSummary, SampleTokens
+from gluscope.summary.types import SAMPLED, LayerSummary, SampleTokens
 
 _FEW = 16  # neurons that are read one by one
 
@@ -38,11 +38,12 @@ def write_summary(
     """
     with new_group(path, attributes, n_layers) as group:
         written = 0
-        for layer, summary in enumerate(layers):
+        for summary in layers:
             for name, stored in SUMMARY.items():
                 packed = routed is not None and "sample" in stored.dims
-                group.add(name, replace(stored, packed=packed), getattr(summary, name), layer=layer)
+                group.add(name, replace(stored, packed=packed), getattr(summary, name), layer=written)
             written += 1
+            del summary  # before the next one is made: a wide layer is gigabytes
         if written != n_layers:
             raise ValueError(f"{written} layers given, {n_layers} announced")
         for name, values in (("sample_example", sample.example), ("sample_position", sample.position)):
@@ -66,14 +67,17 @@ class SummaryReader(GroupReader):
         self.n_layers, self.neurons = self.arrays["count"].shape[:2]
         self.provenance = RunProvenance.of(self.attributes, str(self.path))
 
-    def layers(self) -> Iterator[LayerSummary]:
-        """All layers, one after another."""
-        return map(self.layer, range(self.n_layers))
+    def layers(self, samples: bool = True) -> Iterator[LayerSummary]:
+        """All layers, one after another; see `layer`."""
+        return (self.layer(layer, samples) for layer in range(self.n_layers))
 
-    def layer(self, layer: int) -> LayerSummary:
-        """The statistics of one layer."""
+    def layer(self, layer: int, samples: bool = True) -> LayerSummary:
+        """The statistics of one layer. samples: whether with gate and in at the sample tokens, which in a wide layer
+        take more memory than all else; left out, they are of no tokens."""
         self._check(layer, 0, self.neurons == 0)
-        return LayerSummary(**{name: self.read(name, layer) for name in SUMMARY})
+        left_out = () if samples else SAMPLED
+        found = {name: self.read(name, layer) for name in SUMMARY if name not in left_out}
+        return LayerSummary(**found, **{name: np.empty((self.neurons, 0), np.float16) for name in left_out})
 
     def neuron(self, layer: int, neuron: int) -> LayerSummary:
         """The statistics of one neuron, as a layer of one."""

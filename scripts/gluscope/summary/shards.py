@@ -15,7 +15,7 @@ from gluscope.core.errors import ShardMismatch, StoreError
 from gluscope.store.damage import made_anew, refuse_other_shard, to_redo
 from gluscope.summary.file import SummaryReader, write_summary
 from gluscope.summary.samples import choose_columns
-from gluscope.summary.types import LayerSummary, SampleTokens
+from gluscope.summary.types import SAMPLED, LayerSummary, SampleTokens
 
 # Attributes in which the shards of one run may differ; in all others they must agree.
 OWN = frozenset({"shard", "first_row", "last_row", "rows", "tokens", "skipped", "rows_digest"})
@@ -223,13 +223,17 @@ def _layers(
     shards: Sequence[_Shard], sign: np.ndarray, columns: Sequence[np.ndarray], convention: str
 ) -> Iterator[LayerSummary]:
     for layer, flips in enumerate(sign):
-        gate, in_ = np.empty((2, len(flips), sum(map(len, columns))), np.float16)
-        whole, done = None, 0
-        for shard, kept in zip(shards, columns, strict=True):
-            to = slice(done, done := done + len(kept))
-            whole = _joined_with(whole, shard, layer, (gate[:, to], in_[:, to], kept))
-        assert whole is not None
-        yield view(replace(whole, sample_gate=gate, sample_in=in_), flips, "raw", convention)
+        yield view(_layer(shards, len(flips), layer, columns), flips, "raw", convention)
+
+
+def _layer(shards: Sequence[_Shard], neurons: int, layer: int, columns: Sequence[np.ndarray]) -> LayerSummary:
+    gate, in_ = (np.empty((neurons, sum(map(len, columns))), np.float16) for _ in SAMPLED)
+    whole, done = None, 0
+    for shard, kept in zip(shards, columns, strict=True):
+        to = slice(done, done := done + len(kept))
+        whole = _joined_with(whole, shard, layer, (gate[:, to], in_[:, to], kept))
+    assert whole is not None
+    return replace(whole, sample_gate=gate, sample_in=in_)
 
 
 def _routed(shards: Sequence[_Shard]) -> np.ndarray | None:
@@ -248,13 +252,15 @@ def _joined_with(
     from gluscope.summary.merge import add
 
     gate, in_, kept = sample
-    part = shard.reader.layer(layer)
+    part = shard.reader.layer(layer, samples=False)
     _refuse_strange_lists(shard, part, layer, len(gate))
-    gate[:], in_[:] = part.sample_gate[:, kept], part.sample_in[:, kept]
-    bare = replace(part, sample_gate=part.sample_gate[:, :0], sample_in=part.sample_in[:, :0])
     if whole is None:
-        return bare
-    add(whole, bare)
+        whole = part
+    else:
+        add(whole, part)
+    del part
+    for name, values in zip(SAMPLED, (gate, in_), strict=True):
+        values[:] = shard.reader.read(name, layer)[:, kept]
     return whole
 
 

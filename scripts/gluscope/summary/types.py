@@ -11,6 +11,7 @@ from gluscope.core.cases import CASES, QUANTITIES
 # Fields of a LayerSummary by how those of disjoint texts are joined: added up, or merged with one another.
 ADDED = ("count", "sum")
 LISTED = ("extreme_value", "extreme_example", "extreme_position")
+SAMPLED = ("sample_gate", "sample_in")  # each text has its own
 _SIGNED = ("sum", "extreme_value")  # that have a quantity's sign
 _TURNED = [quantity.index for quantity in QUANTITIES if quantity.is_turned]
 _FLIPPED = [case.flipped.index for case in CASES]
