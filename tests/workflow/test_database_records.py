@@ -43,8 +43,9 @@ def test_a_run_that_was_killed_goes_on(options: tuple[str, ...], tmp_path: Path)
     (room.folder / "records").mkdir()
     database = room.folder / ("records/own.db" if options is NAMED else f".snakemake/{DATABASE}")
     typed = ["--snakefile", f"{REPO}/Snakefile", "--cores", "1", "--configfile", "mine.yaml", *options]
-    killed_under_way(room.folder, typed, "results/mine/scan/0001*writing*")
     first = room.folder / "results/mine/scan/0000.zarr.zip"
+    assert room.snakemake("results/mine/scan/0000.zarr.zip", "--cores", "1", *options).returncode == 0
+    killed_under_way(room.folder, typed, "results/mine/scan/0001*writing*")
     before = first.stat().st_mtime_ns
     assert asked(database, "SELECT COUNT(*) FROM snakemake_locks") != [(0,)]
     marked = "SELECT target FROM snakemake_metadata WHERE incomplete"
