@@ -3,6 +3,7 @@ rule site_index:
     """Make the start page of a run's site, with its pages and a finder over all neurons."""
     input:
         pages=of(flow.page_files),
+        effects=of(flow.effect_files),
         summary="results/{run}/summary.zarr/zarr.json",
         weights="results/{run}/weights.zarr/zarr.json",
         model="results/{run}/model.json",

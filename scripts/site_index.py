@@ -6,6 +6,7 @@ from typing import Any
 from gluscope.core.paths import RunPaths
 from gluscope.dataset.reader import TokenDataset
 from gluscope.dataset.special import tokenizer_folder
+from gluscope.effect.types import Effect
 from gluscope.model.spec import ModelSpec
 from gluscope.page.finder import write_finder
 from gluscope.page.site import index_of, read_cards, write_index
@@ -13,6 +14,7 @@ from gluscope.page.tokens import TokenTexts
 from gluscope.summary.file import SummaryReader
 from gluscope.weights.file import WeightsReader
 from gluscope.workflow.job import start
+from gluscope.workflow.of_neurons import of_neurons
 from gluscope.workflow.submitted import own_config
 
 
@@ -30,6 +32,7 @@ def main(smk: Any) -> None:
             convention=provenance.convention,
             dataset=TokenDataset.open(Path(smk.input.tokens).parent),
             texts=TokenTexts.read(tokenizer_folder(smk.input.tokens, spec.folder)),
+            effects=measured(smk) if smk.input.effects else None,
         )
         cards = read_cards(smk.wildcards.run)
         own = own_config(smk.config.get("configfiles", []))
@@ -38,6 +41,15 @@ def main(smk: Any) -> None:
         job.say(
             f"{len(cards)} page{'' if len(cards) == 1 else 's'} in {smk.output[0]}, {finder['rows']} neurons to find"
         )
+
+
+def measured(smk: Any) -> dict[int, dict[int, float]]:
+    """How much each measured neuron moves predictions, by layer and place."""
+    found = of_neurons(smk, "effect", Effect, "npz")
+    return {
+        layer: {place: one.largest for place, one in own.items() if one.largest is not None}
+        for layer, own in found.items()
+    }
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from gluscope.browse.maker import PageMaker
@@ -81,7 +82,7 @@ def clicks(made_up: MadeUp, repeats: int) -> Clicks:
 def _in_chromium(made_up: MadeUp, repeats: int) -> Iterator[tuple[float, float]]:
     """Seconds from click to readable page, and of them until the page's first byte; nothing without Chromium."""
     chromium = next(filter(None, map(shutil.which, _CHROMIUM)), None)
-    if chromium is None:
+    if chromium is None or find_spec("playwright") is None:
         return
     from playwright.sync_api import sync_playwright
 

@@ -283,6 +283,20 @@ def test_a_choice_made_while_the_search_is_typed_is_not_lost(open_page: Open, si
     tab.locator("#asked", has_text="neurons by").wait_for(timeout=10_000)
 
 
+def test_by_measured_effect(open_page: Open, made: Model, tmp_path: Path) -> None:
+    finder = made.write(tmp_path, effects={1: {7: 0.25, 3: 0.0}, 2: {5: 0.5}})
+    facts = [("k", "16")]
+    html = render_index(run="demo", model="m", n_layers=3, d_mlp=40, cards=[], finder=finder, facts=facts)
+    (tmp_path / "index.html").write_text(html, encoding="utf-8")
+    tab = open_finder(open_page, tmp_path / "index.html")
+    tab.get_by_role("button", name="effect (KL)", exact=True).click()
+    head = tab.locator("#finder-table thead th").all_inner_texts()
+    shown = tab.locator(f"#finder-table tbody td:nth-child({head.index('effect (KL)') + 1})").all_inner_texts()
+    assert rows(tab)[:3] == [(2, 5), (1, 7), (1, 3)]
+    assert [float(cell) for cell in shown[:3]] == [0.5, 0.25, 0]
+    assert set(shown[3:]) == {"–"}
+
+
 def test_nothing_found_says_why(open_page: Open, site: Path) -> None:
     tab = open_finder(open_page, site)
     for text, choices, why in [

@@ -26,11 +26,11 @@ class Model:
     summaries: list[LayerSummary]
     weights: list[LayerWeights]
 
-    def write(self, site: Path, convention: str = "raw") -> dict[str, Any]:
-        """Write the finder's data below `site`."""
+    def write(self, site: Path, convention: str = "raw", **more: Any) -> dict[str, Any]:
+        """Write the finder's data below `site`. more: of `write_finder`'s arguments."""
         layers = zip(self.summaries, self.weights, strict=True)
         return write_finder(
-            site, layers, tokens=SCANNED, convention=convention, dataset=self.rows, texts=tokenizer(self.words)
+            site, layers, tokens=SCANNED, convention=convention, dataset=self.rows, texts=tokenizer(self.words), **more
         )
 
 

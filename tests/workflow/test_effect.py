@@ -59,6 +59,14 @@ def test_files_pages_and_table_say_the_same(room: Room) -> None:
     )
 
 
+def test_the_finder_has_it(room: Room) -> None:
+    [packed] = re.findall(r'"([^"]{200,})"', (room.folder / "results/mine/site/finder/L1.js").read_text())
+    found = unpack(packed)[1]["effect"]
+    kl = Effect.read(room.folder / "results/mine/effect/L1/N7.npz").kl[0, :, 0].astype(np.float64)
+    assert found[7] == np.float16(np.nanmax(np.nanmean(kl, axis=1)))
+    assert found[8] == -1
+
+
 def test_nothing_is_done_twice_and_what_has_gone_is_made_again(room: Room) -> None:
     assert room.plan() == {}
     file = room.folder / "results/mine/effect/L1/N7.npz"

@@ -48,13 +48,14 @@ def test_exact_pins_hold_what_was_asked_for() -> None:
 
 
 def test_what_the_library_imports_is_pinned() -> None:
-    """Directly, or by way of a package that needs it; triton comes with torch's builds for GPUs, and for the tests."""
+    """Directly, or by way of a package that needs it; triton comes with torch's builds for GPUs, and for the tests;
+    the benchmark measures clicks where the tests' browser is there."""
     folders = ("scripts", "tests/benchmark", "config/demo")
     files = [file for folder in folders for file in (REPO / folder).rglob("*.py") if file.name != "test_benchmark.py"]
     own = {"gluscope", "benchmark", "helpers", ""}
     names = {name.split(".")[0] for file in files for name in imports_of(file, "gluscope.x")} - own
     others, known = names - set(sys.stdlib_module_names), packages_distributions()
-    pins = {*pinned("runtime.txt"), *(set(pinned("test.txt")) & {"triton"})}
+    pins = {*pinned("runtime.txt"), *(set(pinned("test.txt")) & {"triton", "playwright"})}
     missing = {name for name in others if not {canonicalize_name(dist) for dist in known[name]} & pins}
     assert not missing
 

@@ -57,6 +57,13 @@ class Effect:
     def id(self) -> NeuronId:
         return NeuronId(self.layer, self.neuron, self.expert)
 
+    @property
+    def largest(self) -> float | None:
+        """By how much the neuron moves predictions: the KL at a case's strongest tokens, their mean, of the case where
+        it is largest; in nats. None where no case has an example."""
+        means = [found[0] for kl in self.kl[0, :, 0] if (found := mean_and_spread(kl)) is not None]
+        return max(means, default=None)
+
     def save(self, path: str | Path) -> None:
         """Write it as an .npz without pickles, whole or not at all."""
         write_arrays(path, _FORMAT, {name: getattr(self, name) for name in self.__dataclass_fields__})

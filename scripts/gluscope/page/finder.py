@@ -10,7 +10,7 @@ each, where a layer has more), `lists-0.js` and on the way from tokens to lists 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,13 @@ def write_finder(
     convention: str,
     dataset: Texts,
     texts: TokenTexts,
+    effects: Mapping[int, Mapping[int, float]] | None = None,
 ) -> dict[str, Any]:
     """Write `site`/finder/ anew; returns what `render_index(finder=...)` needs.
 
     layers: statistics in `convention` and weights (raw, as stored), layer by layer from 0. tokens: all that were
-    scanned. Memory: one layer, the tokens of `OWN` neurons' lists, then a file of the index.
+    scanned. effects: measured, a number (`Effect.largest`) by layer and place; None for a run that measures none.
+    Memory: one layer, the tokens of `OWN` neurons' lists, then a file of the index.
     """
     final, part = Path(site) / FOLDER, Path(site) / f".{FOLDER}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -65,6 +67,8 @@ def write_finder(
     names, rows, k = [], 0, 0
     for layer, (summary, weights) in enumerate(layers):
         columns = layer_columns(summary, weights, tokens=tokens, convention=convention)
+        if effects is not None:
+            columns["effect"] = _column(effects.get(layer, {}), summary.neurons)
         strongest = strongest_tokens(summary, dataset)
         columns["token"] = np.where(strongest < 0, _NO_TOKEN, strongest).astype("<u4")
         names.append(f"L{layer}.js")
@@ -132,6 +136,13 @@ def strongest_tokens(summary: LayerSummary, dataset: Texts) -> np.ndarray:
     first = np.nan_to_num(np.abs(summary.extreme_value[:, :, post, 0]), nan=-1)
     at = np.arange(summary.neurons), np.argmax(first, axis=1), post, 0
     return tokens_at(summary.extreme_example[at], summary.extreme_position[at], dataset)
+
+
+def _column(known: Mapping[int, float], neurons: int) -> np.ndarray:
+    """float16 [neuron]: numbers by place, which are not negative; -1 where none is known."""
+    column = np.full(neurons, -1.0)
+    column[list(known)] = list(known.values())
+    return _half(column)
 
 
 def _half(values: np.ndarray) -> np.ndarray:

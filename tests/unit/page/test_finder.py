@@ -96,6 +96,15 @@ def test_columns_are_the_statistics(made: Model, tmp_path: Path) -> None:
             assert words[columns["token"][neuron]] == made.words[token - 1]
 
 
+def test_measured_effects_are_a_column_where_there_are_some(made: Model, tmp_path: Path) -> None:
+    made.write(tmp_path)
+    assert "effect" not in stored(tmp_path / "finder/L1.js")[1]
+    made.write(tmp_path, effects={1: {7: 0.25, 3: 0.0}})
+    column = stored(tmp_path / "finder/L1.js")[1]["effect"]
+    assert {place: value for place, value in enumerate(column.tolist()) if value != -1} == {7: 0.25, 3: 0}
+    assert (stored(tmp_path / "finder/L0.js")[1]["effect"] == -1).all()
+
+
 @pytest.mark.parametrize("rows", [200_000, 300])
 def test_the_index_has_every_token_of_every_list(
     made: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int

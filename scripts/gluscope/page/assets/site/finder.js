@@ -1,6 +1,6 @@
 // The finder: filters, picture and table over all neurons, whether they have a page or not.
 const FOUND_ROWS = 100;
-const LABELS = { "share gate+": "gate open", "post strongest": "strongest post", times: "found in" };
+const LABELS = { "share gate+": "gate open", "post strongest": "strongest post", times: "found in", effect: "effect (KL)" };
 const columnLabel = (name) => LABELS[name] ?? (/^(share|post)/.test(name) ? name.replace("_", " ").replace(/(gate|in)-/g, "$1−") : name.replace(",", ", "));
 const finderState = { ...FINDER_DEFAULTS, ranges: [], shown: FOUND_ROWS };
 
@@ -219,7 +219,7 @@ function drawTable(site, table, order, changed) {
       if (name === "token") return h("td", {}, table.tokens[value] === undefined ? "–" : tokenChip(table.tokens[value]));
       if (name === "class") return h("td", {}, site.finder.classes[value]);
       if (name === "times") return h("td.found-lists", {}, timesCell(site, row));
-      return h("td", {}, name.startsWith("share") ? percent(value) : number(value));
+      return h("td", {}, name.startsWith("share") ? percent(value) : name === "effect" && value < 0 ? "–" : number(value));
     };
     const tick = h("input", { type: "checkbox", "aria-label": `tick ${nameOf(place)}`, checked: picked.has(row), onchange: (event) => {
       if (event.target.checked) picked.add(row); else picked.delete(row);
