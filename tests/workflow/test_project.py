@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import packages_distributions
 
 import gluscope
@@ -58,6 +59,12 @@ def test_what_the_library_imports_is_pinned() -> None:
     pins = {*pinned("runtime.txt"), *(set(pinned("test.txt")) & {"triton", "playwright"})}
     missing = {name for name in others if not {canonicalize_name(dist) for dist in known[name]} & pins}
     assert not missing
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest would leave one of them out."""
+    names = Counter(file.name for file in (REPO / "tests").rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_one_python_version() -> None:
