@@ -70,6 +70,7 @@ _OTHERWISE = {
     "BitNetForCausalLM": "an MLP with a norm before its last projection",
     "FalconH1ForCausalLM": "an MLP that scales its gate",
     "Gemma3nForConditionalGeneration": "an MLP that keeps only the largest gates",
+    **dict.fromkeys(("Llama4ForCausalLM", "Llama4ForConditionalGeneration"), "experts whose router scales their input"),
 }
 
 _NOT_GATED = "an MLP that is not gated, or not known as gated to TransformerLens"
@@ -121,10 +122,10 @@ def layout(config: Any, where: str, tensors: dict[str, Tensor] | None = None) ->
     architecture, adapter, config = _adapter(config, where)
     blocks, embed, unembed = (adapter.component_mapping.get(name) for name in ("blocks", "embed", "unembed"))
     mlp: Any = (getattr(blocks, "submodules", None) or {}).get("mlp")
-    if not isinstance(mlp, GatedMLPBridge) or not (blocks and embed and unembed):
-        raise refused(where, architecture, _NOT_GATED if mlp is None else _kind(mlp))
     if architecture in _OTHERWISE:
         raise refused(where, architecture, _OTHERWISE[architecture])
+    if not isinstance(mlp, GatedMLPBridge) or not (blocks and embed and unembed):
+        raise refused(where, architecture, _NOT_GATED if mlp is None else _kind(mlp))
     fused = mlp.fused_attr if isinstance(mlp, JointGateUpMLPBridge) else None
     model = empty_model(config, architecture, where)
     names = {

@@ -194,5 +194,5 @@ def test_llama_4_is_refused_by_name(tmp_path: Path) -> None:
              "num_local_experts": 4, "pad_token_id": 0}  # fmt: skip
     config = transformers.Llama4TextConfig(**small)
     transformers.Llama4ForCausalLM(config).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="Llama4ForCausalLM"):
+    with pytest.raises(ModelError, match="Llama4ForCausalLM, experts whose router scales their input"):
         describe(str(tmp_path))
