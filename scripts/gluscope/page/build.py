@@ -78,7 +78,7 @@ def build_page(
         weights=None if weights is None else weights_views(weights, texts, size),
         reached=reached,
         numbers=example_texts.numbers,
-        effect=None if effect is None else effect_view(effect, texts, convention == "refactored" and sign < 0),
+        effect=None if effect is None else view(effect_view(effect, texts), sign, "raw", convention),
         descriptions=descriptions,
         explained=explained and view(explained, sign, "raw", convention),
     )

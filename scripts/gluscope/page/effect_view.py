@@ -36,14 +36,13 @@ class EffectView:
     dtype: str
     cases: dict[str, dict[str, dict[str, Measured]]]
 
-    @property
-    def flipped(self) -> EffectView:
-        """The same in the other convention."""
+    def turned(self, flip: np.ndarray) -> EffectView:
+        """With w_in and w_out negated; see `core.convention`."""
         return replace(self, cases={case.value: self.cases[case.flipped.value] for case in CASES})
 
 
-def effect_view(effect: Effect, texts: TokenTexts, flip: bool) -> EffectView:
-    """flip: the page is in the convention in which in+ and in- have swapped."""
+def effect_view(effect: Effect, texts: TokenTexts) -> EffectView:
+    """In the raw convention."""
     cases = {
         case.value: {
             scope: {
@@ -55,8 +54,7 @@ def effect_view(effect: Effect, texts: TokenTexts, flip: bool) -> EffectView:
         }
         for case in CASES
     }
-    view = EffectView(effect.dtype, cases)
-    return view.flipped if flip else view
+    return EffectView(effect.dtype, cases)
 
 
 def _measured(effect: Effect, at: tuple[int, int, int], texts: TokenTexts) -> Measured:

@@ -157,7 +157,7 @@ class NeuronPage:
             cases={case: _turned(self.cases[case.flipped]) for case in CASES},
             examples={row: example.turned(flip) for row, example in self.examples.items()},
             sample=replace(self.sample, in_=negated(self.sample.in_)),
-            effect=self.effect and self.effect.flipped,
+            effect=self.effect and self.effect.turned(flip),
             descriptions=self.descriptions and self.descriptions.turned(flip),
             explained=self.explained and self.explained.turned(flip),
         )
