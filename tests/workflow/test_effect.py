@@ -90,3 +90,14 @@ def test_a_run_that_measures_nothing_says_so(room: Room) -> None:
     room.write_config(effect=3, refactor_glu=True)
     assert done.returncode != 0
     assert "error: results/mine/effect/L0/N3.npz: expected `effect: true` in the run mine" in done.stdout + done.stderr
+
+
+def test_a_start_says_what_is_made_again_and_why(room: Room) -> None:
+    """The last one here: it leaves other effects behind."""
+    room.write_config(effect=2, refactor_glu=True)
+    done = room.snakemake("results/mine/effect/L1/N9.npz")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "stage_version again: `effect` of run mine is 2, was 3." in said
+    done = room.snakemake("results/mine/effect/L1/N9.npz")
+    assert " again: " not in done.stdout + done.stderr

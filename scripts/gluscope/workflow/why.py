@@ -139,7 +139,9 @@ _OTHERS = {
 
 
 def _is_version(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and value.keys() <= STAGES.keys()
+    """Versions are text; some keys of the config have a stage's name."""
+    known = isinstance(value, dict) and bool(value) and value.keys() <= STAGES.keys()
+    return known and all(isinstance(version, str) for version in value.values())
 
 
 def _versions(old: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

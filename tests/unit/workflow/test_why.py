@@ -37,6 +37,7 @@ def scan(before: list[Any], now: dict[str, Any], **more: Any) -> PlannedJob:
             scan([{"scan": "2 abc"}], {"version": {"scan": "2 def"}}),
             ["the code of scan was edited, which counts with `every_edit`"],
         ),
+        (scan([{"effect": 3}], {"settings": {"effect": 2}}), ["`effect` of run mine is 2, was 3"]),  # also a stage
         (scan(["abc 1"], {"rows": "abc 2"}), ["the texts or tokens of its shard are others"]),
         (PlannedJob("page", missing=["site/L0/N3.html"]), ["site/L0/N3.html is not there"]),
         (PlannedJob("page", missing=["site/L0/N3.html"], follows=True), []),
