@@ -116,7 +116,7 @@ def largest_difference(page: NeuronPage) -> tuple[float | None, float | None]:
     absolute, relative = [], []
     for case, quantity in LISTS:
         places = page.cases[case].extreme[quantity]
-        for place, value in zip(places, page.values_at(places)[quantity].tolist(), strict=True):
+        for place, value in zip(places, page.values_at(quantity, places).tolist(), strict=True):
             gap = abs(place.value - value)
             absolute.append(gap)
             relative.append(gap / max(abs(place.value), float(np.finfo(np.float32).tiny)))

@@ -25,7 +25,10 @@ class TokenRows(Protocol):
 
 
 class TokenNumbers:
-    """A number for each distinct token, in the order in which they are first asked for. tokens: by number."""
+    """A number for each distinct token, in the order in which they are first asked for. tokens: by number.
+
+    For one thread.
+    """
 
     def __init__(self) -> None:
         self._number: dict[Token, int] = {}

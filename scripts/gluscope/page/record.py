@@ -181,15 +181,14 @@ class NeuronPage:
         a = np.where(example.skipped, np.float32(0), self.act(example.gate))
         return {quantity: quantity.of(example.gate, example.in_, lambda gate: a) for quantity in QUANTITIES}
 
-    def values_at(self, places: Sequence[Extreme]) -> dict[Quantity, np.ndarray]:
-        """All four quantities at some places, float32 [place]."""
+    def values_at(self, quantity: Quantity, places: Sequence[Extreme]) -> np.ndarray:
+        """A quantity at some places, float32 [place]."""
         texts = [self.examples[place.example] for place in places]
         gate, in_ = (
             np.array([values[place.position] for values, place in zip(all_of, places, strict=True)], np.float32)
             for all_of in ([text.gate for text in texts], [text.in_ for text in texts])
         )
-        a = self.act(gate)
-        return {Quantity.GATE: gate, Quantity.IN: in_, Quantity.ACT: a, Quantity.POST: a * in_}
+        return np.asarray(quantity.of(gate, in_, self.act))
 
     def window(self) -> dict[str, Any]:
         """What every open page has as `window.neuron`, beside more (page/data.js); undefined means, and the values of
